@@ -1,0 +1,99 @@
+"""Stops OpenAI calls whose `OpenAI-Project` header does not fit their API key, before they go.
+
+Enable it with the environment variable `OPENAI_PROJECT_GUARD=enforce` and
+`import openai_project_guard`, with `enable()`, or with `@guard` on the functions that make calls.
+"""
+
+# Nothing is imported here that the guard does not need while it is off: neither the SDK nor wrapt.
+# A program that imports this package "just in case" must not pay for it.
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from openai_project_guard._environment import check_choices as _check_choices
+from openai_project_guard._environment import mode as _mode
+from openai_project_guard._errors import ConfigurationError, RegistryError, UnsupportedSDKError
+from openai_project_guard._words import Mode
+
+if TYPE_CHECKING:
+    from openai_project_guard._observers import add_observer, remove_observer
+    from openai_project_guard._refusals import (
+        MalformedHeaderError,
+        OrganizationMismatchError,
+        ProjectGuardError,
+        ProjectMismatchError,
+        ProjectMissingError,
+        ProjectScopeError,
+        UnregisteredKeyError,
+    )
+    from openai_project_guard._registry import Entry, Registry
+    from openai_project_guard._scope import guard
+    from openai_project_guard._switch import disable, enable, is_enabled, register
+    from openai_project_guard._verdict import Verdict
+
+__all__ = [
+    "ConfigurationError",
+    "Entry",
+    "MalformedHeaderError",
+    "Mode",
+    "OrganizationMismatchError",
+    "ProjectGuardError",
+    "ProjectMismatchError",
+    "ProjectMissingError",
+    "ProjectScopeError",
+    "Registry",
+    "RegistryError",
+    "UnregisteredKeyError",
+    "UnsupportedSDKError",
+    "Verdict",
+    "add_observer",
+    "disable",
+    "enable",
+    "guard",
+    "is_enabled",
+    "register",
+    "remove_observer",
+]
+
+_HOMES = {
+    "Entry": "_registry",
+    "MalformedHeaderError": "_refusals",
+    "OrganizationMismatchError": "_refusals",
+    "ProjectGuardError": "_refusals",
+    "ProjectMismatchError": "_refusals",
+    "ProjectMissingError": "_refusals",
+    "ProjectScopeError": "_refusals",
+    "Registry": "_registry",
+    "UnregisteredKeyError": "_refusals",
+    "Verdict": "_verdict",
+    "add_observer": "_observers",
+    "disable": "_switch",
+    "enable": "_switch",
+    "guard": "_scope",
+    "is_enabled": "_switch",
+    "register": "_switch",
+    "remove_observer": "_observers",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+_check_choices()
+if _mode() is not Mode.OFF:
+    from openai_project_guard._switch import enable
+
+    enable()

@@ -1,0 +1,229 @@
+"""The check of one call: judge it before it leaves, compare with the server's word after.
+
+Nothing here waits or sends, so the sync and the async hooks run the same code; and nothing here
+knows the SDK. The steps: what is about to be sent, who the key belongs to, verdict, carry it out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Protocol
+
+from openai_project_guard import _observers, _settings
+from openai_project_guard._key import redact
+from openai_project_guard._outgoing import Destination, Headers, read_headers, read_hint
+from openai_project_guard._registry import Row, rows_of, rows_of_account
+from openai_project_guard._scope import innermost
+from openai_project_guard._verdict import Policy, Verdict, decide
+from openai_project_guard._words import Mode, Outcome, Reason
+
+if TYPE_CHECKING:
+    from openai_project_guard._refusals import ProjectGuardError
+
+
+class Wire(Protocol):
+    """What the check must know of a kind of message: an HTTP request, a WebSocket handshake."""
+
+    def headers(self, message: Any) -> Iterable[tuple[bytes, bytes, bytes]]:
+        """Its headers as they stand: name, name in lower case, value."""
+        ...
+
+    def host(self, message: Any) -> str:
+        """The host it goes to."""
+        ...
+
+    def destination(self, message: Any) -> Destination:
+        """Where it goes, for an observer, a log line or an error."""
+        ...
+
+    def put_project(self, message: Any, project: str) -> None:
+        """Sets its `OpenAI-Project` header."""
+        ...
+
+
+class Call:
+    """One call while it is under way. It holds no key.
+
+    Attributes:
+        client: the SDK's client, or `None`.
+        options: the options of this call, if they are known.
+        headers: what was read when the call last passed.
+        rows: whom the server should answer as, until it has.
+        is_fresh: whether `headers` was judged just now, where the SDK lets go; good for one
+            hand-over to the transport.
+    """
+
+    __slots__ = ("client", "headers", "is_fresh", "options", "passed_as", "rows")
+
+    def __init__(self, client: Any, options: Any = None) -> None:
+        self.client = client
+        self.options = options
+        self.headers: Headers | None = None
+        self.rows: tuple[Row, ...] | None = None
+        self.passed_as: tuple[Row, ...] = ()
+        self.is_fresh = False
+
+    def as_raised(self, error: Exception) -> BaseException:
+        """A refusal in the form in which it gets through to the caller."""
+        return error
+
+    def let_pass(self, headers: Headers, rows: tuple[Row, ...]) -> None:
+        """Notes what the call passed with."""
+        self.headers = headers
+        self.rows = self.passed_as = rows
+        self.is_fresh = True
+
+
+under_way: ContextVar[Call | None] = ContextVar("openai_project_guard_call", default=None)
+
+
+def is_watching() -> bool:
+    """Whether any setting is in force here: the whole cost of a guard that is not."""
+    return _settings.in_force is not None or innermost.get() is not None
+
+
+def check_once(call: Call, message: Any, wire: Wire) -> BaseException | None:
+    """Judges what is about to leave, unless it was judged a moment ago and is unchanged."""
+    if call.is_fresh:
+        call.is_fresh = False
+        if read_headers(wire.headers(message)) == call.headers:
+            return None
+    error = judge(call, message, wire)
+    return None if error is None else call.as_raised(error)
+
+
+def judge(call: Call, message: Any, wire: Wire) -> ProjectGuardError | None:
+    """Judges what is about to leave. An error is returned, not raised: the hook knows how."""
+    call.rows = None
+    scope = innermost.get()
+    settings = _settings.in_force
+    if scope is not None:
+        settings = settings or _settings.base_of_scopes()
+        policy = scope.over(settings.policy)
+    elif settings is not None:
+        policy = settings.policy
+    else:
+        return None
+    if policy.mode is Mode.OFF:
+        return None
+    headers = read_headers(wire.headers(message))
+    if headers.key_digest is None:
+        return None
+    rows = rows_of(settings.registries, headers.key_digest)
+    if not rows:
+        rows = _rows_of_identity(call, settings, message, wire)
+        if not rows and not settings.is_openai(wire.host(message)):
+            return None
+    outcome, reason = decide(
+        headers.credential, headers.project, headers.organization, rows, policy
+    )
+    if reason is None:
+        call.let_pass(headers, rows)
+        if not _observers.observers:
+            return None
+    return _carry_out(call, message, wire, headers, rows, policy, outcome, reason)
+
+
+def _carry_out(
+    call: Call,
+    message: Any,
+    wire: Wire,
+    headers: Headers,
+    rows: tuple[Row, ...],
+    policy: Policy,
+    outcome: Outcome,
+    reason: Reason | None,
+) -> ProjectGuardError | None:
+    destination = wire.destination(message)
+    verdict = Verdict(
+        outcome=outcome,
+        reason=reason,
+        expected=_expected(rows, policy),
+        actual=None if headers.project is None else redact(headers.project.replace("\n", ", ")),
+        key_hint=read_hint(wire.headers(message)),
+        method=destination.method,
+        host=destination.host,
+        path=destination.path,
+        transport=destination.transport,
+    )
+    if outcome == "blocked":
+        from openai_project_guard._explain import refusal
+
+        error = refusal(verdict, headers, rows, policy.pinned, call.client, call.options)
+        _observers.tell(verdict)
+        return error
+    if outcome == "injected":
+        project = verdict.expected[0]
+        wire.put_project(message, project)
+        headers = headers._replace(project=project)
+    call.let_pass(headers, rows)
+    _observers.tell(verdict)
+    return None
+
+
+def _expected(rows: tuple[Row, ...], policy: Policy) -> tuple[str, ...]:
+    if policy.pinned is not None:
+        return (policy.pinned,)
+    return tuple(row.project.id for row in rows)
+
+
+def _rows_of_identity(
+    call: Call, settings: _settings.Settings, message: Any, wire: Wire
+) -> tuple[Row, ...]:
+    """The rows of the client's workload identity, if this call is sent in its name.
+
+    The SDK exchanges the identity for a short-lived token, which no registry can know. An API key
+    on such a client is somebody's override, and stands for itself.
+    """
+    identity = getattr(call.client, "workload_identity", None)
+    if not identity or read_hint(wire.headers(message)).startswith("sk-"):
+        return ()
+    return rows_of_account(settings.registries, identity["service_account_id"])
+
+
+def hear(call: Call, response: Any, message: Any, wire: Wire) -> None:
+    """Compares the project that the server says it billed with the registry's."""
+    rows, call.rows = call.rows, None
+    if not rows:
+        return
+    headers = getattr(response, "headers", None)  # a stand-in's response may have none
+    answer = None if headers is None else headers.get("openai-project")
+    for row in rows:
+        if answer is None or row.project.id == answer:
+            return
+    destination = wire.destination(message)
+    _observers.tell(
+        Verdict(
+            outcome="allowed",
+            reason="drift",
+            expected=tuple(row.project.id for row in rows),
+            actual=redact(str(answer)),
+            key_hint=read_hint(wire.headers(message)),
+            method=destination.method,
+            host=destination.host,
+            path=destination.path,
+            transport=destination.transport,
+        )
+    )
+
+
+_SERVER_DISAGREES = ("mismatched_project", "mismatched_organization")
+
+
+def annotate(call: Call, error: BaseException) -> None:
+    """Notes on the server's 401 what the guard had checked, if it had let the call pass."""
+    if getattr(error, "code", None) not in _SERVER_DISAGREES or not call.passed_as:
+        return
+    checked = " or ".join(
+        f"{row.project.id} (in {row.project.place.of('')})" for row in call.passed_as
+    )
+    note = (
+        "openai-project-guard let this call pass: the registry has its key for project "
+        f"{checked}, and that is what its OpenAI-Project header said. The server knows better, so "
+        "the registry is out of date: run openai-project-guard sync, or register the key anew."
+    )
+    if hasattr(error, "add_note"):
+        error.add_note(note)
+    else:
+        error.__notes__ = [*getattr(error, "__notes__", ()), note]  # type: ignore[attr-defined]

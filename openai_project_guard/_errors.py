@@ -1,0 +1,48 @@
+"""Errors of set-up. They are light: raising one imports neither the SDK nor wrapt."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class ConfigurationError(ValueError):
+    """A setting cannot be understood: an environment variable or an argument.
+
+    Example:
+        >>> try:
+        ...     enable(mode="enforced")
+        ... except ConfigurationError as error:
+        ...     print(error)
+        mode='enforced' is not a mode. Accepted: enforce, inject, warn, off.
+    """
+
+
+class RegistryError(ConfigurationError):
+    """A registry cannot be read or is not valid; the message names place and field."""
+
+
+class UnsupportedSDKError(ConfigurationError):
+    """The installed SDK lacks a place that the guard must hook; the message names it."""
+
+
+def forgetful(fn: F) -> F:
+    """Makes a function that may be handed a key raise its errors without it.
+
+    Error trackers show the locals of every frame that an error passed. So it is raised again from
+    a frame that has none, and the frames in which it came about are dropped.
+    """
+
+    @functools.wraps(fn)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return fn(*args, **kwargs)
+        except ConfigurationError as error:
+            args, kwargs = (), {}
+            error.__context__ = None
+            raise error.with_traceback(None) from None
+
+    return cast("F", wrapper)

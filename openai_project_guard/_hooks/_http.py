@@ -1,0 +1,47 @@
+"""The last door: where an HTTP client of httpx or httpx2 hands a request to its transport.
+
+Event hooks, auth flows and redirects of the user's own HTTP client have all run by then, so what
+is read here is what leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from openai_project_guard._check import check_once, under_way
+from openai_project_guard._hooks._place import hook
+from openai_project_guard._hooks._send import HTTP, send, send_async
+
+HAND_OVER = "_send_single_request"
+
+
+def install(module: ModuleType) -> None:
+    """Hooks the clients of `httpx` or `httpx2`."""
+    hook(module.Client, HAND_OVER, _hand_over)
+    hook(module.AsyncClient, HAND_OVER, _hand_over_async)
+
+
+def sends_as_it_is(client: Any, auth: object) -> bool:
+    """Whether nothing between here and the transport may still change key or header.
+
+    A stand-in for an HTTP client may never come by the last door, so for it this is the last.
+    """
+    if not hasattr(type(client), HAND_OVER):
+        return True
+    return auth is None and client.auth is None and not client.event_hooks["request"]
+
+
+def _hand_over(wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
+    call = under_way.get()
+    if call is None:
+        return wrapped(*args, **kwargs)
+    return send(call, check_once(call, args[0], HTTP), wrapped, args, kwargs)
+
+
+def _hand_over_async(wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
+    call = under_way.get()
+    if call is None:
+        return wrapped(*args, **kwargs)
+    return send_async(call, check_once(call, args[0], HTTP), wrapped, args, kwargs)

@@ -1,0 +1,141 @@
+"""The SDK's doors: a whole call (`request`), and where the SDK lets go of a finished request.
+
+They are chosen by what the installed SDK has, not by its version.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+from openai_project_guard._check import Call, is_watching, judge, under_way
+from openai_project_guard._errors import UnsupportedSDKError
+from openai_project_guard._hooks._call import (
+    CallUnderWay,
+    OldCallUnderWay,
+    Sealed,
+    await_inside,
+    run_inside,
+)
+from openai_project_guard._hooks._http import sends_as_it_is
+from openai_project_guard._hooks._place import Wrapper, hook
+from openai_project_guard._hooks._send import HTTP, send, send_async
+
+CALL = "request"
+LET_GO = "_send_request"
+"""From some release after 2.30.0. An `OpenAIError` raised inside passes through `request()`."""
+PREPARE = "_prepare_request"
+"""Before that: the last method of the SDK that runs before its HTTP client."""
+
+
+def install(openai: ModuleType) -> None:
+    """Hooks the installed SDK.
+
+    Raises:
+        UnsupportedSDKError: a place that the guard needs is missing; names it.
+    """
+    from openai import _base_client
+
+    for base, is_async in (
+        (_base_client.SyncAPIClient, False),
+        (_base_client.AsyncAPIClient, True),
+    ):
+        lets_go = LET_GO in base.__dict__
+        for name in (CALL, LET_GO if lets_go else PREPARE):
+            if name not in base.__dict__:
+                raise UnsupportedSDKError(
+                    f"openai {openai.__version__} has no {base.__name__}.{name}, where the guard "
+                    "must look at a call before it is sent. Upgrade openai-project-guard, or use "
+                    "a release of openai that it supports; its README lists them."
+                )
+        # A tracing tool may have wrapped `request` on OpenAI, over the one that it inherits.
+        for owner in (base, *_descendants(base)):
+            if CALL in owner.__dict__:
+                hook(owner, CALL, _call(lets_go, is_async))
+        if lets_go:
+            hook(base, LET_GO, _let_go(is_async))
+
+
+def _call(lets_go: bool, is_async: bool) -> Wrapper:
+    """The wrapper of a whole call."""
+    call_type = CallUnderWay if lets_go else OldCallUnderWay
+    run = await_inside if is_async else run_inside
+
+    def around(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+        outer = under_way.get()
+        if not is_watching() or (outer is not None and outer.client is instance):
+            return wrapped(*args, **kwargs)
+        if not lets_go:
+            owner = _first_with_preparation(type(instance))
+            hook(owner, PREPARE, _preparation(owner, is_async))
+        call = call_type(instance, args[1] if len(args) > 1 else kwargs.get("options"))
+        sealed = Sealed(wrapped, args, kwargs)
+        del args, kwargs
+        return run(call, sealed)
+
+    return around
+
+
+def _let_go(is_async: bool) -> Wrapper:
+    """The wrapper of the place where the SDK hands a request to its HTTP client."""
+    run, finish = (await_inside, send_async) if is_async else (run_inside, send)
+
+    def let_go(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+        if not is_watching():
+            return wrapped(*args, **kwargs)
+        call = under_way.get()
+        if call is None:  # somebody took our hook off `request`, or went round it
+            return run(CallUnderWay(instance), partial(let_go, wrapped, instance, args, kwargs))
+        error = _judge(call, args[0], kwargs.get("auth"))
+        return finish(call, error, wrapped, args, kwargs)
+
+    return let_go
+
+
+def _preparation(owner: type, is_async: bool) -> Wrapper:
+    """The wrapper of `_prepare_request`, which an old SDK calls just before its HTTP client.
+
+    A subclass may override it without `super()`, or go on after it: only what stands after the
+    outermost one is judged.
+    """
+
+    def check(client: Any, request: Any) -> None:
+        call = under_way.get()
+        if call is not None and _first_with_preparation(type(client)) is owner:
+            error = _judge(call, request, getattr(client, "custom_auth", None))
+            if error is not None:
+                raise error
+
+    def prepare(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+        result = wrapped(*args, **kwargs)
+        check(instance, args[0])
+        return result
+
+    async def prepare_async(
+        wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
+    ) -> Any:
+        result = await wrapped(*args, **kwargs)
+        check(instance, args[0])
+        return result
+
+    return prepare_async if is_async else prepare
+
+
+def _judge(call: Call, request: Any, auth: object) -> Exception | None:
+    """Judges the request, unless the HTTP client may still change it: then the last door does."""
+    call.is_fresh = False
+    if not sends_as_it_is(call.client._client, auth):
+        return None
+    return judge(call, request, HTTP)
+
+
+def _first_with_preparation(client_type: type) -> type:
+    return next(owner for owner in client_type.__mro__ if PREPARE in owner.__dict__)
+
+
+def _descendants(base: type[Any]) -> Iterator[type[Any]]:
+    for child in base.__subclasses__():
+        yield child
+        yield from _descendants(child)

@@ -1,0 +1,78 @@
+"""What may be known of a key: its fingerprint, its hint, its kind. Never the key."""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+
+from openai_project_guard._errors import ConfigurationError
+
+FINGERPRINT = re.compile(r"sha256:[0-9a-fA-F]{64}")
+_MIN_SECRET = 8  # a shorter secret would be half given away by its last four characters
+_KEY_LIKE = re.compile(r"\b(?:sk|ek)[-_][\w-]+(?![\w…-])")  # a hint is left alone
+
+
+def digest(key: str) -> bytes:
+    """SHA-256 of the key's UTF-8 bytes."""
+    return sha256(key.encode()).digest()
+
+
+def fingerprint_of(key_digest: bytes) -> str:
+    """The written form of a digest, as the registry file has it."""
+    return "sha256:" + key_digest.hex()
+
+
+def digest_of(fingerprint: str) -> bytes:
+    """The digest behind the written form."""
+    return bytes.fromhex(fingerprint[7:])
+
+
+def hint(key: str) -> str:
+    """Prefix up to the second dash, an ellipsis, the last four characters.
+
+    Example:
+        >>> hint("sk-proj-0123456789Ab3d")
+        'sk-proj-…Ab3d'
+    """
+    first, dash, rest = key.partition("-")
+    if not dash or len(first) > 4:
+        prefix, rest = "", key  # not a key of OpenAI's: a token's dashes mean nothing
+    else:
+        prefix = first + dash
+        kind, dash, secret = rest.partition("-")
+        if dash and kind.isalpha() and len(kind) <= 12:
+            prefix, rest = prefix + kind + dash, secret
+    return f"{prefix}…{rest[-4:] if len(rest) >= _MIN_SECRET else ''}"
+
+
+def redact(text: str) -> str:
+    """The text with whatever looks like a key replaced by its hint."""
+    return _KEY_LIKE.sub(lambda found: hint(found.group()), text)
+
+
+def shown(value: object) -> str:
+    """A value as an error message may show it."""
+    return redact(repr(value))
+
+
+def refuse_unfit(key: object) -> None:
+    """Refuses what cannot be registered as a key.
+
+    Raises:
+        ConfigurationError: it is empty, has a space or quotes around it, or is an admin key.
+    """
+    if not isinstance(key, str):
+        raise ConfigurationError(f"A key must be a string, not {type(key).__name__}.")
+    problem = None
+    if not key or key.isspace():
+        problem = "the key is empty"
+    elif key != key.strip():
+        problem = "the key has white space around it (a trailing newline, perhaps)"
+    elif key[0] in "\"'" or key[-1] in "\"'":
+        problem = "the key has quotes around it"
+    elif FINGERPRINT.fullmatch(key):
+        problem = "this is a fingerprint, not a key; fingerprints belong in the registry file"
+    elif key.startswith("sk-admin-"):
+        problem = "an admin key belongs to the organization, not to a project"
+    if problem:
+        raise ConfigurationError(f"This key cannot be registered: {problem}.")

@@ -1,0 +1,99 @@
+"""What is about to be sent: the headers of one call, read once, and where it is going."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from openai_project_guard._key import hint
+from openai_project_guard._verdict import Credential
+from openai_project_guard._words import Transport
+
+PROJECT_HEADER = "OpenAI-Project"
+_READ = frozenset({b"authorization", b"openai-project", b"openai-organization"})
+
+
+class Headers(NamedTuple):
+    """The headers that a verdict rests on.
+
+    A header that is there more than once is kept as its values joined by a newline. No header
+    may contain one, so the join cannot be mistaken for a single value, and it never passes.
+    """
+
+    key_digest: bytes | None
+    credential: Credential
+    project: str | None
+    organization: str | None
+
+
+def read_headers(triples: Iterable[tuple[bytes, bytes, bytes]]) -> Headers:
+    """Reads the four facts in one pass; the key itself does not leave this function.
+
+    Args:
+        triples: name as written, name in lower case, value; as httpx keeps them.
+    """
+    authorization: bytes | None = None
+    project: bytes | None = None
+    organization: bytes | None = None
+    for _, name, value in triples:
+        if name in _READ:
+            if name == b"authorization":
+                authorization = value if authorization is None else authorization + b"\n" + value
+            elif name == b"openai-project":
+                project = value if project is None else project + b"\n" + value
+            else:
+                organization = value if organization is None else organization + b"\n" + value
+    key = b"" if authorization is None else _bearer(authorization)
+    return Headers(
+        sha256(key).digest() if key else None,
+        _credential(key),
+        None if project is None else project.decode("latin-1"),
+        None if organization is None else organization.decode("latin-1"),
+    )
+
+
+def read_hint(triples: Iterable[tuple[bytes, bytes, bytes]]) -> str:
+    """What may be shown of the call's key."""
+    keys = [_bearer(value) for _, name, value in triples if name == b"authorization"]
+    return " and ".join(hint(key.decode("latin-1")) for key in keys)
+
+
+def _bearer(authorization: bytes) -> bytes:
+    """The key of an Authorization header; a scheme other than Bearer is taken as it stands.
+
+    Whatever stands there is a credential, and one that is not understood must not pass for none.
+    """
+    if authorization[:7] == b"Bearer ":
+        return authorization[7:].strip()
+    scheme, _, rest = authorization.strip().partition(b" ")
+    return rest.strip() if scheme.lower() == b"bearer" else authorization.strip()
+
+
+def _credential(key: bytes) -> Credential:
+    if key.startswith(b"sk-admin-"):
+        return "admin"
+    if key.startswith(b"ek_"):
+        return "ephemeral"
+    return "malformed" if b"\n" in key else "key"
+
+
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a call goes. Built only when somebody asks: an observer, a log line, an error."""
+
+    method: str
+    host: str
+    path: str
+    transport: Transport
+
+    @classmethod
+    def of_request(cls, request: Any) -> Destination:
+        """Where an httpx or httpx2 request goes; neither query nor user info is kept."""
+        url = request.url
+        return cls(request.method, url.host, url.path, "http")
+
+    def __str__(self) -> str:
+        verb = "WebSocket" if self.transport == "websocket" else self.method
+        return f"{verb} {self.host}{self.path}"

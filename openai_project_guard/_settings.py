@@ -1,0 +1,188 @@
+"""The process's settings: one immutable object, built whole, replaced in one step."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from threading import RLock
+from typing import TypeVar, Union
+
+from openai_project_guard import _environment
+from openai_project_guard._errors import ConfigurationError
+from openai_project_guard._key import redact, shown
+from openai_project_guard._registry import Registry, project_id
+from openai_project_guard._verdict import Policy
+from openai_project_guard._words import (
+    CALL_SCOPES,
+    UNREGISTERED,
+    CallScope,
+    Mode,
+)
+
+RegistrySource = Union[str, "PathLike[str]", Registry, Mapping[str, str | Sequence[str]]]
+
+OPENAI_HOST = "api.openai.com"
+HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:]+")
+
+registered = Registry()
+"""The keys given to `register()`. They outlive every `enable()` and `disable()`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `enable()` and the environment said."""
+
+    policy: Policy
+    registries: tuple[Registry, ...]
+    hosts: frozenset[str] = frozenset({OPENAI_HOST})
+    scope: CallScope = "sdk"
+
+    def is_openai(self, host: str) -> bool:
+        """Whether a host counts as OpenAI's; a trailing dot makes no other host of it."""
+        host = host.lower().rstrip(".")
+        return host in self.hosts or host.endswith("." + OPENAI_HOST)
+
+
+in_force: Settings | None = None
+"""The settings of an enabled guard; `None` while it is not enabled."""
+
+_of_environment: Settings | None = None
+
+changing = RLock()
+"""Held while settings are replaced or hooks go in or out; never on the path of a call."""
+
+
+def build(
+    mode: str,
+    *,
+    registry: RegistrySource | None = None,
+    project: str | None = None,
+    unregistered: str | None = None,
+    hosts: Sequence[str] = (),
+    scope: str | None = None,
+) -> Settings:
+    """Settings from arguments, and from the environment where an argument was not given.
+
+    Raises:
+        ConfigurationError: an argument or a variable is not understood.
+        RegistryError: a registry cannot be read.
+    """
+    registries = (*_named(registry), registered)
+    return Settings(
+        policy=Policy(
+            mode=read_mode(mode),
+            unregistered=choice("unregistered", unregistered, UNREGISTERED)
+            or _environment.unregistered()
+            or "block",
+            pinned=_pinned(project, registries, registry),
+        ),
+        registries=registries,
+        hosts=frozenset({OPENAI_HOST, *_host_names(hosts)}),
+        scope=choice("scope", scope, CALL_SCOPES) or _environment.scope() or "sdk",
+    )
+
+
+def base_of_scopes() -> Settings:
+    """What a `guard` scope builds on: the settings in force, or else the environment's."""
+    global _of_environment
+    settings = in_force or _of_environment
+    if settings is None:
+        with changing:
+            if _of_environment is None:
+                _of_environment = build("enforce")
+            settings = _of_environment
+    return settings
+
+
+def read_mode(value: object) -> Mode:
+    """The mode that a string or a `Mode` names.
+
+    Raises:
+        ConfigurationError: it names none.
+    """
+    try:
+        return Mode(value)
+    except ValueError:
+        accepted = ", ".join(Mode)
+        raise ConfigurationError(
+            f"mode={shown(value)} is not a mode. Accepted: {accepted}."
+        ) from None
+
+
+T = TypeVar("T", bound=str)
+
+
+def choice(argument: str, value: str | None, accepted: tuple[T, ...]) -> T | None:
+    """The accepted word that was given, or `None` where none was.
+
+    Raises:
+        ConfigurationError: something else was given.
+    """
+    for word in accepted:
+        if value == word:
+            return word
+    if value is None:
+        return None
+    raise ConfigurationError(
+        f"{argument}={shown(value)} is not understood. Accepted: {', '.join(accepted)}."
+    )
+
+
+def _named(registry: RegistrySource | None) -> tuple[Registry, ...]:
+    """The registry argument's registry, or those that the environment names."""
+    if isinstance(registry, Registry):
+        return (registry,)
+    if isinstance(registry, Mapping):
+        from openai_project_guard._sources import mapping
+
+        return (mapping.read(registry),)
+    if isinstance(registry, (str, PathLike)):
+        return (Registry.from_file(registry),)
+    if registry is not None:
+        raise ConfigurationError(
+            f"registry= is a {type(registry).__name__}. Accepted: a path, a Registry, or a mapping "
+            "{project id: key or list of keys}."
+        )
+    named = tuple(map(Registry.from_file, _environment.registry_paths()))
+    inline = _environment.text(_environment.KEYS)
+    if inline is not None:
+        from openai_project_guard._sources import inline as source
+
+        named += (source.read(inline, _environment.KEYS),)
+    return named
+
+
+def _pinned(
+    project: str | None, registries: tuple[Registry, ...], given: RegistrySource | None
+) -> str | None:
+    if project is not None:
+        pinned = project_id(registries, project)
+        if given is not None and not any(pinned in known.snapshot.projects for known in registries):
+            raise ConfigurationError(
+                f"project={shown(project)} contradicts registry=: that registry has no such project, so "
+                "every call would be refused. Add the project to it, or leave one of them out."
+            )
+        return pinned
+    variable = _environment.PROJECT
+    named = _environment.text(variable)
+    return None if named is None else project_id(registries, named, f"The variable {variable}")
+
+
+def _host_names(hosts: Sequence[str]) -> Iterator[str]:
+    if isinstance(hosts, str):
+        raise ConfigurationError(
+            f"hosts={shown(hosts)} is one string. Expected a list of host names."
+        )
+    for argument, names in (("hosts=", hosts), (_environment.HOSTS, _environment.hosts())):
+        for name in names:
+            host = name.strip().lower().rstrip(".")
+            if not HOST_NAME.fullmatch(host) or redact(host) != host:
+                raise ConfigurationError(
+                    f"{argument} has {shown(name)}, which is not a host name. Expected a name "
+                    "alone, such as gateway.example.com, without scheme, port or path."
+                )
+            yield host
+        if hosts:
+            return  # the argument beats the environment

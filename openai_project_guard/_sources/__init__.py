@@ -1,0 +1,1 @@
+"""Where registry entries come from: one module a source."""

@@ -1,0 +1,29 @@
+"""A mapping handed to `enable(registry=...)`: `{project id: key or list of keys}`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from openai_project_guard._errors import ConfigurationError
+from openai_project_guard._key import digest, hint, refuse_unfit
+from openai_project_guard._registry import Place, Project, Registry, Row, refuse_unfit_project
+
+
+def read(mapping: Mapping[str, str | Sequence[str]]) -> Registry:
+    """The registry that the mapping describes. The keys themselves are not kept.
+
+    Raises:
+        ConfigurationError: an id is no project id, or a key is unfit.
+    """
+    registry = Registry()
+    place = Place("the mapping given to enable(registry=...)")
+    for name, keys in mapping.items():
+        project = Project(refuse_unfit_project(name), place)
+        registry.snapshot.add_project(project)
+        for key in (keys,) if isinstance(keys, str) else keys:
+            try:
+                refuse_unfit(key)
+            except ConfigurationError as error:
+                raise ConfigurationError(f"registry[{name!r}]: {error}") from None
+            registry.snapshot.add_key(digest(key), Row(project, hint(key)))
+    return registry

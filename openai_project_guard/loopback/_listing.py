@@ -1,0 +1,132 @@
+"""Cursor pagination, and the lists that the loopback server pages through."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from openai_project_guard.loopback._directory import (
+    Directory,
+    KeyRecord,
+    LoopbackProject,
+    RefusedError,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+_EPOCH = 1_700_000_000
+
+
+class Listing:
+    """An ordered list that finds a cursor without scanning, however long the list is."""
+
+    def __init__(self, items: Iterable[dict[str, Any]]) -> None:
+        self._items = list(items)
+        self._position = {item["id"]: index for index, item in enumerate(self._items)}
+
+    def page(self, query: Mapping[str, str], *, default: int, largest: int) -> dict[str, Any]:
+        limit = query.get("limit", str(default))
+        if not limit.isdecimal() or not 1 <= int(limit) <= largest:
+            raise RefusedError(400, None, f"limit must be from 1 to {largest}", "limit")
+        after = query.get("after")
+        if after and after not in self._position:
+            raise RefusedError(400, None, "after must be the id of an item of this list", "after")
+        start = self._position[after] + 1 if after else 0
+        data = self._items[start : start + int(limit)]
+        return {
+            "object": "list",
+            "data": data,
+            "first_id": data[0]["id"] if data else None,
+            "last_id": data[-1]["id"] if data else None,
+            "has_more": start + len(data) < len(self._items),
+        }
+
+
+FILES = Listing(
+    {
+        "id": f"file-loopback-{number:02}",
+        "object": "file",
+        "bytes": 3,
+        "created_at": _EPOCH + number,
+        "filename": f"{number:02}.jsonl",
+        "purpose": "batch",
+        "status": "processed",
+    }
+    for number in range(1, 26)
+)
+
+
+class Administration:
+    """The two Administration endpoints, with their lists built at the first call."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+
+    def answer(self, path: str, query: Mapping[str, str]) -> dict[str, Any] | None:
+        """The page that `path` asks for, or `None` if it is some other endpoint."""
+        match path.removeprefix("/v1/organization/").split("/"):
+            case ["projects"]:
+                everything = query.get("include_archived") == "true"
+                listing = self._all_projects if everything else self._active_projects
+            case ["projects", project, "api_keys"]:
+                if project not in self._directory.projects:
+                    raise RefusedError(404, "not_found", f"No such project: {project}")
+                listing = self._keys.get(project) or Listing(())
+            case _:
+                return None
+        return listing.page(query, default=20, largest=100)
+
+    @cached_property
+    def _all_projects(self) -> Listing:
+        return Listing(map(_project, self._directory.projects.values()))
+
+    @cached_property
+    def _active_projects(self) -> Listing:
+        projects = self._directory.projects.values()
+        return Listing(_project(project) for project in projects if not project.archived)
+
+    @cached_property
+    def _keys(self) -> dict[str, Listing]:
+        by_project: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for record in self._directory.keys.values():
+            # A legacy user key of several projects is its user's, and no project lists it.
+            if not record.is_admin and len(record.projects) == 1:
+                of_project = by_project[record.projects[0]]
+                of_project.append(_api_key(record, number=len(of_project) + 1))
+        return {project: Listing(keys) for project, keys in by_project.items()}
+
+
+def _project(project: LoopbackProject) -> dict[str, Any]:
+    return {
+        "id": project.id,
+        "object": "organization.project",
+        "name": project.name or project.id,
+        "created_at": _EPOCH,
+        "archived_at": _EPOCH + 1 if project.archived else None,
+        "status": "archived" if project.archived else "active",
+    }
+
+
+def _api_key(record: KeyRecord, number: int) -> dict[str, Any]:
+    kind = "service_account" if record.is_service_account else "user"
+    owner = {
+        "id": f"user-loopback-{number}",
+        "object": f"organization.project.{kind}",
+        "name": f"Loopback {number}",
+        "role": "member",
+        "created_at": _EPOCH,
+    }
+    if kind == "user":
+        owner["email"] = f"loopback-{number}@example.com"
+    return {
+        "id": f"key_{record.fingerprint[:16]}",
+        "object": "organization.project.api_key",
+        "name": f"Key {number}",
+        "redacted_value": record.redacted_value,
+        "created_at": _EPOCH + number,
+        "last_used_at": None,
+        "owner": {"type": kind, kind: owner},
+        "owner_project_access": "active",
+    }
