@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextvars import ContextVar
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from openai_project_guard import _observers, _settings
-from openai_project_guard._key import redact
-from openai_project_guard._outgoing import Destination, Headers, read_headers, read_hint
+from openai_project_guard._key import fingerprint_of, redact
+from openai_project_guard._outgoing import Destination, Facts, Headers, read_headers, read_hint
 from openai_project_guard._registry import Row, rows_of, rows_of_account
 from openai_project_guard._scope import innermost
 from openai_project_guard._verdict import Policy, Verdict, decide
@@ -47,32 +48,33 @@ class Call:
 
     Attributes:
         client: the SDK's client, or `None`.
-        options: the options of this call, if they are known.
-        headers: what was read when the call last passed.
-        rows: whom the server should answer as, until it has.
-        is_fresh: whether `headers` was judged just now, where the SDK lets go; good for one
-            hand-over to the transport.
+        options: the options of this call, where they are known.
+        facts: what was read of its headers when it last passed.
+        rows: the registry's rows that it passed by.
+        is_fresh: it was judged just now, where the SDK lets go: good for one hand-over.
+        is_unanswered: the server's answer has not been compared yet.
+        learns: the unregistered key's digest and hint, if its project is to be learned.
     """
 
-    __slots__ = ("client", "headers", "is_fresh", "options", "passed_as", "rows")
+    facts: Facts | None = None
+    rows: tuple[Row, ...] = ()
+    is_fresh = False
+    is_unanswered = False
+    learns: tuple[bytes, str] | None = None
 
     def __init__(self, client: Any, options: Any = None) -> None:
         self.client = client
         self.options = options
-        self.headers: Headers | None = None
-        self.rows: tuple[Row, ...] | None = None
-        self.passed_as: tuple[Row, ...] = ()
-        self.is_fresh = False
 
     def as_raised(self, error: Exception) -> BaseException:
         """A refusal in the form in which it gets through to the caller."""
         return error
 
-    def let_pass(self, headers: Headers, rows: tuple[Row, ...]) -> None:
+    def let_pass(self, facts: Facts, rows: tuple[Row, ...]) -> None:
         """Notes what the call passed with."""
-        self.headers = headers
-        self.rows = self.passed_as = rows
-        self.is_fresh = True
+        self.facts = facts
+        self.rows = rows
+        self.is_fresh = self.is_unanswered = True
 
 
 under_way: ContextVar[Call | None] = ContextVar("openai_project_guard_call", default=None)
@@ -87,17 +89,18 @@ def check_once(call: Call, message: Any, wire: Wire) -> BaseException | None:
     """Judges what is about to leave, unless it was judged a moment ago and is unchanged."""
     if call.is_fresh:
         call.is_fresh = False
-        if read_headers(wire.headers(message)) == call.headers:
+        if read_headers(wire.headers(message)) == call.facts:
             return None
     error = judge(call, message, wire)
+    call.is_fresh = False
     return None if error is None else call.as_raised(error)
 
 
 def judge(call: Call, message: Any, wire: Wire) -> ProjectGuardError | None:
     """Judges what is about to leave. An error is returned, not raised: the hook knows how."""
-    call.rows = None
-    scope = innermost.get()
+    call.is_fresh = call.is_unanswered = False
     settings = _settings.in_force
+    scope = innermost.get()
     if scope is not None:
         settings = settings or _settings.base_of_scopes()
         policy = scope.over(settings.policy)
@@ -107,22 +110,25 @@ def judge(call: Call, message: Any, wire: Wire) -> ProjectGuardError | None:
         return None
     if policy.mode is Mode.OFF:
         return None
-    headers = read_headers(wire.headers(message))
-    if headers.key_digest is None:
+    facts = read_headers(wire.headers(message))
+    key_digest, credential, project, organization = facts
+    if key_digest is None:
         return None
-    rows = rows_of(settings.registries, headers.key_digest)
+    if settings.watched:
+        now = monotonic()
+        for watched in settings.watched:
+            watched.refresh(now)
+    rows = rows_of(settings.registries, key_digest)
     if not rows:
         rows = _rows_of_identity(call, settings, message, wire)
         if not rows and not settings.is_openai(wire.host(message)):
             return None
-    outcome, reason = decide(
-        headers.credential, headers.project, headers.organization, rows, policy
-    )
+    outcome, reason = decide(credential, project, organization, rows, policy)
     if reason is None:
-        call.let_pass(headers, rows)
+        call.let_pass(facts, rows)
         if not _observers.observers:
             return None
-    return _carry_out(call, message, wire, headers, rows, policy, outcome, reason)
+    return _carry_out(call, message, wire, Headers(*facts), rows, policy, outcome, reason)
 
 
 def _carry_out(
@@ -135,17 +141,13 @@ def _carry_out(
     outcome: Outcome,
     reason: Reason | None,
 ) -> ProjectGuardError | None:
-    destination = wire.destination(message)
-    verdict = Verdict(
+    verdict = _verdict(
+        message,
+        wire,
         outcome=outcome,
         reason=reason,
-        expected=_expected(rows, policy),
-        actual=None if headers.project is None else redact(headers.project.replace("\n", ", ")),
-        key_hint=read_hint(wire.headers(message)),
-        method=destination.method,
-        host=destination.host,
-        path=destination.path,
-        transport=destination.transport,
+        expected=tuple(r.project.id for r in rows) if policy.pinned is None else (policy.pinned,),
+        actual=headers.project,
     )
     if outcome == "blocked":
         from openai_project_guard._explain import refusal
@@ -158,14 +160,33 @@ def _carry_out(
         wire.put_project(message, project)
         headers = headers._replace(project=project)
     call.let_pass(headers, rows)
+    if reason == "unregistered" and policy.unregistered == "learn" and headers.key_digest:
+        call.learns = headers.key_digest, verdict.key_hint
     _observers.tell(verdict)
     return None
 
 
-def _expected(rows: tuple[Row, ...], policy: Policy) -> tuple[str, ...]:
-    if policy.pinned is not None:
-        return (policy.pinned,)
-    return tuple(row.project.id for row in rows)
+def _verdict(
+    message: Any,
+    wire: Wire,
+    *,
+    outcome: Outcome,
+    reason: Reason | None,
+    expected: tuple[str, ...],
+    actual: str | None,
+) -> Verdict:
+    destination = wire.destination(message)
+    return Verdict(
+        outcome=outcome,
+        reason=reason,
+        expected=expected,
+        actual=None if actual is None else redact(actual.replace("\n", ", ")),
+        key_hint=read_hint(wire.headers(message)),
+        method=destination.method,
+        host=destination.host,
+        path=destination.path,
+        transport=destination.transport,
+    )
 
 
 def _rows_of_identity(
@@ -184,28 +205,33 @@ def _rows_of_identity(
 
 def hear(call: Call, response: Any, message: Any, wire: Wire) -> None:
     """Compares the project that the server says it billed with the registry's."""
-    rows, call.rows = call.rows, None
-    if not rows:
+    if not call.is_unanswered:
         return
+    call.is_unanswered = False
     headers = getattr(response, "headers", None)  # a stand-in's response may have none
     answer = None if headers is None else headers.get("openai-project")
-    for row in rows:
-        if answer is None or row.project.id == answer:
+    if answer is None:
+        return
+    for row in call.rows:
+        if row.project.id == answer:
             return
-    destination = wire.destination(message)
-    _observers.tell(
-        Verdict(
-            outcome="allowed",
-            reason="drift",
-            expected=tuple(row.project.id for row in rows),
-            actual=redact(str(answer)),
-            key_hint=read_hint(wire.headers(message)),
-            method=destination.method,
-            host=destination.host,
-            path=destination.path,
-            transport=destination.transport,
+    if call.rows:
+        expected = tuple(row.project.id for row in call.rows)
+        _observers.tell(
+            _verdict(
+                message,
+                wire,
+                outcome="allowed",
+                reason="drift",
+                expected=expected,
+                actual=str(answer),
+            )
         )
-    )
+    elif call.learns is not None:
+        from openai_project_guard._learn import learn
+
+        learns, call.learns = call.learns, None
+        learn(*learns, str(answer), response.status_code)
 
 
 _SERVER_DISAGREES = ("mismatched_project", "mismatched_organization")
@@ -213,10 +239,11 @@ _SERVER_DISAGREES = ("mismatched_project", "mismatched_organization")
 
 def annotate(call: Call, error: BaseException) -> None:
     """Notes on the server's 401 what the guard had checked, if it had let the call pass."""
-    if getattr(error, "code", None) not in _SERVER_DISAGREES or not call.passed_as:
+    if getattr(error, "code", None) not in _SERVER_DISAGREES or not call.rows:
         return
+    needle = fingerprint_of(call.facts[0] or b"") if call.facts else ""
     checked = " or ".join(
-        f"{row.project.id} (in {row.project.place.of('')})" for row in call.passed_as
+        f"{row.project.id} (in {row.project.place.of(needle)})" for row in call.rows
     )
     note = (
         "openai-project-guard let this call pass: the registry has its key for project "

@@ -173,7 +173,7 @@ class Registry:
         """
         refuse_unfit(key)
         known = self.snapshot.projects.get(project) if isinstance(project, str) else None
-        self._add(
+        self.add(
             digest(key),
             Project(
                 id=known.id if known else refuse_unfit_project(project),
@@ -216,7 +216,8 @@ class Registry:
     def _all(self) -> dict[bytes, Row | tuple[Row, ...]]:
         return self.snapshot.rows.copy()  # another thread may register meanwhile
 
-    def _add(self, key_digest: bytes, project: Project, key_hint: str, note: str | None) -> None:
+    def add(self, key_digest: bytes, project: Project, key_hint: str, note: str | None) -> None:
+        """Adds a key by its digest."""
         with self._lock:
             if project.id not in self.snapshot.projects:
                 self.snapshot.add_project(project)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from openai_project_guard import _environment
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._key import redact, shown
 from openai_project_guard._registry import Registry, project_id
+from openai_project_guard._sources.reload import WatchedFile
 from openai_project_guard._verdict import Policy
 from openai_project_guard._words import (
     CALL_SCOPES,
@@ -38,6 +40,7 @@ class Settings:
     registries: tuple[Registry, ...]
     hosts: frozenset[str] = frozenset({OPENAI_HOST})
     scope: CallScope = "sdk"
+    watched: tuple[WatchedFile, ...] = ()
 
     def is_openai(self, host: str) -> bool:
         """Whether a host counts as OpenAI's; a trailing dot makes no other host of it."""
@@ -69,7 +72,12 @@ def build(
         ConfigurationError: an argument or a variable is not understood.
         RegistryError: a registry cannot be read.
     """
-    registries = (*_named(registry), registered)
+    named = _named(registry)
+    watched = tuple(source for source in named if isinstance(source, WatchedFile))
+    registries = (
+        *(source.registry if isinstance(source, WatchedFile) else source for source in named),
+        registered,
+    )
     return Settings(
         policy=Policy(
             mode=read_mode(mode),
@@ -81,6 +89,7 @@ def build(
         registries=registries,
         hosts=frozenset({OPENAI_HOST, *_host_names(hosts)}),
         scope=choice("scope", scope, CALL_SCOPES) or _environment.scope() or "sdk",
+        watched=watched,
     )
 
 
@@ -130,7 +139,7 @@ def choice(argument: str, value: str | None, accepted: tuple[T, ...]) -> T | Non
     )
 
 
-def _named(registry: RegistrySource | None) -> tuple[Registry, ...]:
+def _named(registry: RegistrySource | None) -> tuple[Registry | WatchedFile, ...]:
     """The registry argument's registry, or those that the environment names."""
     if isinstance(registry, Registry):
         return (registry,)
@@ -139,13 +148,18 @@ def _named(registry: RegistrySource | None) -> tuple[Registry, ...]:
 
         return (mapping.read(registry),)
     if isinstance(registry, (str, PathLike)):
-        return (Registry.from_file(registry),)
+        return (WatchedFile(registry),)
     if registry is not None:
         raise ConfigurationError(
             f"registry= is a {type(registry).__name__}. Accepted: a path, a Registry, or a mapping "
             "{project id: key or list of keys}."
         )
-    named = tuple(map(Registry.from_file, _environment.registry_paths()))
+    named: tuple[Registry | WatchedFile, ...] = tuple(
+        map(WatchedFile, _environment.registry_paths())
+    )
+    learned = _environment.text(_environment.LEARNED)
+    if learned is not None and os.path.exists(learned):
+        named += (WatchedFile(learned),)
     inline = _environment.text(_environment.KEYS)
     if inline is not None:
         from openai_project_guard._sources import inline as source
@@ -161,8 +175,8 @@ def _pinned(
         pinned = project_id(registries, project)
         if given is not None and not any(pinned in known.snapshot.projects for known in registries):
             raise ConfigurationError(
-                f"project={shown(project)} contradicts registry=: that registry has no such project, so "
-                "every call would be refused. Add the project to it, or leave one of them out."
+                f"project={shown(project)} contradicts registry=: that registry has no such "
+                "project, so every call would be refused. Add it there, or leave one of them out."
             )
         return pinned
     variable = _environment.PROJECT

@@ -1,0 +1,42 @@
+"""`unregistered="learn"`: the server's word on which project a key belongs to."""
+
+from __future__ import annotations
+
+from threading import Lock, Thread
+
+from openai_project_guard import _environment, _settings
+from openai_project_guard._key import fingerprint_of
+from openai_project_guard._log import logger
+from openai_project_guard._registry import PROJECT_ID, Place, Project, rows_of
+
+_learning = Lock()
+
+
+def learn(key_digest: bytes, key_hint: str, project: str, status: int) -> None:
+    """Adds a key under the project that a successful answer named.
+
+    An error's word is not taken, nor a malformed id, and a key that was registered meanwhile keeps
+    its project.
+    """
+    if not (200 <= status < 300 or status == 101) or not PROJECT_ID.fullmatch(project):
+        return
+    settings = _settings.base_of_scopes()
+    with _learning:
+        if rows_of(settings.registries, key_digest):
+            return
+        place = Place("what was learned from the server's answer")
+        _settings.registered.add(key_digest, Project(project, place), key_hint, "learned")
+    logger.info("Learned from the server: key %s belongs to project %s.", key_hint, project)
+    path = _environment.text(_environment.LEARNED)
+    if path is not None:
+        # A file is written once a key, but it takes a lock and a sync: not on the path of a call.
+        Thread(target=_keep, args=(path, key_digest, key_hint, project)).start()
+
+
+def _keep(path: str, key_digest: bytes, key_hint: str, project: str) -> None:
+    from openai_project_guard._sources import edit
+
+    try:
+        edit.add(path, project, fingerprint_of(key_digest), hint=key_hint, note="learned")
+    except Exception as error:
+        logger.error("What was learned could not be kept in %s: %s", path, error)
