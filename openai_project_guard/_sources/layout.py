@@ -101,7 +101,11 @@ class Layout:
         before, after = lines[: first - 1], lines[last:]
         while after and not after[0].strip():  # the empty lines in front stay
             del after[0]
-        self._text = "\n".join(before + after).rstrip("\n") + "\n"
+        if not after:
+            after = [""]
+            while before and not before[-1].strip():
+                del before[-1]
+        self._text = "\n".join(before + after)
 
     def refusal(self, what: str) -> RegistryError:
         """The error about a layout that cannot be changed safely."""
