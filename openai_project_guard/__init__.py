@@ -92,8 +92,19 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-_check_choices()
-if _mode() is not Mode.OFF:
-    from openai_project_guard._switch import enable
+def _is_own_command() -> bool:
+    """Whether this process is `openai-project-guard` itself, which says what is wrong by itself."""
+    import os
+    import sys
 
-    enable()
+    command = getattr(sys, "orig_argv", [])
+    name = os.path.basename(sys.argv[0]) if getattr(sys, "argv", None) else ""
+    return name.startswith("openai-project-guard") or command[1:3] == ["-m", __name__]
+
+
+if not _is_own_command():
+    _check_choices()
+    if _mode() is not Mode.OFF:
+        from openai_project_guard._switch import enable
+
+        enable()

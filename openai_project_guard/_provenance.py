@@ -61,11 +61,14 @@ def origin_of(setting: Setting, value: str | None, client: Any, options: Any) ->
             "when it was made.",
             f"pass `{argument}=` to the client or set {variable}",
         )
+    # The SDK merges the variable into the client's own headers, from openai 2.31 to 2.35 on.
+    of_variable = _find(_custom_headers(), header)
+    of_client = _find(getattr(client, "_custom_headers", None), header)
     if value in of_call:
         place, cure = "`extra_headers` of this call", "correct its `extra_headers`"
-    elif value in _find(_custom_headers(), header):
+    elif value in of_variable and (client is None or value in of_client):
         place, cure = "OPENAI_CUSTOM_HEADERS in the environment", "correct OPENAI_CUSTOM_HEADERS"
-    elif value in _find(getattr(client, "_custom_headers", None), header):
+    elif value in of_client:
         place, cure = "`default_headers` of the client", "correct its `default_headers`"
     elif value == os.environ.get(variable):
         place, cure = f"{variable} in the environment", f"correct or unset {variable}"

@@ -87,6 +87,14 @@ def test_stale_variable(sent: Recorder, monkeypatch: pytest.MonkeyPatch) -> None
     )
 
 
+def test_a_variable_that_this_client_did_not_take_over_is_not_blamed(
+    sent: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Sync.client(sent, project="proj_b")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "OpenAI-Project: proj_b")
+    assert refusal(client)[2].startswith("That OpenAI-Project comes from the client's `project=`")
+
+
 @pytest.mark.skipif(not IS_3, reason="OPENAI_CUSTOM_HEADERS came with openai 2")
 def test_custom_headers_variable(sent: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-A: 1\nOpenAI-Project: proj_b")
