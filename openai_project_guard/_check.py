@@ -114,10 +114,10 @@ def judge(call: Call, message: Any, wire: Wire) -> ProjectGuardError | None:
     key_digest, credential, project, organization = facts
     if key_digest is None:
         return None
-    if settings.watched:
+    if settings.sources:
         now = monotonic()
-        for watched in settings.watched:
-            watched.refresh(now)
+        for source in settings.sources:
+            source.refresh(now)
     rows = rows_of(settings.registries, key_digest)
     if not rows:
         rows = _rows_of_identity(call, settings, message, wire)

@@ -52,7 +52,7 @@ def hosts() -> tuple[str, ...]:
     return tuple(part for part in (text(HOSTS) or "").split(",") if part.strip())
 
 
-def registry_paths() -> tuple[str, ...]:
+def registry_names() -> tuple[str, ...]:
     """`OPENAI_PROJECT_GUARD_REGISTRY`, or the two default files if they are there."""
     named = text(REGISTRY)
     if named is not None:

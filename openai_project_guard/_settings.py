@@ -14,7 +14,7 @@ from openai_project_guard import _environment
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._key import redact, shown
 from openai_project_guard._registry import Registry, project_id
-from openai_project_guard._sources.reload import WatchedFile
+from openai_project_guard._sources import Source, open_source
 from openai_project_guard._verdict import Policy
 from openai_project_guard._words import (
     CALL_SCOPES,
@@ -40,7 +40,7 @@ class Settings:
     registries: tuple[Registry, ...]
     hosts: frozenset[str] = frozenset({OPENAI_HOST})
     scope: CallScope = "sdk"
-    watched: tuple[WatchedFile, ...] = ()
+    sources: tuple[Source, ...] = ()
 
     def is_openai(self, host: str) -> bool:
         """Whether a host counts as OpenAI's; a trailing dot makes no other host of it."""
@@ -72,12 +72,8 @@ def build(
         ConfigurationError: an argument or a variable is not understood.
         RegistryError: a registry cannot be read.
     """
-    named = _named(registry)
-    watched = tuple(source for source in named if isinstance(source, WatchedFile))
-    registries = (
-        *(source.registry if isinstance(source, WatchedFile) else source for source in named),
-        registered,
-    )
+    fixed, sources = _named(registry)
+    registries = (*fixed, *(source.registry for source in sources), registered)
     return Settings(
         policy=Policy(
             mode=read_mode(mode),
@@ -89,7 +85,7 @@ def build(
         registries=registries,
         hosts=frozenset({OPENAI_HOST, *_host_names(hosts)}),
         scope=choice("scope", scope, CALL_SCOPES) or _environment.scope() or "sdk",
-        watched=watched,
+        sources=sources,
     )
 
 
@@ -139,33 +135,34 @@ def choice(argument: str, value: str | None, accepted: tuple[T, ...]) -> T | Non
     )
 
 
-def _named(registry: RegistrySource | None) -> tuple[Registry | WatchedFile, ...]:
-    """The registry argument's registry, or those that the environment names."""
+def _named(
+    registry: RegistrySource | None,
+) -> tuple[tuple[Registry, ...], tuple[Source, ...]]:
+    """What the argument names, or else the environment: fixed registries, and kept ones."""
     if isinstance(registry, Registry):
-        return (registry,)
+        return (registry,), ()
     if isinstance(registry, Mapping):
         from openai_project_guard._sources import mapping
 
-        return (mapping.read(registry),)
+        return (mapping.read(registry),), ()
     if isinstance(registry, (str, PathLike)):
-        return (WatchedFile(registry),)
+        return (), (open_source(registry),)
     if registry is not None:
         raise ConfigurationError(
             f"registry= is a {type(registry).__name__}. Accepted: a path, a Registry, or a mapping "
             "{project id: key or list of keys}."
         )
-    named: tuple[Registry | WatchedFile, ...] = tuple(
-        map(WatchedFile, _environment.registry_paths())
-    )
-    learned = _environment.text(_environment.LEARNED)
-    if learned is not None and os.path.exists(learned):
-        named += (WatchedFile(learned),)
+    fixed: tuple[Registry, ...] = ()
     inline = _environment.text(_environment.KEYS)
     if inline is not None:
         from openai_project_guard._sources import inline as source
 
-        named += (source.read(inline, _environment.KEYS),)
-    return named
+        fixed = (source.read(inline, _environment.KEYS),)
+    names = _environment.registry_names()
+    learned = _environment.text(_environment.LEARNED)
+    if learned is not None and os.path.exists(learned):
+        names += (learned,)
+    return fixed, tuple(map(open_source, names))
 
 
 def _pinned(
