@@ -6,14 +6,21 @@ knows the SDK. The steps: what is about to be sent, who the key belongs to, verd
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextvars import ContextVar
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from openai_project_guard import _observers, _settings
 from openai_project_guard._key import fingerprint_of, redact
-from openai_project_guard._outgoing import Destination, Facts, Headers, read_headers, read_hint
+from openai_project_guard._outgoing import (
+    Destination,
+    Facts,
+    Headers,
+    Triples,
+    read_credential,
+    read_headers,
+    read_hint,
+)
 from openai_project_guard._registry import Row, rows_of, rows_of_account
 from openai_project_guard._scope import innermost
 from openai_project_guard._verdict import Policy, Verdict, decide
@@ -26,8 +33,8 @@ if TYPE_CHECKING:
 class Wire(Protocol):
     """What the check must know of a kind of message: an HTTP request, a WebSocket handshake."""
 
-    def headers(self, message: Any) -> Iterable[tuple[bytes, bytes, bytes]]:
-        """Its headers as they stand: name, name in lower case, value."""
+    def headers(self, message: Any) -> Triples:
+        """Its headers, as they stand."""
         ...
 
     def host(self, message: Any) -> str:
@@ -40,6 +47,10 @@ class Wire(Protocol):
 
     def put_project(self, message: Any, project: str) -> None:
         """Sets its `OpenAI-Project` header."""
+        ...
+
+    def billed(self, response: Any) -> str | None:
+        """The project that the server's answer names, if it names one."""
         ...
 
 
@@ -77,6 +88,8 @@ class Call:
         self.is_fresh = self.is_unanswered = True
 
 
+_OFF = Mode.OFF  # an enum's members are looked up by a descriptor, each time
+
 under_way: ContextVar[Call | None] = ContextVar("openai_project_guard_call", default=None)
 
 
@@ -108,10 +121,10 @@ def judge(call: Call, message: Any, wire: Wire) -> ProjectGuardError | None:
         policy = settings.policy
     else:
         return None
-    if policy.mode is Mode.OFF:
+    if policy.mode is _OFF:
         return None
     facts = read_headers(wire.headers(message))
-    key_digest, credential, project, organization = facts
+    key_digest, project, organization = facts
     if key_digest is None:
         return None
     if settings.sources:
@@ -119,11 +132,14 @@ def judge(call: Call, message: Any, wire: Wire) -> ProjectGuardError | None:
         for source in settings.sources:
             source.refresh(now)
     rows = rows_of(settings.registries, key_digest)
-    if not rows:
+    if rows:
+        outcome, reason = decide(project, organization, rows, policy)
+    else:
         rows = _rows_of_identity(call, settings, message, wire)
         if not rows and not settings.is_openai(wire.host(message)):
             return None
-    outcome, reason = decide(credential, project, organization, rows, policy)
+        credential = read_credential(wire.headers(message))
+        outcome, reason = decide(project, organization, rows, policy, credential)
     if reason is None:
         call.let_pass(facts, rows)
         if not _observers.observers:
@@ -208,8 +224,7 @@ def hear(call: Call, response: Any, message: Any, wire: Wire) -> None:
     if not call.is_unanswered:
         return
     call.is_unanswered = False
-    headers = getattr(response, "headers", None)  # a stand-in's response may have none
-    answer = None if headers is None else headers.get("openai-project")
+    answer = wire.billed(response)
     if answer is None:
         return
     for row in call.rows:
@@ -224,14 +239,14 @@ def hear(call: Call, response: Any, message: Any, wire: Wire) -> None:
                 outcome="allowed",
                 reason="drift",
                 expected=expected,
-                actual=str(answer),
+                actual=answer,
             )
         )
     elif call.learns is not None:
         from openai_project_guard._learn import learn
 
         learns, call.learns = call.learns, None
-        learn(*learns, str(answer), response.status_code)
+        learn(*learns, answer, response.status_code)
 
 
 _SERVER_DISAGREES = ("mismatched_project", "mismatched_organization")

@@ -15,7 +15,7 @@ from openai_project_guard._provenance import (
 )
 from openai_project_guard._refusals import BY_REASON, ProjectGuardError
 from openai_project_guard._registry import Row
-from openai_project_guard._verdict import Verdict
+from openai_project_guard._verdict import Verdict, is_well_formed
 
 
 def refusal(
@@ -31,7 +31,7 @@ def refusal(
     assert reason is not None
     if reason == "organization":
         origin = origin_of(ORGANIZATION, headers.organization, client, options)
-    elif reason == "unregistered" or headers.credential == "malformed":
+    elif reason == "unregistered" or (reason == "malformed" and _is_well_formed(headers)):
         origin = origin_of_key(headers.key_digest, client, options)
     elif reason == "missing" and verdict.transport == "websocket":
         origin = _left_off_the_websocket()
@@ -66,8 +66,12 @@ def _about_to_be_sent(verdict: Verdict, headers: Headers) -> str:
     return what + "."
 
 
+def _is_well_formed(headers: Headers) -> bool:
+    return not headers.project or is_well_formed(headers.project)
+
+
 def _fault(headers: Headers) -> str:
-    if headers.credential == "malformed":
+    if _is_well_formed(headers):
         return "goes with more than one Authorization header"
     value = headers.project or ""
     if "\n" in value:

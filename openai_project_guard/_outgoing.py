@@ -23,21 +23,19 @@ class Headers(NamedTuple):
     """
 
     key_digest: bytes | None
-    credential: Credential
     project: str | None
     organization: str | None
 
 
-Facts = tuple[bytes | None, Credential, str | None, str | None]
+Triples = Iterable[tuple[bytes, bytes, bytes]]
+"""Headers as httpx keeps them: name as written, name in lower case, value."""
+
+Facts = tuple[bytes | None, str | None, str | None]
 """The fields of `Headers`, unnamed: what every call makes must be cheap."""
 
 
-def read_headers(triples: Iterable[tuple[bytes, bytes, bytes]]) -> Facts:
-    """Reads the fields of `Headers` in one pass; the key itself does not leave this function.
-
-    Args:
-        triples: name as written, name in lower case, value; as httpx keeps them.
-    """
+def read_headers(triples: Triples) -> Facts:
+    """Reads the fields of `Headers` in one pass; the key itself does not leave this function."""
     authorization: bytes | None = None
     project: bytes | None = None
     organization: bytes | None = None
@@ -49,19 +47,31 @@ def read_headers(triples: Iterable[tuple[bytes, bytes, bytes]]) -> Facts:
                 project = value if project is None else project + b"\n" + value
             else:
                 organization = value if organization is None else organization + b"\n" + value
-    key = b"" if authorization is None else _bearer(authorization)
+    key = None if authorization is None else _bearer(authorization)
     return (
         sha256(key).digest() if key else None,
-        _credential(key),
-        None if project is None else project.decode("latin-1"),
-        None if organization is None else organization.decode("latin-1"),
+        project.decode("latin-1") if project is not None else None,
+        organization.decode("latin-1") if organization is not None else None,
     )
 
 
-def read_hint(triples: Iterable[tuple[bytes, bytes, bytes]]) -> str:
+def read_hint(triples: Triples) -> str:
     """What may be shown of the call's key."""
-    keys = [_bearer(value) for _, name, value in triples if name == b"authorization"]
-    return " and ".join(hint(key.decode("latin-1")) for key in keys)
+    return " and ".join(hint(key.decode("latin-1")) for key in _keys(triples))
+
+
+def read_credential(triples: Triples) -> Credential:
+    """What kind of credential the call carries."""
+    keys = _keys(triples)
+    if len(keys) > 1:
+        return "malformed"
+    if keys[0].startswith(b"sk-admin-"):
+        return "admin"
+    return "ephemeral" if keys[0].startswith(b"ek_") else "key"
+
+
+def _keys(triples: Triples) -> list[bytes]:
+    return [_bearer(value) for _, name, value in triples if name == b"authorization"]
 
 
 def _bearer(authorization: bytes) -> bytes:
@@ -69,18 +79,10 @@ def _bearer(authorization: bytes) -> bytes:
 
     Whatever stands there is a credential, and one that is not understood must not pass for none.
     """
-    if authorization[:7] == b"Bearer ":
+    if authorization.startswith(b"Bearer "):
         return authorization[7:].strip()
     scheme, _, rest = authorization.strip().partition(b" ")
     return rest.strip() if scheme.lower() == b"bearer" else authorization.strip()
-
-
-def _credential(key: bytes) -> Credential:
-    if key.startswith(b"sk-admin-"):
-        return "admin"
-    if key.startswith(b"ek_"):
-        return "ephemeral"
-    return "malformed" if b"\n" in key else "key"
 
 
 @dataclass(frozen=True, slots=True)

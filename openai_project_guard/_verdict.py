@@ -56,24 +56,24 @@ class Verdict:
 
 
 def decide(
-    credential: Credential,
     project: str | None,
     organization: str | None,
     rows: Sequence[Row],
     policy: Policy,
+    credential: Credential = "key",
 ) -> tuple[Outcome, Reason | None]:
     """Judges one call.
 
     Args:
-        credential: what kind of credential the call carries.
         project: the value of its `OpenAI-Project` header; several values joined by newlines.
         organization: the value of its `OpenAI-Organization` header, likewise.
         rows: the registry's rows for its key.
         policy: what is in force.
+        credential: what kind of credential it carries; it matters where there are no rows.
     """
     mode, unregistered, pinned = policy
     for row in rows:  # first, for it is the road of nearly every call
-        if row.project.id == project and credential == "key":
+        if row.project.id == project:
             if pinned is not None and pinned != project:
                 return _refused("scope", mode)
             if not _in_organization(row, organization):

@@ -30,7 +30,7 @@ def judged(
     pinned: str | None = None,
 ) -> tuple[str, str | None]:
     policy = Policy(mode, unregistered, pinned)
-    return decide(credential, project, organization, rows, policy)
+    return decide(project, organization, rows, policy, credential)
 
 
 @pytest.mark.parametrize("mode", [ENFORCE, INJECT, WARN])

@@ -6,7 +6,6 @@ They are chosen by what the installed SDK has, not by its version.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -80,14 +79,13 @@ def _call(lets_go: bool, is_async: bool) -> Wrapper:
 
 def _let_go(is_async: bool) -> Wrapper:
     """The wrapper of the place where the SDK hands a request to its HTTP client."""
-    run, finish = (await_inside, send_async) if is_async else (run_inside, send)
+    finish = send_async if is_async else send
 
     def let_go(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         if not is_watching():
             return wrapped(*args, **kwargs)
-        call = under_way.get()
-        if call is None:  # somebody took our hook off `request`, or went round it
-            return run(CallUnderWay(instance), partial(let_go, wrapped, instance, args, kwargs))
+        # There is none under way if somebody took our hook off `request`, or went round it.
+        call = under_way.get() or Call(instance)
         error = _judge(call, args[0], kwargs.get("auth"))
         return finish(call, error, wrapped, args, kwargs)
 

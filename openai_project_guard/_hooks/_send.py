@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
-from openai_project_guard._check import Call, hear
-from openai_project_guard._outgoing import PROJECT_HEADER, Destination
+from openai_project_guard._check import Call, hear, under_way
+from openai_project_guard._outgoing import PROJECT_HEADER, Destination, Triples
 
 
 class Http:
@@ -15,8 +15,8 @@ class Http:
     destination = staticmethod(Destination.of_request)
 
     @staticmethod
-    def headers(message: Any) -> Iterable[tuple[bytes, bytes, bytes]]:
-        """Its headers as they stand: name, name in lower case, value."""
+    def headers(message: Any) -> Triples:
+        """Its headers, as they stand."""
         try:  # what `.raw` is made from in httpx and httpx2, at a third of the cost
             return message.headers._list  # type: ignore[no-any-return]
         except AttributeError:
@@ -33,6 +33,15 @@ class Http:
         """Sets the header; an empty one that is there is replaced."""
         message.headers[PROJECT_HEADER] = project
 
+    @staticmethod
+    def billed(response: Any) -> str | None:
+        """The project that the server's answer names, if it names one."""
+        if hasattr(response, "headers"):  # a stand-in's response may have none
+            for _, name, value in Http.headers(response):
+                if name == b"openai-project":
+                    return value.decode("latin-1")
+        return None
+
 
 HTTP = Http()
 
@@ -43,7 +52,12 @@ def send(
     """Sends a request that was judged, or raises its refusal."""
     if error is not None:
         raise error
-    response = wrapped(*args, **kwargs)
+    outer = under_way.get()
+    under_way.set(call)
+    try:
+        response = wrapped(*args, **kwargs)
+    finally:
+        under_way.set(outer)
     hear(call, response, args[0], HTTP)
     return response
 
@@ -58,6 +72,11 @@ async def send_async(
     """The same, awaiting."""
     if error is not None:
         raise error
-    response = await wrapped(*args, **kwargs)
+    outer = under_way.get()
+    under_way.set(call)
+    try:
+        response = await wrapped(*args, **kwargs)
+    finally:
+        under_way.set(outer)
     hear(call, response, args[0], HTTP)
     return response

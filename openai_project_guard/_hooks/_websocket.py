@@ -15,7 +15,7 @@ from openai_project_guard._check import Call, check_once, hear, is_watching, jud
 from openai_project_guard._errors import UnsupportedSDKError
 from openai_project_guard._hooks._call import CallUnderWay, Sealed, await_inside, run_inside
 from openai_project_guard._hooks._place import Wrapper, hook
-from openai_project_guard._outgoing import PROJECT_HEADER, Destination
+from openai_project_guard._outgoing import PROJECT_HEADER, Destination, Triples
 
 
 class Handshake:
@@ -42,8 +42,8 @@ class WebSocket:
     """How the check reads and mends a handshake."""
 
     @staticmethod
-    def headers(message: Handshake) -> Iterable[tuple[bytes, bytes, bytes]]:
-        """Its headers as they stand: name, name in lower case, value."""
+    def headers(message: Handshake) -> Triples:
+        """Its headers, as they stand."""
         return [(n.encode(), n.lower().encode(), value.encode()) for n, value in message.headers]
 
     @staticmethod
@@ -63,6 +63,12 @@ class WebSocket:
         name = PROJECT_HEADER.lower()
         kept = [pair for pair in message.headers if pair[0].lower() != name]
         message.replace([*kept, (PROJECT_HEADER, project)])
+
+    @staticmethod
+    def billed(response: Any) -> str | None:
+        """The project that the server's answer names, if it names one."""
+        project: str | None = response.headers.get("openai-project")
+        return project
 
 
 WEBSOCKET = WebSocket()

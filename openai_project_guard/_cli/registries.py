@@ -1,0 +1,97 @@
+"""The registries that the environment names, each with what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+from openai_project_guard import _environment
+from openai_project_guard._errors import RegistryError
+from openai_project_guard._key import redact
+from openai_project_guard._registry import Entry, Project, Registry
+from openai_project_guard._sources import inline, open_source
+
+
+@dataclass(frozen=True)
+class Named:
+    """One registry, by its name.
+
+    Attributes:
+        kind: `file`, `url` or `variable`.
+        name: the path, the URL without its password, or the variable.
+        registry: what it holds; empty where it cannot be read.
+        error: why it cannot be read.
+        age: seconds since a file was changed.
+    """
+
+    kind: Literal["file", "url", "variable"]
+    name: str
+    registry: Registry
+    error: str | None = None
+    age: float | None = None
+
+    @property
+    def projects(self) -> list[Project]:
+        """Its projects, each once, those without keys too."""
+        known = self.registry.snapshot.projects
+        return [project for name, project in known.items() if name == project.id]
+
+    @property
+    def entries(self) -> list[Entry]:
+        """Its keys."""
+        return list(self.registry)
+
+    def as_json(self) -> dict[str, object]:
+        """As `--json` of `list` and `doctor` has it."""
+        return {
+            "kind": self.kind,
+            "name": self.name,
+            "projects": len(self.projects),
+            "keys": len(self.registry),
+            "age_seconds": None if self.age is None else round(self.age),
+            "error": self.error,
+        }
+
+
+def named(given: str | None = None) -> list[Named]:
+    """The registry that was given, or else those that the environment names, in its order."""
+    if given is not None:
+        return [_read(given)]
+    names = _environment.registry_names()
+    learned = _environment.text(_environment.LEARNED)
+    if learned is not None and os.path.exists(learned):
+        names += (learned,)
+    found = [_read(name) for name in names]
+    pairs = _environment.text(_environment.KEYS)
+    if pairs is not None:
+        found.append(_inline(pairs))
+    return found
+
+
+def _read(name: str) -> Named:
+    if "://" in name:
+        url = urlsplit(name)
+        shown = redact(f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}")
+        try:
+            return Named("url", shown, open_source(name).registry)
+        except RegistryError as error:
+            return Named("url", shown, Registry(), str(error))
+    shown = redact(os.path.normpath(name))
+    try:
+        age = max(0.0, time.time() - os.stat(name).st_mtime)
+    except (OSError, ValueError):
+        age = None
+    try:
+        return Named("file", shown, Registry.from_file(os.path.normpath(name)), None, age)
+    except RegistryError as error:
+        return Named("file", shown, Registry(), str(error), age)
+
+
+def _inline(pairs: str) -> Named:
+    try:
+        return Named("variable", _environment.KEYS, inline.read(pairs, _environment.KEYS))
+    except RegistryError as error:
+        return Named("variable", _environment.KEYS, Registry(), str(error))

@@ -1,0 +1,112 @@
+"""Reads a key from where nobody looks on, and keeps texts free of keys."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import sys
+import warnings
+
+from openai_project_guard._errors import ConfigurationError, forgetful
+from openai_project_guard._key import digest, fingerprint_of, hint, redact, refuse_unfit, shown
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OF_KEYS = ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY")
+_LEAST = 8  # characters; a shorter value would be found in every other word
+
+
+class Secret:
+    """A key that was read. Neither its repr nor a traceback that shows locals gives it away."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: str) -> None:
+        self._key = key
+
+    def __repr__(self) -> str:
+        return f"<key {self.hint}>"
+
+    @property
+    def hint(self) -> str:
+        """What may be shown of it."""
+        return hint(self._key)
+
+    @property
+    def fingerprint(self) -> str:
+        """Its fingerprint, as the registry file has it."""
+        return fingerprint_of(digest(self._key))
+
+    def reveal(self) -> str:
+        """The key itself, for the SDK."""
+        return self._key
+
+
+@forgetful
+def read_key(variable: str | None) -> Secret:
+    """A key from the named variable, or else from standard input or from a prompt without echo.
+
+    Args:
+        variable: the variable's name.
+
+    Raises:
+        ConfigurationError: there is no key, or it is unfit to be registered.
+    """
+    key = _asked() if variable is None else _of_variable(variable)
+    refuse_unfit(key)
+    if not (key.isascii() and key.isprintable() and " " not in key):
+        raise ConfigurationError(
+            "This key cannot be registered: white space, or a character that no key has, stands in "
+            "the middle of it."
+        )
+    return Secret(key)
+
+
+def without_keys(text: str) -> str:
+    """The text with every key in it, of the environment or by its looks, replaced by its hint."""
+    for name in _OF_KEYS:
+        key = os.environ.get(name, "").strip()
+        if len(key) >= _LEAST:
+            text = text.replace(key, hint(key))
+    return redact(text)
+
+
+def _of_variable(name: str) -> str:
+    if not _VARIABLE.fullmatch(name):
+        raise ConfigurationError("--key-env takes the name of a variable, not its value.")
+    key = os.environ.get(name)
+    if not key:
+        state = "is not set" if key is None else "is empty"
+        raise ConfigurationError(f"The variable {shown(name)}, which --key-env names, {state}.")
+    return key
+
+
+def _asked() -> str:
+    if sys.stdin is None:
+        raise ConfigurationError("There is no standard input to read a key from. Use --key-env.")
+    if not sys.stdin.isatty():
+        return _piped()
+    with warnings.catch_warnings():
+        # Where the echo cannot be switched off, getpass would warn and go on.
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        try:
+            return getpass.getpass("Key (it will not be shown): ", sys.stderr)
+        except (getpass.GetPassWarning, EOFError):
+            pass
+    raise ConfigurationError("No key was read: this terminal cannot hide it, or gave none.")
+
+
+def _piped() -> str:
+    try:
+        key = sys.stdin.read()
+    except UnicodeDecodeError:
+        key = "\ufffd" * 2  # the error itself holds what was read
+    for newline in ("\r\n", "\n"):
+        if key.endswith(newline):
+            key = key.removesuffix(newline)
+            break
+    if not key:
+        raise ConfigurationError(
+            "There is no key on standard input. Pipe it in, or name a variable with --key-env."
+        )
+    return key
