@@ -6,7 +6,7 @@ import functools
 import inspect
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -35,6 +35,14 @@ class Scope:
         return type(policy)(self.mode or mode, unregistered, self.pinned or pinned)
 
 
+def _without(guard: Guard, scope: Scope | None) -> Scope | None:
+    """The scopes from this one outwards, without the nearest that the guard entered."""
+    if scope is None or scope.guard is guard:
+        return scope and scope.outer
+    outer = _without(guard, scope.outer)
+    return scope if outer is scope.outer else replace(scope, outer=outer)
+
+
 innermost: ContextVar[Scope | None] = ContextVar("openai_project_guard_scope", default=None)
 
 
@@ -48,7 +56,7 @@ class Guard:
         self._mode = mode
 
     def __enter__(self) -> None:
-        pinned = None if self._project is None else _id_of(self._project)
+        pinned = _pinned(self._project)
         _install_hooks()
         outer = innermost.get()
         innermost.set(
@@ -66,10 +74,9 @@ class Guard:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        # No Token: a web framework may leave a scope in another context than it entered it in.
-        scope = innermost.get()
-        if scope is not None and scope.guard is self:
-            innermost.set(scope.outer)
+        # No Token: a web framework may leave a scope in another context than it entered it in, and
+        # two scopes may be left in the order in which they were entered.
+        innermost.set(_without(self, innermost.get()))
 
     async def __aenter__(self) -> None:
         self.__enter__()
@@ -136,11 +143,12 @@ def guard(
 
 
 @forgetful
-def _id_of(project: str) -> str:
+def _pinned(project: str | None) -> str | None:
     from openai_project_guard._registry import project_id
     from openai_project_guard._settings import base_of_scopes
 
-    return project_id(base_of_scopes().registries, project)
+    settings = base_of_scopes()  # now: what is wrong with them must not wait for the first call
+    return None if project is None else project_id(settings.registries, project)
 
 
 def _install_hooks() -> None:
@@ -197,8 +205,7 @@ def _around(scope: Guard, fn: Callable[..., Any]) -> Callable[..., Any]:
                     step, value = body.send, (yield item)
                 except GeneratorExit:
                     with steps:
-                        body.close()
-                    raise
+                        return body.close()
                 except BaseException as error:
                     step, value = body.throw, error
 

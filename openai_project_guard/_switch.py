@@ -84,7 +84,7 @@ def enable(
         scope=scope if given["scope"] else None,
     )
     with _settings.changing:
-        _hooks.install()
+        _hooks.install(process_wide=settings.scope == "process")
         _settings.in_force = settings
 
 

@@ -13,7 +13,7 @@ from types import ModuleType
 
 import wrapt
 
-from openai_project_guard._hooks import _http, _place, _sdk, _websocket
+from openai_project_guard._hooks import _http, _place, _process, _sdk, _websocket
 from openai_project_guard._settings import changing
 
 _INSTALLERS: dict[str, Callable[[ModuleType], None]] = {
@@ -25,24 +25,34 @@ _INSTALLERS: dict[str, Callable[[ModuleType], None]] = {
     "openai": _sdk.install,
 }
 
+_PROCESS_WIDE: dict[str, Callable[[ModuleType], None]] = {
+    "requests.adapters": _process.install_requests,
+    "urllib3.connectionpool": _process.install_urllib3,
+    "aiohttp.connector": _process.install_aiohttp,
+}
+
 is_installed = False
 _awaited: set[str] = set()
 
 
-def install() -> None:
+def install(*, process_wide: bool = False) -> None:
     """Puts the hooks in: now, or when the package in question is imported.
+
+    Args:
+        process_wide: hook other HTTP libraries too.
 
     Raises:
         UnsupportedSDKError: the installed SDK lacks a place; nothing is hooked then.
     """
     global is_installed
-    for name in _INSTALLERS:
+    names = (*_INSTALLERS, *_PROCESS_WIDE) if process_wide else (*_INSTALLERS,)
+    for name in names:
         if name in sys.modules:  # perhaps another thread is just importing it: wait for that
             importlib.import_module(name)
     with changing:
         is_installed = True
         try:
-            for name in _INSTALLERS:
+            for name in names:
                 _install_in(name)
         except BaseException:
             remove()
@@ -62,10 +72,14 @@ def unreached() -> tuple[str, ...]:
     return _place.unreached()
 
 
+def _installer(name: str) -> Callable[[ModuleType], None]:
+    return _INSTALLERS.get(name) or _PROCESS_WIDE[name]
+
+
 def _install_in(name: str) -> None:
     module = sys.modules.get(name)
     if module is not None:
-        _INSTALLERS[name](module)
+        _installer(name)(module)
     elif name not in _awaited:
         _awaited.add(name)
         wrapt.register_post_import_hook(_imported, name)
@@ -78,7 +92,7 @@ def _imported(module: ModuleType) -> None:
         if not is_installed:
             return
         try:
-            _INSTALLERS[name](module)
+            _installer(name)(module)
         except BaseException:
             # This import fails now. Should the application try again, it must not come through.
             sys.modules.pop(name, None)

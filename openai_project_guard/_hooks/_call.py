@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from types import TracebackType
 from typing import Any
 
+from openai_project_guard import _settings
 from openai_project_guard._check import Call, annotate, under_way
 
 
@@ -52,6 +54,35 @@ class OldCallUnderWay(CallUnderWay):
     def as_raised(self, error: Exception) -> BaseException:
         """The refusal in a form that the SDK lets pass."""
         return Refused(error)
+
+
+class ForeignCall(Call):
+    """A call that is not the SDK's, refused in the shape that its library's users expect."""
+
+    def __init__(self, family: type[Exception]) -> None:
+        super().__init__(None)
+        self._family = family
+
+    def as_raised(self, error: Exception) -> BaseException:
+        """The refusal as an error of both families: ours and the library's."""
+        both = _of_both(type(error), self._family)
+        return both(str(error), error.verdict)  # type: ignore[attr-defined,no-any-return]
+
+
+@cache
+def _of_both(ours: Any, theirs: Any) -> Any:
+    def reduce(error: Any) -> Any:
+        return ours, (str(error), error.verdict)  # a class made here cannot be found by name
+
+    return type(ours.__name__, (ours, theirs), {"__doc__": ours.__doc__, "__reduce__": reduce})
+
+
+def foreign_call(family: type[Exception]) -> ForeignCall | None:
+    """A call to judge, if calls that are not the SDK's are judged here."""
+    settings = _settings.in_force
+    if settings is None or settings.scope != "process":
+        return None
+    return ForeignCall(family)
 
 
 class Sealed:

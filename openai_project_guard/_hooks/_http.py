@@ -11,7 +11,8 @@ from types import ModuleType
 from typing import Any
 
 from openai_project_guard._check import check_once, under_way
-from openai_project_guard._hooks._place import hook
+from openai_project_guard._hooks._call import foreign_call
+from openai_project_guard._hooks._place import Wrapper, hook
 from openai_project_guard._hooks._send import HTTP, send, send_async
 
 HAND_OVER = "_send_single_request"
@@ -19,8 +20,18 @@ HAND_OVER = "_send_single_request"
 
 def install(module: ModuleType) -> None:
     """Hooks the clients of `httpx` or `httpx2`."""
-    hook(module.Client, HAND_OVER, _hand_over)
-    hook(module.AsyncClient, HAND_OVER, _hand_over_async)
+    hook(module.Client, HAND_OVER, _hand_over(send, module.RequestError))
+    hook(module.AsyncClient, HAND_OVER, _hand_over(send_async, module.RequestError))
+
+
+def _hand_over(finish: Callable[..., Any], family: type[Exception]) -> Wrapper:
+    def hand_over(wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
+        call = under_way.get() or foreign_call(family)
+        if call is None:
+            return wrapped(*args, **kwargs)
+        return finish(call, check_once(call, args[0], HTTP), wrapped, args, kwargs)
+
+    return hand_over
 
 
 def sends_as_it_is(client: Any, auth: object) -> bool:
@@ -31,17 +42,3 @@ def sends_as_it_is(client: Any, auth: object) -> bool:
     if not hasattr(type(client), HAND_OVER):
         return True
     return auth is None and client.auth is None and not client.event_hooks["request"]
-
-
-def _hand_over(wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
-    call = under_way.get()
-    if call is None:
-        return wrapped(*args, **kwargs)
-    return send(call, check_once(call, args[0], HTTP), wrapped, args, kwargs)
-
-
-def _hand_over_async(wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
-    call = under_way.get()
-    if call is None:
-        return wrapped(*args, **kwargs)
-    return send_async(call, check_once(call, args[0], HTTP), wrapped, args, kwargs)

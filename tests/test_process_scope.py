@@ -1,0 +1,194 @@
+"""`scope="process"`: calls that go round the SDK are judged too, and nothing is judged twice."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import openai
+import pytest
+
+import openai_project_guard as opg
+from openai_project_guard.loopback import LoopbackAPI, loopback_api
+
+A = "sk-proj-not-a-real-key-of-project-a-AAAA"
+B = "sk-proj-not-a-real-key-of-project-b-BBBB"
+
+
+@pytest.fixture
+def api() -> Iterator[LoopbackAPI]:
+    with loopback_api({A: "proj_a", B: "proj_b"}) as api:
+        yield api
+    opg.disable()
+
+
+@pytest.fixture
+def verdicts() -> Iterator[list[opg.Verdict]]:
+    seen: list[opg.Verdict] = []
+    opg.add_observer(seen.append)
+    yield seen
+    opg.remove_observer(seen.append)
+
+
+def enable(mode: Any = "enforce", scope: Any = "process") -> None:
+    opg.enable(mode, registry={"proj_a": A, "proj_b": B}, hosts=["127.0.0.1"], scope=scope)
+
+
+def by_httpx(url: str, headers: dict[str, str]) -> int:
+    httpx = pytest.importorskip("httpx")
+    return int(httpx.post(url, json={}, headers=headers, trust_env=False).status_code)
+
+
+def by_httpx2(url: str, headers: dict[str, str]) -> int:
+    httpx2 = pytest.importorskip("httpx2")
+    return int(httpx2.post(url, json={}, headers=headers, trust_env=False).status_code)
+
+
+def by_httpx_async(url: str, headers: dict[str, str]) -> int:
+    httpx = pytest.importorskip("httpx")
+
+    async def post() -> int:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            return int((await client.post(url, json={}, headers=headers)).status_code)
+
+    return asyncio.run(post())
+
+
+def by_requests(url: str, headers: dict[str, str]) -> int:
+    requests = pytest.importorskip("requests")
+    with requests.Session() as session:
+        return int(session.post(url, json={}, headers=headers).status_code)
+
+
+def by_urllib3(url: str, headers: dict[str, str]) -> int:
+    urllib3 = pytest.importorskip("urllib3")
+    with urllib3.PoolManager() as pool:
+        return int(pool.request("POST", url, body=b"{}", headers=headers).status)
+
+
+def by_aiohttp(url: str, headers: dict[str, str]) -> int:
+    aiohttp = pytest.importorskip("aiohttp")
+
+    async def post() -> int:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(url, json={}, headers=headers) as response,
+        ):
+            return int(response.status)
+
+    return asyncio.run(post())
+
+
+FAMILY = {
+    by_httpx: ("httpx", "RequestError"),
+    by_httpx2: ("httpx2", "RequestError"),
+    by_httpx_async: ("httpx", "RequestError"),
+    by_requests: ("requests", "RequestException"),
+    by_urllib3: ("urllib3.exceptions", "HTTPError"),
+    by_aiohttp: ("aiohttp", "ClientError"),
+}
+EVERY = pytest.mark.parametrize("post", FAMILY)
+Post = Callable[[str, dict[str, str]], int]
+
+
+def headers(key: str, project: str | None) -> dict[str, str]:
+    return {
+        "Authorization": f"Bearer {key}",
+        **({} if project is None else {"OpenAI-Project": project}),
+    }
+
+
+@EVERY
+def test_a_matching_call_passes_and_is_judged_once(
+    post: Post, api: LoopbackAPI, verdicts: list[opg.Verdict]
+) -> None:
+    enable()
+    assert post(f"{api.base_url}/responses", headers(A, "proj_a")) == 200
+    assert [verdict.outcome for verdict in verdicts] == ["allowed"]
+    assert verdicts[0].path == "/v1/responses"
+    assert verdicts[0].method == "POST"
+
+
+@EVERY
+def test_a_wrong_call_is_refused_in_the_librarys_own_shape(post: Post, api: LoopbackAPI) -> None:
+    enable()
+    with pytest.raises(opg.ProjectMismatchError) as refused:
+        post(f"{api.base_url}/responses", headers(A, "proj_b"))
+    module, name = FAMILY[post]
+    assert isinstance(refused.value, getattr(pytest.importorskip(module), name))
+    assert (api.connections, api.bytes_received) == (0, 0)
+    again = pickle.loads(pickle.dumps(refused.value))
+    assert type(again) is opg.ProjectMismatchError
+    assert again.verdict == refused.value.verdict
+
+
+@EVERY
+@pytest.mark.parametrize("empty", [None, ""])
+def test_inject_puts_the_header_in(post: Post, empty: str | None, api: LoopbackAPI) -> None:
+    enable("inject")
+    given = headers(A, empty)
+    assert post(f"{api.base_url}/responses", given) == 200
+    assert [line.project_header for line in api.ledger] == ["proj_a"]
+    assert given == headers(A, empty)
+
+
+@EVERY
+def test_the_default_scope_does_not_touch_them(
+    post: Post, api: LoopbackAPI, verdicts: list[opg.Verdict]
+) -> None:
+    enable(scope="sdk")
+    assert post(f"{api.base_url}/responses", headers(A, "proj_b")) == 401
+    assert verdicts == []
+
+
+@EVERY
+def test_other_hosts_and_calls_without_a_key_are_not_seen(
+    post: Post, api: LoopbackAPI, verdicts: list[opg.Verdict]
+) -> None:
+    opg.enable(registry={"proj_a": A}, scope="process")
+    assert post(f"{api.base_url}/responses", headers("sk-another-gateways-key", None)) == 401
+    assert post(f"{api.base_url}/responses", {}) == 401
+    assert verdicts == []
+
+
+@EVERY
+def test_disable_lets_go_of_them(post: Post, api: LoopbackAPI) -> None:
+    enable()
+    opg.disable()
+    assert post(f"{api.base_url}/responses", headers(A, "proj_b")) == 401
+
+
+def test_a_call_of_the_sdk_is_judged_once(api: LoopbackAPI, verdicts: list[opg.Verdict]) -> None:
+    enable()
+    client = openai.OpenAI(api_key=A, project="proj_a", base_url=api.base_url)
+    client.models.list()
+    assert [verdict.outcome for verdict in verdicts] == ["allowed"]
+
+
+def test_the_sdk_over_aiohttp_is_judged_once(api: LoopbackAPI, verdicts: list[opg.Verdict]) -> None:
+    pytest.importorskip("aiohttp")
+    if not hasattr(openai, "DefaultAioHttpClient"):
+        pytest.skip("this SDK has no client for aiohttp")
+    enable()
+
+    async def call(project: str) -> None:
+        async with openai.DefaultAioHttpClient() as http_client:
+            client = openai.AsyncOpenAI(
+                api_key=A, project=project, base_url=api.base_url, http_client=http_client
+            )
+            await client.models.list()
+
+    asyncio.run(call("proj_a"))
+    assert [verdict.outcome for verdict in verdicts] == ["allowed"]
+    with pytest.raises(opg.ProjectMismatchError):
+        asyncio.run(call("proj_b"))
+    assert len(api.ledger) == 1
+
+
+def test_drift_is_heard_from_requests(api: LoopbackAPI, verdicts: list[opg.Verdict]) -> None:
+    enable()
+    with api.answer_as("proj_z"):
+        by_requests(f"{api.base_url}/responses", headers(A, "proj_a"))
+    assert [verdict.reason for verdict in verdicts] == [None, "drift"]
