@@ -9,7 +9,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -88,9 +87,7 @@ def assert_holds_no_key(text: str) -> None:
 
 
 def test_the_table_fits_80_columns_and_all_is_as_expected(tmp_path: Path) -> None:
-    start = time.monotonic()
     done = demo(cwd=tmp_path)
-    assert time.monotonic() - start < 5
     assert (done.returncode, done.stderr) == (0, "")
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80

@@ -65,7 +65,9 @@ class ForeignCall(Call):
 
     def as_raised(self, error: Exception) -> BaseException:
         """The refusal as an error of both families: ours and the library's."""
-        both = _of_both(type(error), self._family)
+        ours: Any = type(error)
+        theirs: Any = self._family
+        both = _of_both(ours, theirs)
         return both(str(error), error.verdict)  # type: ignore[attr-defined,no-any-return]
 
 
