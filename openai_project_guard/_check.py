@@ -175,10 +175,10 @@ def _carry_out(
         project = verdict.expected[0]
         wire.put_project(message, project)
         headers = headers._replace(project=project)
-    call.let_pass(headers, rows)
+    _observers.tell(verdict)
+    call.let_pass(headers, rows)  # last: an observer may make a call of its own, within this one
     if reason == "unregistered" and policy.unregistered == "learn" and headers.key_digest:
         call.learns = headers.key_digest, verdict.key_hint
-    _observers.tell(verdict)
     return None
 
 

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from threading import Lock
 
+from openai_project_guard._errors import ConfigurationError
+from openai_project_guard._key import shown
 from openai_project_guard._log import log_verdict, logger
 from openai_project_guard._verdict import Verdict
 
@@ -31,6 +33,8 @@ def add_observer(fn: Observer) -> None:
         >>> add_observer(seen.append)
     """
     global observers
+    if not callable(fn):
+        raise ConfigurationError(f"An observer is called with each verdict; {shown(fn)} cannot be.")
     with _writing:
         if fn not in observers:
             observers = (*observers, fn)

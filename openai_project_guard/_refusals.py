@@ -38,7 +38,7 @@ class ProjectGuardError(OpenAIError):
         self.verdict = verdict
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (str(self), self.verdict)
+        return type(self), (str(self), self.verdict), self.__dict__
 
 
 class ProjectMismatchError(ProjectGuardError):

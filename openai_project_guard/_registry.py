@@ -249,11 +249,11 @@ def project_id(registries: Iterable[Registry], name: str, said: str = "project="
     """
     known: list[str] = []
     for registry in registries:
-        project = registry.snapshot.projects.get(name)
+        project = registry.snapshot.projects.get(name) if isinstance(name, str) else None
         if project is not None:
             return project.id
         known += [project.alias for project in registry.snapshot.projects.values() if project.alias]
-    if PROJECT_ID.fullmatch(name):
+    if isinstance(name, str) and PROJECT_ID.fullmatch(name):
         return name
     known = sorted(set(known))
     aliases = (

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncGenerator, Callable, Generator
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from openai_project_guard._errors import ConfigurationError, forgetful
 from openai_project_guard._key import shown
@@ -17,7 +18,7 @@ from openai_project_guard._words import Mode, ModeName
 if TYPE_CHECKING:
     from openai_project_guard._verdict import Policy
 
-F = TypeVar("F")
+F = TypeVar("F", bound="Callable[..., Any] | classmethod[Any, Any, Any] | staticmethod[Any, Any]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ def guard(
     if project is not None and (not isinstance(project, str) or not project):
         raise ConfigurationError(f"project={shown(project)} is neither a project id nor an alias.")
     scope = Guard(project, mode)
-    return scope if fn is None else scope(fn)
+    return scope if fn is None else scope(cast("Callable[..., Any]", fn))
 
 
 @forgetful
@@ -180,6 +181,21 @@ class _Steps:
         innermost.set(self._outside)
 
 
+def _first_step(body: AsyncGenerator[Any, Any], _: object) -> Awaitable[Any]:
+    """A first step of which the event loop learns nothing.
+
+    It closes the async generators that are still open when it ends. If it knew the body too, it
+    would close it by itself, outside our scope. The hooks are asked for when the step is made,
+    not when it is awaited.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(firstiter=None, finalizer=None)
+    try:
+        return body.asend(None)
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+
+
 def _around(scope: Guard, fn: Callable[..., Any]) -> Callable[..., Any]:
     """A function of the same kind as `fn` that runs its body inside the scope."""
     if inspect.iscoroutinefunction(fn):
@@ -215,7 +231,7 @@ def _around(scope: Guard, fn: Callable[..., Any]) -> Callable[..., Any]:
 
         async def async_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
             body, steps = fn(*args, **kwargs), _Steps(scope)
-            step, value = body.asend, None
+            step, value = functools.partial(_first_step, body), None
             while True:
                 with steps:
                     try:

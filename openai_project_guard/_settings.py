@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from threading import RLock
@@ -182,13 +182,12 @@ def _pinned(
 
 
 def _host_names(hosts: Sequence[str]) -> Iterator[str]:
-    if isinstance(hosts, str):
-        raise ConfigurationError(
-            f"hosts={shown(hosts)} is one string. Expected a list of host names."
-        )
+    if isinstance(hosts, (str, bytes)) or not isinstance(hosts, Iterable):
+        what = "one string" if isinstance(hosts, str) else "no list"
+        raise ConfigurationError(f"hosts={shown(hosts)} is {what}. Expected a list of host names.")
     for argument, names in (("hosts=", hosts), (_environment.HOSTS, _environment.hosts())):
         for name in names:
-            host = name.strip().lower().rstrip(".")
+            host = name.strip().lower().rstrip(".") if isinstance(name, str) else ""
             if not HOST_NAME.fullmatch(host) or redact(host) != host:
                 raise ConfigurationError(
                     f"{argument} has {shown(name)}, which is not a host name. Expected a name "

@@ -50,12 +50,13 @@ def install(*, process_wide: bool = False) -> None:
         if name in sys.modules:  # perhaps another thread is just importing it: wait for that
             importlib.import_module(name)
     with changing:
-        is_installed = True
+        was_installed, is_installed = is_installed, True
         try:
             for name in names:
                 _install_in(name)
         except BaseException:
-            remove()
+            if not was_installed:  # or a guard that is enabled would be so without its hooks
+                remove()
             raise
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from openai_project_guard._check import check_once, under_way
 from openai_project_guard._hooks._call import foreign_call
-from openai_project_guard._hooks._place import Wrapper, hook
+from openai_project_guard._hooks._place import Wrapper, as_method, hook
 from openai_project_guard._hooks._send import HTTP, send, send_async
 
 HAND_OVER = "_send_single_request"
@@ -25,7 +25,9 @@ def install(module: ModuleType) -> None:
 
 
 def _hand_over(finish: Callable[..., Any], family: type[Exception]) -> Wrapper:
-    def hand_over(wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
+    def hand_over(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+        if instance is None:
+            wrapped, _, args = as_method(wrapped, args)
         call = under_way.get() or foreign_call(family)
         if call is None:
             return wrapped(*args, **kwargs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import wrapt
@@ -32,7 +33,9 @@ class Place:
 
     def remove(self) -> None:
         """Puts the original back, unless somebody wrapped ours: then it stays, passing through."""
-        if self.owner.__dict__.get(self.name) is self._hook:
+        stands = self.owner.__dict__.get(self.name)
+        # A tool that found `Class.method` and puts it back leaves our hook in its bound form.
+        if stands is self._hook or getattr(stands, "_self_parent", None) is self._hook:
             setattr(self.owner, self.name, self._original)
 
 
@@ -59,21 +62,26 @@ def unreached() -> tuple[str, ...]:
     return tuple(str(place) for place in list(_places.values()) if not place.is_reached())
 
 
+def as_method(wrapped: Callable[..., Any], args: Any) -> tuple[Callable[..., Any], Any, Any]:
+    """Method, instance and arguments, where a hook was taken out of the class and called so."""
+    return wrapped.__get__(args[0]), args[0], args[1:]
+
+
 def _links(function: Any) -> Iterator[Any]:
     """A function, and those inside it as far as can be seen from outside."""
-    waiting, seen = [function], set[int]()
+    waiting, seen = [function], dict[int, Any]()  # kept, or the next could have the same id
     while waiting and len(seen) < 100:
         link = waiting.pop()
         if link is None or id(link) in seen:
             continue
-        seen.add(id(link))
+        seen[id(link)] = link
         yield link
-        waiting += (getattr(link, "__wrapped__", None), getattr(link, "__func__", None))
-        # A tool that wraps with a plain closure leaves no __wrapped__, but holds us in a cell.
+        # The parent: what `Class.method` gives is a bound form of the wrapper in the class.
+        waiting += (getattr(link, of, None) for of in ("__wrapped__", "__func__", "_self_parent"))
+        # A tool that wraps with a plain closure or an object of its own leaves no __wrapped__, but
+        # holds us in a cell or in an attribute.
+        held = list(getattr(link, "__dict__", {}).values())
         for cell in getattr(link, "__closure__", None) or ():
-            try:
-                held = cell.cell_contents
-            except ValueError:  # the cell is still empty
-                continue
-            if inspect.isroutine(held):
-                waiting.append(held)
+            with suppress(ValueError):  # the cell is still empty
+                held.append(cell.cell_contents)
+        waiting += filter(inspect.isroutine, held)

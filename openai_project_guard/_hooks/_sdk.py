@@ -19,7 +19,7 @@ from openai_project_guard._hooks._call import (
     run_inside,
 )
 from openai_project_guard._hooks._http import sends_as_it_is
-from openai_project_guard._hooks._place import Wrapper, hook
+from openai_project_guard._hooks._place import Wrapper, as_method, hook
 from openai_project_guard._hooks._send import HTTP, send, send_async
 
 CALL = "request"
@@ -63,6 +63,8 @@ def _call(lets_go: bool, is_async: bool) -> Wrapper:
     run = await_inside if is_async else run_inside
 
     def around(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+        if instance is None:
+            wrapped, instance, args = as_method(wrapped, args)
         outer = under_way.get()
         if not is_watching() or (outer is not None and outer.client is instance):
             return wrapped(*args, **kwargs)
@@ -82,6 +84,8 @@ def _let_go(is_async: bool) -> Wrapper:
     finish = send_async if is_async else send
 
     def let_go(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+        if instance is None:
+            wrapped, instance, args = as_method(wrapped, args)
         if not is_watching():
             return wrapped(*args, **kwargs)
         # There is none under way if somebody took our hook off `request`, or went round it.
@@ -100,13 +104,19 @@ def _preparation(owner: type, is_async: bool) -> Wrapper:
     """
 
     def check(client: Any, request: Any) -> None:
+        if not is_watching() or _first_with_preparation(type(client)) is not owner:
+            return
         call = under_way.get()
-        if call is not None and _first_with_preparation(type(client)) is owner:
+        if call is None:  # somebody took our hook off `request`: nothing behind this door looks
+            error: Exception | None = judge(Call(client), request, HTTP)
+        else:
             error = _judge(call, request, getattr(client, "custom_auth", None))
-            if error is not None:
-                raise error
+        if error is not None:
+            raise error
 
     def prepare(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+        if instance is None:
+            wrapped, instance, args = as_method(wrapped, args)
         result = wrapped(*args, **kwargs)
         check(instance, args[0])
         return result
@@ -114,6 +124,8 @@ def _preparation(owner: type, is_async: bool) -> Wrapper:
     async def prepare_async(
         wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
     ) -> Any:
+        if instance is None:
+            wrapped, instance, args = as_method(wrapped, args)
         result = await wrapped(*args, **kwargs)
         check(instance, args[0])
         return result

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import cast
 
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._key import digest, hint, refuse_unfit
@@ -20,7 +21,8 @@ def read(mapping: Mapping[str, str | Sequence[str]]) -> Registry:
     for name, keys in mapping.items():
         project = Project(refuse_unfit_project(name), place)
         registry.snapshot.add_project(project)
-        for key in (keys,) if isinstance(keys, str) else keys:
+        one = isinstance(keys, (str, bytes)) or not isinstance(keys, Iterable)
+        for key in cast("Iterable[str]", (keys,) if one else keys):
             try:
                 refuse_unfit(key)
             except ConfigurationError as error:

@@ -1,0 +1,61 @@
+"""The checks, each in an environment of its own: `nox -l` lists them."""
+
+from __future__ import annotations
+
+import shutil
+
+import nox
+
+nox.needs_version = ">=2024.4.15"
+nox.options.default_venv_backend = "uv" if shutil.which("uv") else "virtualenv"
+nox.options.sessions = ["lint", "tests"]
+nox.options.reuse_venv = "yes"
+
+PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
+
+# Releases of openai, and what each needs besides to work at all. `tests` runs on the newest.
+# Before 0.28 httpx took the `proxies=` that old releases hand to it; and what they have no extra
+# for, the loopback server's own tests need.
+SDKS = {
+    "1.20.0": ["httpx<0.28", "websockets<16"],
+    "1.40.0": ["httpx<0.28", "websockets<16"],
+    "1.66.0": [],
+    "1.109.1": [],
+    "2.0.0": [],
+    "2.30.0": [],
+    "2.35.0": [],
+    "2.54.0": [],
+    "3.0.0": [],
+}
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """The whole suite on the newest openai: `nox -s tests -- -k sweep`."""
+    session.install(".[test]")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("openai", list(SDKS))
+def sdk(session: nox.Session, openai: str) -> None:
+    """The whole suite on an older openai; tests of what that release has not are skipped."""
+    session.install(".[test]", f"openai=={openai}", *SDKS[openai])
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS[1])
+def lint(session: nox.Session) -> None:
+    """Style and types."""
+    session.install("-e", ".[dev]")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+    session.run("pyright")
+
+
+@nox.session(python=PYTHONS[1])
+def coverage(session: nox.Session) -> None:
+    """The whole suite with branch coverage; fails below what pyproject.toml asks for."""
+    session.install("-e", ".[test]")
+    session.run("python", "-m", "pytest", "--cov", "--cov-report=term", *session.posargs)

@@ -1,0 +1,278 @@
+"""What the tests share: keys that are none, clients that record, a guard that is off afterwards."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+import openai_project_guard as opg
+from openai_project_guard import _log, _observers, _settings
+from openai_project_guard._registry import Snapshot
+from openai_project_guard._scope import innermost
+
+VERSION = tuple(int(number) for number in re.findall(r"\d+", openai.__version__)[:3])
+http: Any = importlib.import_module("httpx2" if VERSION >= (3,) else "httpx")
+"""The HTTP library of the installed SDK."""
+
+A = "sk-proj-not-a-real-key-of-project-a-AAAA"
+B = "sk-proj-not-a-real-key-of-project-b-BBBB"
+STRANGER = "sk-proj-not-a-real-key-of-nobody-ZZZZ"
+KEYS = {"proj_a": A, "proj_b": B}
+
+CHUNKS = (
+    b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[]}\n\n'
+    b"data: [DONE]\n\n"
+)
+
+
+# --- a transport that records -------------------------------------------------------------------
+
+
+class Recorder:
+    """A transport's handler: keeps what reaches it, and answers as the API would.
+
+    Args:
+        statuses: of the answers to come; 200 when they are used up.
+        before: called with each request before it is answered; what it raises, the transport
+            raises.
+    """
+
+    def __init__(
+        self, statuses: Iterable[int] = (), before: Callable[[Any], object] | None = None
+    ) -> None:
+        self.requests: list[Any] = []
+        self._statuses = list(statuses)
+        self._before = before
+
+    @property
+    def keys(self) -> list[str]:
+        """The keys of the requests that arrived."""
+        return [request.headers["authorization"][7:] for request in self.requests]
+
+    @property
+    def projects(self) -> list[str | None]:
+        """The `OpenAI-Project` headers of the requests that arrived."""
+        return [request.headers.get("openai-project") for request in self.requests]
+
+    def __call__(self, request: Any) -> Any:
+        self.requests.append(request)
+        if self._before is not None:
+            self._before(request)
+        status = self._statuses.pop(0) if self._statuses else 200
+        if status != 200:
+            soon = {"retry-after-ms": "1"}
+            return http.Response(status, json={"error": {"message": "no"}}, headers=soon)
+        if request.url.path.endswith("/files"):
+            number = request.url.params.get("after", "file-0")[5:]
+            page = [{"id": f"file-{int(number) + 1}", "object": "file"}]
+            return http.Response(
+                200, json={"object": "list", "data": page, "has_more": int(number) < 2}
+            )
+        if request.url.path.endswith("/models"):
+            return http.Response(200, json={"object": "list", "data": []})
+        if b'"stream":true' in request.content.replace(b" ", b""):
+            return http.Response(200, content=CHUNKS, headers={"content-type": "text/event-stream"})
+        return http.Response(
+            200,
+            json={
+                "id": "c",
+                "object": "chat.completion",
+                "created": 1,
+                "model": "m",
+                "choices": [],
+            },
+        )
+
+
+def sync_client(sent: Callable[[Any], Any], **options: Any) -> openai.OpenAI:
+    """A client of the installed SDK over a recording transport; key A unless told otherwise."""
+    transport = http.MockTransport(sent)
+    return openai.OpenAI(
+        http_client=http.Client(transport=transport), **{"api_key": A, "max_retries": 0, **options}
+    )
+
+
+def async_client(sent: Callable[[Any], Any], **options: Any) -> openai.AsyncOpenAI:
+    """The same, asynchronous."""
+    transport = http.MockTransport(sent)
+    return openai.AsyncOpenAI(
+        http_client=http.AsyncClient(transport=transport),
+        **{"api_key": A, "max_retries": 0, **options},
+    )
+
+
+def chat(client: Any, **more: Any) -> Any:
+    """A chat completion; a coroutine where the client is asynchronous."""
+    return client.chat.completions.create(
+        model="m", messages=[{"role": "user", "content": "hello"}], **more
+    )
+
+
+# --- which calls get through here ---------------------------------------------------------------
+
+
+class Probe:
+    """Says which calls get through where it is called.
+
+    `"ab?"`: everything, so nothing is checked. `"ab"`: what is in order. `"a"`: what is in order
+    and of project a, so the scope is pinned to it.
+    """
+
+    def __init__(self) -> None:
+        self.sent = Recorder()
+        whose = {"a": (A, "proj_a"), "b": (B, "proj_b"), "?": (STRANGER, "proj_x")}
+        self._sync = {
+            letter: sync_client(self.sent, api_key=key, project=project)
+            for letter, (key, project) in whose.items()
+        }
+        self._async = {
+            letter: async_client(Recorder(), api_key=key, project=project)
+            for letter, (key, project) in whose.items()
+        }
+
+    def __call__(self) -> str:
+        through = ""
+        for letter, client in self._sync.items():
+            arrived = len(self.sent.requests)
+            try:
+                client.models.list()
+            except opg.ProjectGuardError:
+                assert len(self.sent.requests) == arrived
+            else:
+                through += letter
+        return through
+
+    async def wait(self) -> str:
+        """The same through the asynchronous client."""
+        through = ""
+        for letter, client in self._async.items():
+            with suppress(opg.ProjectGuardError):
+                await client.models.list()
+                through += letter
+        return through
+
+
+# --- a guard that is off, and off again ---------------------------------------------------------
+
+
+def reset() -> None:
+    """Brings the guard to the state of a process that has just imported it."""
+    opg.disable()
+    _settings.registered.snapshot = Snapshot()
+    _settings._of_environment = None
+    _observers.observers = ()
+    _log._counts.clear()
+    innermost.set(None)
+
+
+@contextmanager
+def fresh_guard() -> Iterator[None]:
+    """A guard that nobody has set up, before and after."""
+    reset()
+    try:
+        yield
+    finally:
+        reset()
+
+
+@pytest.fixture
+def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
+    """No variable of the SDK or of ours is set, no registry lies around, the guard is off."""
+    for name in list(os.environ):
+        if name.startswith("OPENAI_"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.chdir(tmp_path)
+    with fresh_guard():
+        yield monkeypatch
+
+
+@pytest.fixture
+def probe(clean: pytest.MonkeyPatch) -> Probe:
+    """Which calls get through here."""
+    return Probe()
+
+
+# --- registry files and fresh processes ---------------------------------------------------------
+
+
+def write_registry(path: Path, **projects: str) -> Path:
+    """A registry file with one key for each project: `alias="project id:key"`."""
+    lines = ["version = 1"]
+    for alias, value in projects.items():
+        project, _, key = value.partition(":")
+        lines += [f"[projects.{alias}]", f'id = "{project}"']
+        if key:
+            lines += [f'keys = [{{ fingerprint = "{fingerprint(key)}" }}]']
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def fingerprint(key: str) -> str:
+    """The fingerprint of a key, as a registry has it."""
+    from hashlib import sha256
+
+    return "sha256:" + sha256(key.encode()).hexdigest()
+
+
+def python(code: str, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs code in a fresh process in which the package and this module can be imported.
+
+    Args:
+        code: the program.
+        options: of the interpreter.
+        environment: further variables; none of the SDK's and ours is handed down.
+    """
+    inherited = {name: v for name, v in os.environ.items() if not name.startswith("OPENAI_")}
+    places = [Path(opg.__file__).parents[1], Path(__file__).parent]
+    return subprocess.run(
+        [sys.executable, *options, "-c", code],
+        env={**inherited, "PYTHONPATH": os.pathsep.join(map(str, places)), **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def output(code: str, **environment: str) -> str:
+    """What a program prints; it must end well."""
+    run = python(code, **environment)
+    assert run.returncode == 0, run.stderr
+    return run.stdout.strip()
+
+
+def frames_holding(error: BaseException, *secrets: str) -> list[str]:
+    """The frames of ours, in an error and in those it hangs on to, whose locals show a secret."""
+    found: list[str] = []
+    waiting: list[BaseException | None] = [error]
+    seen: set[int] = set()
+    while waiting:
+        link = waiting.pop()
+        if link is None or id(link) in seen:
+            continue
+        seen.add(id(link))
+        waiting += [link.__cause__, link.__context__]
+        step = link.__traceback__
+        while step is not None:
+            frame = step.tb_frame
+            if frame.f_globals.get("__name__", "").startswith("openai_project_guard"):
+                shown = repr(frame.f_locals)
+                found += [
+                    f"{frame.f_globals['__name__']}.{frame.f_code.co_name}"
+                    for secret in secrets
+                    if secret in shown
+                ]
+            step = step.tb_next
+    return found
