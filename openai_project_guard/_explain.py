@@ -131,14 +131,14 @@ def _cure(verdict: Verdict, rows: tuple[Row, ...], origin: Origin, pinned: str |
 def _left_off_the_websocket() -> Origin:
     from openai import __version__
 
-    if tuple(map(int, __version__.split(".")[:2])) >= (3, 20):
+    if tuple(map(int, __version__.split(".")[:2])) >= (3, 36):
         return Origin(
             "Nothing sets the header on this WebSocket: neither the client nor connect() names a "
             "project.",
             "pass `project=` to the client, or extra_headers={'OpenAI-Project': ...} to connect()",
         )
     return Origin(
-        "Nothing sets the header on this WebSocket: releases of the openai package before 3.20 "
-        f"leave the client's project off WebSockets, and this is {__version__}.",
+        "Nothing sets the header on this WebSocket: the openai package leaves the client's project "
+        f"off WebSockets before release 3.15 (beta.realtime: 3.36), and this is {__version__}.",
         "pass extra_headers={'OpenAI-Project': ...} to connect(), or upgrade openai",
     )

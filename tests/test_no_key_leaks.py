@@ -123,7 +123,7 @@ def test_an_error_of_the_sdk_that_passes_through_our_frames(way: Any) -> None:
     assert SECRET not in our_locals(failed.value)
 
 
-@pytest.mark.skipif(not IS_3, reason="WebSockets by the SDK's own project came with openai 3.20")
+@pytest.mark.skipif(not IS_3, reason="a WebSocket with the client's project came with openai 3.15")
 @pytest.mark.parametrize("project", ["proj_a", "proj_b"])
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_websocket_that_fails(project: str, is_async: bool) -> None:

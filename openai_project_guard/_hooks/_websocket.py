@@ -112,11 +112,18 @@ def _opening(is_async: bool) -> Wrapper:
         if not is_watching():
             return wrapped(*args, **kwargs)
         call = CallUnderWay(None)
-        message = Handshake(instance.uri, instance.additional_headers)
+        # websockets 13.1 to 14 keep the headers with the other argument of the handshake.
+        before_15 = hasattr(instance, "handshake_args")
+        given = instance.handshake_args[0] if before_15 else instance.additional_headers
+        message = Handshake(instance.uri, given)
+        del given
         error = judge(call, message, WEBSOCKET)
         if error is not None:
             raise error
-        instance.additional_headers = message.headers_to_send()
+        if before_15:
+            instance.handshake_args = (message.headers_to_send(), *instance.handshake_args[1:])
+        else:
+            instance.additional_headers = message.headers_to_send()
         return run(call, Sealed(wrapped, args, kwargs))
 
     return opening
