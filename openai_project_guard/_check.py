@@ -258,7 +258,7 @@ def annotate(call: Call, error: BaseException) -> None:
         return
     needle = fingerprint_of(call.facts[0] or b"") if call.facts else ""
     checked = " or ".join(
-        f"{row.project.id} (in {row.project.place.of(needle)})" for row in call.rows
+        f"{row.project.id} (in {row.project.place.of(needle, row.project.id)})" for row in call.rows
     )
     note = (
         "openai-project-guard let this call pass: the registry has its key for project "

@@ -59,7 +59,7 @@ def registry_names() -> tuple[str, ...]:
         return tuple(part.strip() for part in named.split(",") if part.strip())
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
     for path in (
-        os.path.join(os.curdir, "openai-projects.toml"),
+        "openai-projects.toml",
         os.path.join(home, "openai-project-guard", "registry.toml"),
     ):
         if os.path.lexists(path):

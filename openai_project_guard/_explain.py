@@ -92,7 +92,7 @@ def _registry_says(rows: tuple[Row, ...], key_digest: bytes | None, pinned: str 
             name = f"{project.id} ({project.alias})" if project.alias else project.id
             if project.organization:
                 name += f" of {project.organization}"
-            place = project.place.of(account if account != row.hint else needle)
+            place = project.place.of(account if account != row.hint else needle, project.id)
             stands.append(f"{name}, in {place}")
         says = f"The registry has this key for project {'; and for '.join(stands)}"
     if pinned is not None:

@@ -8,6 +8,11 @@ from hashlib import sha256
 from openai_project_guard._errors import ConfigurationError
 
 FINGERPRINT = re.compile(r"sha256:[0-9a-fA-F]{64}")
+# A key, and neither its hint (sk-proj-…Ab3d) nor a name in lower case (sk-learn-recommendations).
+RAW_KEY = re.compile(
+    r"\b(?:sk-(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]{8}"
+    r"|(?:sk|ek)[-_](?=[a-z_-]*[A-Z0-9])[A-Za-z0-9_-]{16})[A-Za-z0-9_-]*"
+)
 _MIN_SECRET = 8  # a shorter secret would be half given away by its last four characters
 _KEY_LIKE = re.compile(r"\b(?:sk|ek)[-_][\w-]+(?![\w…-])")  # a hint is left alone
 
@@ -70,6 +75,8 @@ def refuse_unfit(key: object) -> None:
         problem = "the key has white space around it (a trailing newline, perhaps)"
     elif key[0] in "\"'" or key[-1] in "\"'":
         problem = "the key has quotes around it"
+    elif not (key.isascii() and key.isprintable()) or " " in key:
+        problem = "the key has white space or a strange character in the middle of it"
     elif FINGERPRINT.fullmatch(key):
         problem = "this is a fingerprint, not a key; fingerprints belong in the registry file"
     elif key.startswith("sk-admin-"):

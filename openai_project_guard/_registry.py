@@ -26,9 +26,14 @@ class Place:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def of(self, needle: str) -> str:
-        """The place of one entry; `needle` is its fingerprint or its service account."""
-        del needle  # only a file has lines to look through
+    def of(self, needle: str, project: str = "") -> str:
+        """The place of one entry.
+
+        Args:
+            needle: its fingerprint or its service account.
+            project: the id of its project; a key may stand under several.
+        """
+        del needle, project  # only a file has lines to look through
         return self.name
 
 
@@ -291,7 +296,7 @@ def _entry(key_digest: bytes, row: Row) -> Entry:
         alias=project.alias,
         organization=project.organization,
         note=row.note,
-        place=project.place.of(fingerprint),
+        place=project.place.of(fingerprint, project.id),
     )
 
 

@@ -162,6 +162,8 @@ BAD_SETTINGS: dict[str, Callable[[], object]] = {
     "key for unregistered": lambda: opg.enable(unregistered=CANARY),  # type: ignore[arg-type]
     "register under a name": lambda: opg.register(CANARY, "my project"),
     "register the other way round": lambda: opg.register("proj_a", CANARY),
+    "register what is no text": lambda: opg.register(CANARY + "\udcff", "proj_a"),
+    "register two keys": lambda: opg.register(f"{CANARY} {CANARY}", "proj_a"),
     "register an unfit key": lambda: opg.register(CANARY + " ", "proj_a"),
     "registry under a name": lambda: opg.Registry().register(CANARY, "my project"),
     "registry with bytes": lambda: opg.Registry().register(CANARY.encode(), "proj_a"),  # type: ignore[arg-type]

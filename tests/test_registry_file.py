@@ -432,3 +432,17 @@ n = "\\"#" # [no]
         ("no",): 1,
     }
     assert {path: lines.of(path) for path in expected} == expected
+
+
+def test_a_key_of_two_projects_has_a_line_in_each(tmp_path: Path) -> None:
+    one = "sha256:" + "0" * 64
+    path = tmp_path / "openai-projects.toml"
+    path.write_text(
+        "version = 1\n"
+        f'[projects.a]\nid = "proj_a"\nkeys = [{{ fingerprint = "{one}" }}]\n'
+        f'[projects.b]\nid = "proj_b"\nkeys = [{{ fingerprint = "{one}" }}]\n',
+        encoding="utf-8",
+    )
+    places = {entry.project: entry.place for entry in Registry.from_file(path)}
+    assert places["proj_a"].endswith("line 4")
+    assert places["proj_b"].endswith("line 7")

@@ -19,6 +19,12 @@ PROGRAM = "openai-project-guard"
 
 COMMANDS = {
     "demo": "send right and wrong calls to a server on this machine, without and with the guard",
+    "register": "add a key to the registry file; the key itself is not kept",
+    "list": "show what is registered, and where it stands",
+    "remove": "take a key, or a project with its keys, out of the registry file",
+    "check": "say whether a default OpenAI() in this environment would pass",
+    "doctor": "show hooks, variables, registries and verdict, and how to mend what is wrong",
+    "sync": "take the organization's projects into the registry file and bind the keys at hand",
 }
 """What each command does, in the words of `--help`."""
 
@@ -69,6 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: Sequence[str] | None) -> int:
+    from openai_project_guard._cli.arguments import refuse_keys
+
+    refuse_keys(sys.argv[1:] if argv is None else argv)  # before a complaint could quote one
     asked = _parser().parse_args(argv)
     command = cast("Command", import_module(f"{__name__}.{asked.command}"))
     parser = argparse.ArgumentParser(

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from typing import Any
 
 from openai_project_guard._errors import ConfigurationError
-from openai_project_guard._key import hint
-from openai_project_guard._sources.file import _RAW_KEY
+from openai_project_guard._key import RAW_KEY, hint
 
 
 def refuse_keys(arguments: Sequence[str]) -> None:
@@ -18,7 +15,7 @@ def refuse_keys(arguments: Sequence[str]) -> None:
         ConfigurationError: one does; the message shows its hint only.
     """
     for argument in arguments:
-        found = _RAW_KEY.search(argument)
+        found = RAW_KEY.search(argument)
         if found:
             raise ConfigurationError(
                 f"An argument holds an API key ({hint(found.group())}). Keys are not taken from "
@@ -26,14 +23,3 @@ def refuse_keys(arguments: Sequence[str]) -> None:
                 "the list of processes. Revoke it and make a new one. Give that one on standard "
                 "input, at the prompt, or in a variable (--key-env NAME)."
             )
-
-
-def keep_keys_out(parser: argparse.ArgumentParser) -> None:
-    """Has a parser refuse keys before it could quote one in a complaint of its own."""
-    parse = parser.parse_args
-
-    def parse_args(args: Any = None, namespace: Any = None) -> Any:
-        refuse_keys(args or ())
-        return parse(args, namespace)
-
-    parser.parse_args = parse_args  # type: ignore[method-assign]

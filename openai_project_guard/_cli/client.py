@@ -27,7 +27,11 @@ def send_default() -> Sent:
         Exception: whatever the SDK or the guard raises.
     """
     arrived: list[Sent] = []
-    call_sync(arrived.append)
+    try:
+        call_sync(arrived.append)
+    except Exception:
+        if not arrived:  # else only the answer was not to the HTTP client's liking
+            raise
     return arrived[0]
 
 
@@ -57,7 +61,8 @@ def http_library() -> Any:
     """`httpx2` or `httpx`: the one that the installed SDK uses."""
     from openai import _base_client
 
-    return getattr(_base_client, "httpx2", None) or _base_client.httpx
+    modules = vars(_base_client)
+    return modules.get("httpx2") or modules["httpx"]
 
 
 def _answering(http: Any, arrive: Callable[[Sent], object]) -> Callable[[Any], Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from openai_project_guard._cli.secret import without_keys
+from openai_project_guard._cli.secret import Secret, without_keys
 from openai_project_guard._cli.switched import off
 
 _TIMEOUT = 20.0  # seconds
@@ -43,17 +43,26 @@ class Answer:
         return f"The API answered {self.status}{code} ({self.message})"
 
 
-def ask(headers: dict[str, str] | None = None, **options: Any) -> Answer:
+def ask(key: Secret | None = None, headers: dict[str, str] | None = None, **options: Any) -> Answer:
     """Lists the models through `OpenAI(**options)`, with the guard off.
 
     Args:
+        key: default: what the SDK takes from the environment.
         headers: of the call.
         options: of the client.
     """
     import openai
 
     try:
-        with off(), openai.OpenAI(timeout=_TIMEOUT, max_retries=1, **options) as client:
+        with (
+            off(),
+            openai.OpenAI(
+                api_key=key.reveal() if key else None,
+                timeout=_TIMEOUT,
+                max_retries=1,
+                **options,
+            ) as client,
+        ):
             response = client.models.with_raw_response.list(extra_headers=headers)
             return Answer(
                 status=response.status_code,

@@ -148,5 +148,5 @@ def _apart() -> Iterator[None]:
         os.environ.update(variables)
         if in_force is not None:
             with _settings.changing:
-                _hooks.install()
+                _hooks.install(process_wide=in_force.scope == "process")
                 _settings.in_force = in_force

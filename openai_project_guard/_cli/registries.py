@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from openai_project_guard import _environment
 from openai_project_guard._errors import RegistryError
 from openai_project_guard._key import redact
-from openai_project_guard._registry import Entry, Project, Registry
+from openai_project_guard._registry import Project, Registry
 from openai_project_guard._sources import inline, open_source
 
 
@@ -38,11 +38,6 @@ class Named:
         """Its projects, each once, those without keys too."""
         known = self.registry.snapshot.projects
         return [project for name, project in known.items() if name == project.id]
-
-    @property
-    def entries(self) -> list[Entry]:
-        """Its keys."""
-        return list(self.registry)
 
     def as_json(self) -> dict[str, object]:
         """As `--json` of `list` and `doctor` has it."""
@@ -79,13 +74,14 @@ def _read(name: str) -> Named:
             return Named("url", shown, open_source(name).registry)
         except RegistryError as error:
             return Named("url", shown, Registry(), str(error))
-    shown = redact(os.path.normpath(name))
+    name = name.removeprefix(os.path.join(os.curdir, ""))
+    shown = redact(name)
     try:
         age = max(0.0, time.time() - os.stat(name).st_mtime)
     except (OSError, ValueError):
         age = None
     try:
-        return Named("file", shown, Registry.from_file(os.path.normpath(name)), None, age)
+        return Named("file", shown, Registry.from_file(name), None, age)
     except RegistryError as error:
         return Named("file", shown, Registry(), str(error), age)
 

@@ -54,11 +54,6 @@ def read_key(variable: str | None) -> Secret:
     """
     key = _asked() if variable is None else _of_variable(variable)
     refuse_unfit(key)
-    if not (key.isascii() and key.isprintable() and " " not in key):
-        raise ConfigurationError(
-            "This key cannot be registered: white space, or a character that no key has, stands in "
-            "the middle of it."
-        )
     return Secret(key)
 
 

@@ -62,5 +62,5 @@ def _restore(before: _settings.Settings | None) -> None:
     disable()
     if before is not None:
         with _settings.changing:
-            _hooks.install()
+            _hooks.install(process_wide=before.scope == "process")
             _settings.in_force = before

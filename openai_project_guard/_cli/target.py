@@ -38,8 +38,4 @@ def registry_file(given: str | None) -> str:
         raise ConfigurationError(
             f"{_environment.REGISTRY} names {what}. Say which file is meant: --registry FILE."
         )
-    return os.path.relpath(names[0]) if names and _is_here(names[0]) else (*names, DEFAULT)[0]
-
-
-def _is_here(name: str) -> bool:
-    return name == os.path.join(os.curdir, DEFAULT)  # shown without the ./ in front
+    return names[0].removeprefix(os.path.join(os.curdir, "")) if names else DEFAULT

@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from openai_project_guard._errors import RegistryError
-from openai_project_guard._key import FINGERPRINT, digest, digest_of, hint
+from openai_project_guard._key import FINGERPRINT, RAW_KEY, digest, digest_of, hint
 from openai_project_guard._registry import PROJECT_ID, Place, Project, Row, Snapshot
 from openai_project_guard._sources.lines import Lines, Path
 
@@ -24,11 +24,6 @@ else:
 
 BARE_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _ORGANIZATION = re.compile(r"org-[A-Za-z0-9_-]+")
-# A key, and neither its hint (sk-proj-…Ab3d) nor a name in lower case (sk-learn-recommendations).
-_RAW_KEY = re.compile(
-    r"\b(?:sk-(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]{8}"
-    r"|(?:sk|ek)[-_](?=[a-z_-]*[A-Z0-9])[A-Za-z0-9_-]{16})[A-Za-z0-9_-]*"
-)
 _KEY_IN_NAME = re.compile(r"\b(?:sk|ek)[-_]")
 _QUOTED_FINGERPRINT = re.compile(rf"[\"']({FINGERPRINT.pattern})[\"']")
 _FIELDS = ("version", "projects")
@@ -57,15 +52,16 @@ class FilePlace(Place):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         name = os.fspath(path)
-        super().__init__(_RAW_KEY.sub(lambda key: hint(key.group()), name))
+        super().__init__(RAW_KEY.sub(lambda key: hint(key.group()), name))
         self.path = os.path.abspath(name)  # the process may change its directory
-        self._known: tuple[object, dict[bytes, int]] = (None, {})
+        self._known: tuple[object, dict[bytes, list[int]]] = (None, {})
 
-    def of(self, needle: str) -> str:
+    def of(self, needle: str, project: str = "") -> str:
         """File and line of one entry; the file alone when the entry no longer stands there."""
         try:
             if FINGERPRINT.fullmatch(needle):
-                line = self._fingerprint_lines().get(digest_of(needle))
+                lines = self._fingerprint_lines().get(digest_of(needle), [0])
+                line = lines[0] if len(lines) == 1 else self._nearest(lines, project)
             else:
                 entry = rf"(?m)^(?![ \t]*#).*[\"']{re.escape(needle)}[\"']"
                 text = self._text()
@@ -75,7 +71,13 @@ class FilePlace(Place):
             return self.name
         return self.at(line) if line else self.name
 
-    def _fingerprint_lines(self) -> dict[bytes, int]:
+    def _nearest(self, lines: list[int], project: str) -> int:
+        """Of several lines the first behind the project's id."""
+        found = re.search(rf"(?m)^(?![ \t]*#).*[\"']{re.escape(project)}[\"']", self._text())
+        start = self._text().count("\n", 0, found.start()) + 1 if found else 0
+        return next((line for line in lines if line >= start), lines[0])
+
+    def _fingerprint_lines(self) -> dict[bytes, list[int]]:
         """Kept while the file is the same: listing a registry asks for every line."""
         status = os.stat(self.path)
         version = (status.st_mtime_ns, status.st_size, status.st_ino)
@@ -85,7 +87,7 @@ class FilePlace(Place):
             for number, line in enumerate(self._text().split("\n"), start=1):
                 if not line.lstrip().startswith("#"):
                     for fingerprint in _QUOTED_FINGERPRINT.findall(line):
-                        lines.setdefault(digest_of(fingerprint), number)
+                        lines.setdefault(digest_of(fingerprint), []).append(number)
             self._known = (version, lines)
         return lines
 
@@ -191,7 +193,7 @@ def _snapshot(found: dict[str, Any], place: FilePlace) -> Snapshot:
 
 def _add_project(snapshot: Snapshot, name: str, table: Any, place: FilePlace) -> None:
     path = ("projects", name)
-    if _RAW_KEY.search(name):
+    if RAW_KEY.search(name):
         raise _Mistake(path, f"the alias holds a raw key. {_no_key_here()}")
     if not name or name != name.strip() or not name.isprintable():
         raise _Mistake(path, "an alias is a name of one line, not empty, with no space around it.")
@@ -308,7 +310,7 @@ def _no_key_here() -> str:
 
 
 def _refuse_unknown(path: Path, name: str, known: tuple[str, ...]) -> None:
-    if _RAW_KEY.search(name):
+    if RAW_KEY.search(name):
         raise _Mistake((*path, name), f"a raw key stands here. {_no_key_here()}")
     if name not in known:
         raise _Mistake((*path, name), f"there is no such field here; there are {', '.join(known)}.")
@@ -324,7 +326,7 @@ def _typed(value: Any, wanted: type, path: Path) -> Any:
 def _text(value: Any, path: Path) -> str:
     if type(value) is not str:
         _typed(value, str, path)
-    elif _RAW_KEY.search(value):
+    elif RAW_KEY.search(value):
         raise _Mistake(path, f"a raw key stands here. {_no_key_here()}")
     return value  # type: ignore[no-any-return]
 

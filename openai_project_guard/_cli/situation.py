@@ -1,0 +1,197 @@
+"""What a default `OpenAI()` of this environment would send, and what the guard says of it."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from openai_project_guard import _environment, _settings
+from openai_project_guard._cli.client import Sent, send_default
+from openai_project_guard._cli.live import Answer, ask
+from openai_project_guard._cli.registries import Named, named
+from openai_project_guard._cli.secret import without_keys
+from openai_project_guard._cli.switched import off, on
+from openai_project_guard._errors import ConfigurationError
+from openai_project_guard._key import digest, hint
+from openai_project_guard._registry import Registry, Row, rows_of
+from openai_project_guard._words import Mode
+
+if TYPE_CHECKING:
+    from openai_project_guard._cli.proof import Hooks
+    from openai_project_guard._verdict import Verdict
+
+KEY = "OPENAI_API_KEY"
+_WRAPPING = re.compile(r"^(?:Bearer\s)?[\s\"'‘’“”]*|[\s\"'‘’“”]*$", re.IGNORECASE)
+_OF_PROJECTS = ("sk-proj-", "sk-svcacct-")
+
+
+@dataclass(frozen=True)
+class Look:
+    """What there is to see of the key in `OPENAI_API_KEY` without keeping it.
+
+    Attributes:
+        hint: what may be shown of it.
+        kind: `project`, `admin`, `legacy` or `other`.
+        fault: what is around it that should not be, or `None`.
+        rows: whose it is, once that is taken off.
+    """
+
+    hint: str
+    kind: str
+    fault: str | None
+    rows: tuple[Row, ...] = ()
+
+
+@dataclass(frozen=True)
+class Situation:
+    """Everything that a mistake can be recognised by.
+
+    Attributes:
+        mode: the guard's, as the environment has it.
+        judged_as: the mode in which the call was judged: `enforce`, or `inject`.
+        registries: those that the environment names.
+        settings: in force in this environment, if they are in order.
+        settings_error: why they are not.
+        key: the key in `OPENAI_API_KEY`, if there is one.
+        sent: what a default client sends.
+        client_error: why it cannot send.
+        verdict: on that; `None` where the call is not judged.
+        refusal: the name of the error and its text, if the call would be refused.
+        live: what the API said, if it was asked.
+        hooks: whether they work, if that was looked into.
+    """
+
+    mode: Mode = Mode.OFF
+    judged_as: Mode = Mode.ENFORCE
+    registries: tuple[Named, ...] = ()
+    settings: _settings.Settings | None = None
+    settings_error: str | None = None
+    key: Look | None = None
+    sent: Sent | None = None
+    client_error: str | None = None
+    verdict: Verdict | None = None
+    refusal: tuple[str, str] | None = None
+    live: Answer | None = None
+    hooks: Hooks | None = None
+    known: tuple[Registry, ...] = field(default=(), repr=False)
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """Whose the key is that is sent, by the registry's word."""
+        digest_sent = self.sent.headers.key_digest if self.sent else None
+        return rows_of(self.known, digest_sent) if digest_sent else ()
+
+    @property
+    def project(self) -> str | None:
+        """The `OpenAI-Project` header of a default client."""
+        return self.sent.headers.project if self.sent else None
+
+    @property
+    def is_openai(self) -> bool:
+        """Whether a default client's host counts as OpenAI's."""
+        return bool(self.sent and self.settings and self.settings.is_openai(self.sent.host))
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether there is anything to judge: settings in order, and a client that can be made."""
+        return self.settings_error is None and self.client_error is None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the API, if it was asked, took the call and named an expected project."""
+        if self.live is None:
+            return True
+        expected = self.verdict.expected if self.verdict else ()
+        return self.live.is_good and (
+            self.live.project is None or not expected or self.live.project in expected
+        )
+
+    @property
+    def passes(self) -> bool:
+        """Whether the guard lets a default client's call pass, and the API does not object."""
+        verdict = self.verdict
+        return verdict is not None and verdict.outcome in ("allowed", "injected") and self.agrees
+
+
+def look_around(*, live: bool = False, hooks: Hooks | None = None) -> Situation:
+    """Makes a default client's call in this process, and asks the API if that is wanted."""
+    registries = tuple(named())
+    sent, client_error = _observe()
+    mode, judged_as = Mode.OFF, Mode.ENFORCE
+    settings = settings_error = verdict = refusal = None
+    try:
+        mode = _environment.mode()
+        judged_as = mode if mode is Mode.INJECT else Mode.ENFORCE
+        with on(judged_as) as verdicts:
+            settings = _settings.in_force
+            if sent is not None:
+                refusal = _judge()
+                verdict = verdicts[-1] if verdicts else None
+    except ConfigurationError as error:
+        settings_error = str(error)
+    known = settings.registries if settings else tuple(known.registry for known in registries)
+    return Situation(
+        mode=mode,
+        judged_as=judged_as,
+        registries=registries,
+        settings=settings,
+        settings_error=settings_error,
+        key=_look(known),
+        sent=sent,
+        client_error=client_error,
+        verdict=verdict,
+        refusal=refusal,
+        live=ask() if live and client_error is None else None,
+        hooks=hooks,
+        known=known,
+    )
+
+
+def _observe() -> tuple[Sent | None, str | None]:
+    try:
+        with off():
+            return send_default(), None
+    except Exception as error:  # whatever the SDK makes of the environment
+        return None, without_keys(f"{type(error).__name__}: {error}")
+
+
+def _judge() -> tuple[str, str] | None:
+    from openai_project_guard._refusals import ProjectGuardError
+
+    try:
+        send_default()
+    except ProjectGuardError as error:
+        return type(error).__name__, str(error)
+    return None
+
+
+def _look(known: tuple[Registry, ...]) -> Look | None:
+    key = os.environ.get(KEY)
+    if not key:
+        return None
+    bare = _WRAPPING.sub("", key)
+    if not bare.isascii():
+        return Look(hint(""), _kind(bare), "a character that no key has")
+    return Look(hint(bare), _kind(bare), _fault(key), rows_of(known, digest(bare)))
+
+
+def _kind(key: str) -> str:
+    if key.startswith("sk-admin-"):
+        return "admin"
+    if key.startswith(_OF_PROJECTS):
+        return "project"
+    return "legacy" if key.startswith("sk-") else "other"
+
+
+def _fault(key: str) -> str | None:
+    if key.strip() and key.strip()[0] in "\"'‘’“”":
+        return "quotes around it"
+    if key.endswith(("\n", "\r")):
+        return "a line break at its end"
+    if key.lower().startswith("bearer "):
+        return "the word Bearer in front of it"
+    if key != key.strip() or len(key.split()) > 1:
+        return "white space around or in it"
+    return None
