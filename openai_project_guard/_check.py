@@ -109,8 +109,13 @@ def check_once(call: Call, message: Any, wire: Wire) -> BaseException | None:
     return None if error is None else call.as_raised(error)
 
 
-def judge(call: Call, message: Any, wire: Wire) -> ProjectGuardError | None:
-    """Judges what is about to leave. An error is returned, not raised: the hook knows how."""
+def judge(
+    call: Call, message: Any, wire: Wire, *, is_trial: bool = False
+) -> ProjectGuardError | None:
+    """Judges what is about to leave. An error is returned, not raised: the hook knows how.
+
+    A trial finds out only whether it would be refused; what passes is judged once more later.
+    """
     call.is_fresh = call.is_unanswered = False
     settings = _settings.in_force
     scope = innermost.get()
@@ -140,6 +145,8 @@ def judge(call: Call, message: Any, wire: Wire) -> ProjectGuardError | None:
             return None
         credential = read_credential(wire.headers(message))
         outcome, reason = decide(project, organization, rows, policy, credential)
+    if is_trial and outcome != "blocked":
+        return None
     if reason is None:
         call.let_pass(facts, rows)
         if not _observers.observers:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from threading import Lock, Thread
 
 from openai_project_guard import _environment, _settings
+from openai_project_guard._forks import fork_safe
 from openai_project_guard._key import fingerprint_of
 from openai_project_guard._log import logger
 from openai_project_guard._registry import PROJECT_ID, Place, Project, rows_of
 
-_learning = Lock()
+_learning = fork_safe(Lock())
 
 
 def learn(key_digest: bytes, key_hint: str, project: str, status: int) -> None:

@@ -7,6 +7,7 @@ import logging
 import time
 from threading import Lock
 
+from openai_project_guard._forks import fork_safe
 from openai_project_guard._key import redact
 from openai_project_guard._verdict import Verdict
 
@@ -19,7 +20,7 @@ _LEVELS = {"injected": logging.INFO, "warned": logging.WARNING, "blocked": loggi
 
 _counts: dict[Verdict, int] = {}
 _since = 0.0
-_lock = Lock()
+_lock = fork_safe(Lock())
 
 
 def log_verdict(verdict: Verdict) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from threading import Lock
 
 from openai_project_guard._errors import ConfigurationError
+from openai_project_guard._forks import fork_safe
 from openai_project_guard._key import shown
 from openai_project_guard._log import log_verdict, logger
 from openai_project_guard._verdict import Verdict
@@ -16,7 +17,7 @@ Observer = Callable[[Verdict], object]
 observers: tuple[Observer, ...] = ()
 """Replaced, never changed, so that a call can walk it without a lock."""
 
-_writing = Lock()
+_writing = fork_safe(Lock())
 
 
 def add_observer(fn: Observer) -> None:

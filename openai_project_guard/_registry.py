@@ -10,10 +10,13 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from openai_project_guard._errors import ConfigurationError, forgetful
+from openai_project_guard._forks import fork_safe
 from openai_project_guard._key import digest, fingerprint_of, hint, refuse_unfit, shown
 
 if TYPE_CHECKING:
     from os import PathLike
+
+_writing = fork_safe(Lock())
 
 PROJECT_ID = re.compile(r"proj_[A-Za-z0-9_-]+")
 
@@ -126,10 +129,9 @@ class Registry:
         <Registry: 1 key, 1 project>
     """
 
-    __slots__ = ("_lock", "snapshot")
+    __slots__ = ("snapshot",)
 
     def __init__(self) -> None:
-        self._lock = Lock()
         self.snapshot = Snapshot()
 
     @classmethod
@@ -223,7 +225,7 @@ class Registry:
 
     def add(self, key_digest: bytes, project: Project, key_hint: str, note: str | None) -> None:
         """Adds a key by its digest."""
-        with self._lock:
+        with _writing:
             if project.id not in self.snapshot.projects:
                 self.snapshot.add_project(project)
             self.snapshot.add_key(key_digest, Row(project, key_hint, note))

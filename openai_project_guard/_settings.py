@@ -12,6 +12,7 @@ from typing import TypeVar, Union
 
 from openai_project_guard import _environment
 from openai_project_guard._errors import ConfigurationError
+from openai_project_guard._forks import fork_safe
 from openai_project_guard._key import redact, shown
 from openai_project_guard._registry import Registry, project_id
 from openai_project_guard._sources import Source, open_source
@@ -53,7 +54,7 @@ in_force: Settings | None = None
 
 _of_environment: Settings | None = None
 
-changing = RLock()
+changing = fork_safe(RLock())
 """Held while settings are replaced or hooks go in or out; never on the path of a call."""
 
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import openai
 import pytest
+from test_wrong_calls import IS_3, STRANGER, A, B, Recorder, Sync, call, http
 
 import openai_project_guard as opg
-from test_wrong_calls import IS_3, STRANGER, A, B, Recorder, Sync, call, http
 
 REGISTRY = """version = 1
 

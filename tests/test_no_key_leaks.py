@@ -13,11 +13,11 @@ from typing import Any
 
 import openai
 import pytest
+from test_wrong_calls import IS_3, Async, Recorder, Sync, call
 
 import openai_project_guard as opg
 from openai_project_guard import _observers
 from openai_project_guard.loopback import loopback_api
-from test_wrong_calls import IS_3, Async, Recorder, Sync, call
 
 CANARY = "sk-proj-canaryCANARYcanaryCANARYcanary-7777"
 SECRET = "canaryCANARYcanaryCANARYcanary"
@@ -142,7 +142,7 @@ def test_a_websocket_that_fails(project: str, is_async: bool) -> None:
         async def connect_async() -> None:
             await openai.AsyncOpenAI(**options).realtime.connect(model="m").enter()
 
-        with pytest.raises(Exception) as failed:  # noqa: PT011 - the server's no, or ours
+        with pytest.raises(Exception) as failed:
             asyncio.run(connect_async()) if is_async else connect()
     assert isinstance(failed.value, opg.ProjectMismatchError) == (project == "proj_b")
     assert our_locals(failed.value)

@@ -39,8 +39,12 @@ def _hand_over(finish: Callable[..., Any], family: type[Exception]) -> Wrapper:
 def sends_as_it_is(client: Any, auth: object) -> bool:
     """Whether nothing between here and the transport may still change key or header.
 
-    A stand-in for an HTTP client may never come by the last door, so for it this is the last.
+    A stand-in for an HTTP client, or one with a `send` of its own, may never come by the last
+    door, so for it this is the last.
     """
     if not hasattr(type(client), HAND_OVER):
         return True
-    return auth is None and client.auth is None and not client.event_hooks["request"]
+    if auth is None and client.auth is None and not client.event_hooks["request"]:
+        return True
+    sends = next(owner for owner in type(client).__mro__ if "send" in vars(owner))
+    return "send" in vars(client) or HAND_OVER not in vars(sends)

@@ -67,6 +67,10 @@ def as_method(wrapped: Callable[..., Any], args: Any) -> tuple[Callable[..., Any
     return wrapped.__get__(args[0]), args[0], args[1:]
 
 
+_INNER = ("__wrapped__", "__func__", "func", "_self_parent")
+"""Where wrappers keep what they wrap. The parent: `Class.method` gives a bound form of ours."""
+
+
 def _links(function: Any) -> Iterator[Any]:
     """A function, and those inside it as far as can be seen from outside."""
     waiting, seen = [function], dict[int, Any]()  # kept, or the next could have the same id
@@ -76,8 +80,7 @@ def _links(function: Any) -> Iterator[Any]:
             continue
         seen[id(link)] = link
         yield link
-        # The parent: what `Class.method` gives is a bound form of the wrapper in the class.
-        waiting += (getattr(link, of, None) for of in ("__wrapped__", "__func__", "_self_parent"))
+        waiting += (getattr(link, of, None) for of in _INNER)
         # A tool that wraps with a plain closure or an object of its own leaves no __wrapped__, but
         # holds us in a cell or in an attribute.
         held = list(getattr(link, "__dict__", {}).values())

@@ -69,8 +69,10 @@ def _call(lets_go: bool, is_async: bool) -> Wrapper:
         if not is_watching() or (outer is not None and outer.client is instance):
             return wrapped(*args, **kwargs)
         if not lets_go:
-            owner = _first_with_preparation(type(instance))
+            owner = _first_with(PREPARE, type(instance))
             hook(owner, PREPARE, _preparation(owner, is_async))
+        elif getattr(instance, "workload_identity", None):
+            hook(_first_with(LET_GO, type(instance)), LET_GO, _before_token)
         call = call_type(instance, args[1] if len(args) > 1 else kwargs.get("options"))
         sealed = Sealed(wrapped, args, kwargs)
         del args, kwargs
@@ -96,6 +98,17 @@ def _let_go(is_async: bool) -> Wrapper:
     return let_go
 
 
+def _before_token(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+    """Refuses a call of a workload identity before the SDK asks for a token in its name."""
+    if instance is None:
+        wrapped, instance, args = as_method(wrapped, args)
+    if is_watching() and getattr(instance, "workload_identity", None):
+        error = judge(Call(instance), args[0], HTTP, is_trial=True)
+        if error is not None:
+            raise error
+    return wrapped(*args, **kwargs)
+
+
 def _preparation(owner: type, is_async: bool) -> Wrapper:
     """The wrapper of `_prepare_request`, which an old SDK calls just before its HTTP client.
 
@@ -104,7 +117,7 @@ def _preparation(owner: type, is_async: bool) -> Wrapper:
     """
 
     def check(client: Any, request: Any) -> None:
-        if not is_watching() or _first_with_preparation(type(client)) is not owner:
+        if not is_watching() or _first_with(PREPARE, type(client)) is not owner:
             return
         call = under_way.get()
         if call is None:  # somebody took our hook off `request`: nothing behind this door looks
@@ -141,8 +154,8 @@ def _judge(call: Call, request: Any, auth: object) -> Exception | None:
     return judge(call, request, HTTP)
 
 
-def _first_with_preparation(client_type: type) -> type:
-    return next(owner for owner in client_type.__mro__ if PREPARE in owner.__dict__)
+def _first_with(name: str, client_type: type) -> type:
+    return next(owner for owner in client_type.__mro__ if name in owner.__dict__)
 
 
 def _descendants(base: type[Any]) -> Iterator[type[Any]]:

@@ -178,7 +178,8 @@ def _last_look(
 ) -> tuple[Call, Handshake, BaseException | None, Sealed]:
     uri = connection.protocol.uri
     given = args[0] if args else kwargs.get("additional_headers")
-    message = Handshake(f"{'wss' if uri.secure else 'ws'}://{uri.host}{uri.path}", given)
+    host = f"[{uri.host}]" if ":" in uri.host else uri.host
+    message = Handshake(f"{'wss' if uri.secure else 'ws'}://{host}{uri.path}", given)
     call = under_way.get() or Call(None)
     error = check_once(call, message, WEBSOCKET)
     if args:
