@@ -45,6 +45,14 @@ def sdk(session: nox.Session, openai: str) -> None:
 
 
 @nox.session(python=PYTHONS[1])
+def zero_code(session: nox.Session) -> None:
+    """The guard in programs that never heard of it, by the servers and shells they run under."""
+    servers = ("gunicorn", "celery", "uvicorn", "jupyter_client", "ipykernel")
+    session.install(".[test,auto]", *servers)
+    session.run("python", "-m", "pytest", "tests/test_zero_code.py", "tests/test_pytest_plugin.py")
+
+
+@nox.session(python=PYTHONS[1])
 def lint(session: nox.Session) -> None:
     """Style and types."""
     session.install("-e", ".[dev]")

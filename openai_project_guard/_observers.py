@@ -10,7 +10,7 @@ from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._forks import fork_safe
 from openai_project_guard._key import shown
 from openai_project_guard._log import log_verdict, logger
-from openai_project_guard._verdict import Verdict
+from openai_project_guard._verdict import Verdict, is_noteworthy
 
 Observer = Callable[[Verdict], object]
 
@@ -57,7 +57,7 @@ def remove_observer(fn: Observer) -> None:
 
 def tell(verdict: Verdict) -> None:
     """Logs the verdict, unless it is `allowed`, and hands it to every observer."""
-    if verdict.outcome != "allowed" or verdict.reason == "drift":
+    if is_noteworthy(verdict):
         log_verdict(verdict)
     for observer in observers:
         try:

@@ -14,8 +14,3 @@ def project_of(verdict: Verdict) -> str | None:
     if verdict.actual in verdict.expected:
         return verdict.actual
     return verdict.expected[0] if len(verdict.expected) == 1 else None
-
-
-def is_noteworthy(verdict: Verdict) -> bool:
-    """Whether a call was not simply allowed, or its answer contradicts the registry."""
-    return verdict.outcome != "allowed" or verdict.reason == "drift"

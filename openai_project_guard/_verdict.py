@@ -124,3 +124,8 @@ def _in_organization(row: Row, organization: str | None) -> bool:
 
 def _refused(reason: Reason, mode: Mode) -> tuple[Outcome, Reason]:
     return ("warned" if mode is Mode.WARN else "blocked"), reason
+
+
+def is_noteworthy(verdict: Verdict) -> bool:
+    """Whether a call was not simply allowed, or its answer contradicts the registry."""
+    return verdict.outcome != "allowed" or verdict.reason == "drift"

@@ -41,6 +41,4 @@ class PrometheusObserver:
     def __call__(self, verdict: Verdict) -> None:
         """Counts one verdict."""
         project = project_of(verdict) or ""
-        self._calls.labels(
-            verdict.outcome, verdict.reason or "", project, verdict.transport
-        ).inc()
+        self._calls.labels(verdict.outcome, verdict.reason or "", project, verdict.transport).inc()

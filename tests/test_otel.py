@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from importlib import import_module
 from typing import Any
 
 import openai
@@ -21,7 +20,6 @@ pytestmark = pytest.mark.usefixtures("clean")
 
 COUNTER = "openai.project_guard.calls"
 EVENT = "openai.project_guard.call"
-HOST = "127.0.0.1"
 
 
 class Telemetry:
@@ -48,7 +46,7 @@ class Telemetry:
 
     @property
     def counted(self) -> dict[tuple[tuple[str, str], ...], int]:
-        data = self._reader.get_metrics_data()
+        data: Any = self._reader.get_metrics_data()
         return {
             tuple(sorted(point.attributes.items())): point.value
             for resource in (data.resource_metrics if data else ())
@@ -79,9 +77,7 @@ def key(**attributes: str) -> tuple[tuple[str, str], ...]:
 
 
 def events(span: Any) -> list[tuple[str, dict[str, Any]]]:
-    return [
-        (event.name, dict(event.attributes)) for event in span.events if event.name == EVENT
-    ]
+    return [(event.name, dict(event.attributes)) for event in span.events if event.name == EVENT]
 
 
 # OpenTelemetry
@@ -130,11 +126,13 @@ def test_a_wrong_call_is_an_event_on_the_current_span(telemetry: Telemetry) -> N
 
 
 def test_an_answer_that_contradicts_the_registry_is_an_event(telemetry: Telemetry) -> None:
-    with loopback_api({A: "proj_a"}) as api, api.answer_as("proj_moved"):
-        with telemetry.tracer.start_as_current_span("work"), openai.OpenAI(
-            api_key=A, project="proj_a", base_url=api.base_url
-        ) as client:
-            client.models.list()
+    with (
+        loopback_api({A: "proj_a"}) as api,
+        api.answer_as("proj_moved"),
+        telemetry.tracer.start_as_current_span("work"),
+        openai.OpenAI(api_key=A, project="proj_a", base_url=api.base_url) as client,
+    ):
+        client.models.list()
     (event,) = events(telemetry.spans[0])
     assert (event[1]["reason"], event[1]["actual"]) == ("drift", "proj_moved")
 
@@ -143,8 +141,9 @@ async def test_events_of_tasks_stand_on_their_own_spans(telemetry: Telemetry) ->
     import asyncio
 
     async def work(name: str, **options: Any) -> None:
-        with telemetry.tracer.start_as_current_span(name), contextlib.suppress(
-            opg.ProjectGuardError
+        with (
+            telemetry.tracer.start_as_current_span(name),
+            contextlib.suppress(opg.ProjectGuardError),
         ):
             await chat(async_client(Recorder(), **options))
 
@@ -200,25 +199,72 @@ def test_together_with_an_openai_instrumentation(
         key(outcome="allowed", project="proj_a"): 2,
         key(outcome="blocked", reason="mismatch", project="proj_a"): 2,
     }
-    # One span of the instrumentation for each call; the refusals stand on those of their calls.
-    outer, *calls = sorted(telemetry.spans, key=lambda span: span.name != "outer")
-    assert outer.name == "outer"
-    assert events(outer) == []
-    assert sorted(len(events(span)) for span in calls) == [0, 0, 1, 1]
-    for span in calls:
-        assert span.status.is_ok is not bool(events(span))
+    # One span of the instrumentation for each call; each refusal stands on that of its call.
+    assert sorted(len(events(span)) for span in telemetry.spans) == [0, 0, 1, 1]
+    for span in telemetry.spans:
+        assert (span.status.status_code.name == "ERROR") is bool(events(span))
 
 
 def _call_both_ways(api: LoopbackAPI) -> None:
-    from opentelemetry import trace
+    for streams in (False, True):
+        with openai.OpenAI(api_key=A, project="proj_a", base_url=api.base_url) as client:
+            answer = chat(client, stream=streams)
+            assert len(list(answer)) > 1 if streams else answer.choices
+        wrong = openai.OpenAI(api_key=A, project="proj_b", base_url=api.base_url)
+        with wrong, pytest.raises(opg.ProjectMismatchError):
+            chat(wrong, stream=streams)
 
-    tracer = trace.get_tracer("tests")
-    for project, streams in [("proj_a", False), ("proj_a", True), ("proj_b", False), ("proj_b", True)]:
-        with openai.OpenAI(api_key=A, project=project, base_url=api.base_url) as client:
-            if project == "proj_a":
-                answer = chat(client, stream=streams)
-                assert list(answer) if streams else answer.choices
-            else:
-                with pytest.raises(opg.ProjectMismatchError):
-                    chat(client, stream=streams)
-    del tracer
+
+# Prometheus and structlog
+
+
+def test_prometheus_counts_every_call() -> None:
+    prometheus_client = pytest.importorskip("prometheus_client")
+    from openai_project_guard.prometheus import PrometheusObserver
+
+    exposed = prometheus_client.CollectorRegistry()
+    opg.enable(registry={"proj_a": A})
+    opg.add_observer(PrometheusObserver(exposed))
+    for _ in range(3):
+        chat(sync_client(Recorder(), project="proj_a"))
+    with pytest.raises(opg.ProjectMismatchError):
+        chat(sync_client(Recorder(), project="proj_b"))
+    text = prometheus_client.generate_latest(exposed).decode()
+    name = "openai_project_guard_calls_total"
+    allowed = 'outcome="allowed",project="proj_a",reason="",transport="http"'
+    blocked = 'outcome="blocked",project="proj_a",reason="mismatch",transport="http"'
+    assert f"{name}{{{allowed}}} 3.0" in text
+    assert f"{name}{{{blocked}}} 1.0" in text
+
+
+def test_structlog_logs_what_is_worth_an_event() -> None:
+    structlog = pytest.importorskip("structlog")
+    from openai_project_guard.structured_log import StructlogObserver
+
+    opg.enable(registry={"proj_a": A})
+    opg.add_observer(StructlogObserver())
+    with structlog.testing.capture_logs() as logged:
+        chat(sync_client(Recorder(), project="proj_a"))
+        with pytest.raises(opg.ProjectMismatchError):
+            chat(sync_client(Recorder(), project="proj_b"))
+        with (
+            loopback_api({A: "proj_a"}) as api,
+            api.answer_as("proj_moved"),
+            openai.OpenAI(api_key=A, project="proj_a", base_url=api.base_url) as client,
+        ):
+            client.models.list()
+    blocked, drifted = logged
+    assert blocked == {
+        "event": "openai_call",
+        "log_level": "warning",
+        "outcome": "blocked",
+        "reason": "mismatch",
+        "expected": ("proj_a",),
+        "actual": "proj_b",
+        "key_hint": "sk-proj-…AAAA",
+        "method": "POST",
+        "host": "api.openai.com",
+        "path": "/v1/chat/completions",
+        "transport": "http",
+    }
+    assert (drifted["log_level"], drifted["reason"]) == ("error", "drift")

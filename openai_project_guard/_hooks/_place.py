@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
+from inspect import isroutine
 from typing import Any
 
 import wrapt
@@ -82,9 +83,11 @@ def _links(function: Any) -> Iterator[Any]:
         yield link
         waiting += (getattr(link, of, None) for of in _INNER)
         # A tool that wraps with a plain closure or an object of its own leaves no __wrapped__, but
-        # holds us in a cell or in an attribute.
-        held = list(getattr(link, "__dict__", {}).values())
+        # holds us in a cell, in an attribute or, of functools.partial, in its arguments.
+        held = [*getattr(link, "__dict__", {}).values()]
+        if isinstance(link, partial):
+            held += link.args
         for cell in getattr(link, "__closure__", None) or ():
             with suppress(ValueError):  # the cell is still empty
                 held.append(cell.cell_contents)
-        waiting += filter(inspect.isroutine, held)
+        waiting += (thing for thing in held if isinstance(thing, partial) or isroutine(thing))

@@ -59,6 +59,7 @@ class FilePlace(Place):
     def of(self, needle: str, project: str = "") -> str:
         """File and line of one entry; the file alone when the entry no longer stands there."""
         try:
+            line: int | None
             if FINGERPRINT.fullmatch(needle):
                 lines = self._fingerprint_lines().get(digest_of(needle), [0])
                 line = lines[0] if len(lines) == 1 else self._nearest(lines, project)

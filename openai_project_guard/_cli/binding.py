@@ -1,0 +1,167 @@
+"""Finds out which project each key at hand belongs to, as far as redacted values tell, and binds.
+
+What the API shows of a key is a few characters. So a key is bound only if nothing else fits: no
+key of another project, and no other key at hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from openai_project_guard._cli.administration import Administration
+from openai_project_guard._cli.resume import Matches, Notebook
+from openai_project_guard._cli.secret import Secret
+from openai_project_guard._key import digest_of
+from openai_project_guard._registry import Registry, rows_of
+from openai_project_guard._sources.edit import editing
+
+Outcome = Literal["bound", "registered", "moved", "ambiguous", "unknown"]
+
+_NOTE = "sync"
+
+
+class LocalKey(NamedTuple):
+    """A key at hand, and the variable that it stands in."""
+
+    variable: str
+    secret: Secret
+
+
+@dataclass(frozen=True)
+class Binding:
+    """What became of one key at hand.
+
+    Attributes:
+        variable: where it stands.
+        hint: what may be shown of it.
+        outcome: `bound` now; `registered` before, and left; `moved`: likewise, but the API lists
+            it for another project; `ambiguous` and `unknown`: not bound.
+        projects: the ids of those that it is bound to, or may belong to.
+        says: the same in words.
+    """
+
+    variable: str
+    hint: str
+    outcome: Outcome
+    projects: tuple[str, ...]
+    says: str
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the key has its project."""
+        return self.outcome in ("bound", "registered")
+
+
+def match(
+    keys: Sequence[LocalKey],
+    projects: Sequence[str],
+    path: str,
+    api: Administration,
+    show: Callable[[str], None],
+) -> Matches:
+    """Reads the keys of the projects, save those that an interrupted run had read.
+
+    Args:
+        keys: those at hand.
+        projects: the ids of the projects.
+        path: the registry file.
+        api: where to read.
+        show: is told how far it is.
+    """
+    secrets = {key.secret.fingerprint: key.secret for key in keys}
+    notebook = Notebook(path, (api.identity, *sorted(secrets)))
+    with closing(notebook):
+        for number, project in enumerate(projects, start=1):
+            show(f"reading keys: {number:,} of {len(projects):,} projects")
+            if project not in notebook.matches:
+                fitting: dict[str, list[str]] = {}
+                for listed in api.keys(project):
+                    for fingerprint, secret in secrets.items():
+                        if listed.fits(secret):
+                            fitting.setdefault(fingerprint, []).append(listed.id)
+                notebook.add(project, fitting)
+    notebook.throw_away()
+    return {project: notebook.matches[project] for project in projects}
+
+
+def bind(keys: Sequence[LocalKey], matches: Matches, path: str) -> Iterator[Binding]:
+    """Writes the keys that have one project into the file; says what became of each.
+
+    Raises:
+        RegistryError: the file cannot be written.
+    """
+    with editing(path) as edit:
+        registry = Registry.from_file(path)
+        for variable, secret in keys:
+            fingerprint = secret.fingerprint
+            standing = {row.project.id for row in rows_of((registry,), digest_of(fingerprint))}
+            fitting = [project for project, found in matches.items() if fingerprint in found]
+            rivals = _rivals(fingerprint, matches)
+            outcome = _outcome(standing, fitting, has_rivals=bool(rivals))
+            if outcome == "bound":
+                edit.add_key(fitting[0], fingerprint, hint=secret.hint, note=_NOTE)
+            names = {project: _name(project, registry) for project in (*standing, *fitting)}
+            others = [key.variable for key in keys if key.secret.fingerprint in rivals]
+            yield Binding(
+                variable,
+                secret.hint,
+                outcome,
+                tuple(sorted(standing)) if outcome == "registered" else tuple(fitting),
+                _says(outcome, variable, sorted(standing), fitting, others, names),
+            )
+
+
+def _rivals(fingerprint: str, matches: Matches) -> set[str]:
+    """The other keys at hand that one of the listed keys may be as well."""
+    found: set[str] = set()
+    for fitting in matches.values():
+        listed = set(fitting.get(fingerprint, ()))
+        found.update(other for other, ids in fitting.items() if listed.intersection(ids))
+    return found - {fingerprint}
+
+
+def _outcome(standing: set[str], fitting: Sequence[str], *, has_rivals: bool) -> Outcome:
+    if standing:
+        return "moved" if fitting and standing.isdisjoint(fitting) else "registered"
+    if not fitting:
+        return "unknown"
+    return "ambiguous" if has_rivals or len(fitting) > 1 else "bound"
+
+
+def _says(
+    outcome: Outcome,
+    variable: str,
+    standing: Sequence[str],
+    fitting: Sequence[str],
+    others: Sequence[str],
+    names: dict[str, str],
+) -> str:
+    register = f"openai-project-guard register PROJECT --key-env {variable}"
+    stands, fits = (" and ".join(names[project] for project in ids) for ids in (standing, fitting))
+    if outcome == "bound":
+        return f"bound to {fits}"
+    if outcome == "registered":
+        return f"registered for {stands} already"
+    if outcome == "moved":
+        return (
+            f"registered for {stands}, but the API lists it for {fits}. The file was left as it "
+            f"is; if the API is right, remove the key and run sync again"
+        )
+    if outcome == "unknown":
+        return (
+            "not bound: no project of this organization lists such a key (a legacy user key or "
+            f"another organization's is in no list). If you know its project: {register}"
+        )
+    if len(fitting) > 1:
+        why = f"what the API shows fits keys of {len(fitting)} projects, {fits}"
+    else:
+        why = f"the key of {fits} that it may be may also be the one in {' or '.join(others)}"
+    return f"not bound: {why}. If you know its project: {register}"
+
+
+def _name(project: str, registry: Registry) -> str:
+    alias = registry.snapshot.projects[project].alias
+    return f"{alias} ({project})" if alias else project
