@@ -432,6 +432,7 @@ class Exchange(Recorder):
 def subject_token(account: str) -> Any:
     pytest.importorskip("openai.auth")
     return {
+        "client_id": "client",  # asked for by the first releases that had it
         "identity_provider_id": "idp",
         "service_account_id": account,
         "provider": {"token_type": "jwt", "get_token": lambda: "subject"},
