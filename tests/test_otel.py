@@ -189,6 +189,8 @@ def test_together_with_an_openai_instrumentation(
         opg.enable(registry={"proj_a": A, "proj_b": B})
     else:
         instrumentor.instrument(**providers)
+    if not instrumentor.is_instrumented_by_opentelemetry:
+        pytest.skip(f"{name} does not support this release of openai")
     try:
         with loopback_api({A: "proj_a", B: "proj_b"}) as api:
             _call_both_ways(api)

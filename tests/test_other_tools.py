@@ -381,6 +381,8 @@ def test_the_guard_and_the_tool_do_not_disturb_each_other(tool: type[Tool], orde
     pytest.importorskip(tool.module, exc_type=ImportError)
     module = __name__.rpartition(".")[2]
     end = python(f"import {module} as m; m.run({tool.__name__!r}, {orders})", **QUIET)
+    if "nothing can be instrumented" in end.stderr:
+        pytest.skip(f"{tool.__name__} does not support this release of openai")
     assert end.returncode == 0, end.stderr
 
 
@@ -568,6 +570,7 @@ def test_a_removal_that_drops_the_hook_is_admitted(
 ) -> None:
     wrappers = wrap(how, where)
     opg.enable(registry=REGISTRY)
+    bench.guard_checks()  # an old SDK gets its second hook at the first call
     assert opg.is_enabled()
     for wrapper in wrappers:
         wrapper.take_off()

@@ -52,6 +52,7 @@ def install(*, process_wide: bool = False) -> None:
     with changing:
         was_installed, is_installed = is_installed, True
         try:
+            _place.mend()
             for name in names:
                 _install_in(name)
         except BaseException:

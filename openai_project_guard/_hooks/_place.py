@@ -16,11 +16,12 @@ Wrapper = Callable[[Callable[..., Any], Any, Any, Any], Any]
 class Place:
     """An attribute of a class or a module, with our wrapper on it."""
 
-    __slots__ = ("_hook", "_original", "name", "owner")
+    __slots__ = ("_hook", "_original", "name", "owner", "wrapper")
 
     def __init__(self, owner: Any, name: str, wrapper: Wrapper) -> None:
         self.owner = owner
         self.name = name
+        self.wrapper = wrapper
         self._original = owner.__dict__[name]
         self._hook = wrapt.FunctionWrapper(self._original, wrapper)
         setattr(owner, name, self._hook)
@@ -56,6 +57,12 @@ def unhook_all() -> None:
         place.remove()
         if not place.is_reached():
             del _places[key]
+
+
+def mend() -> None:
+    """Wraps anew what somebody else took our wrapper off."""
+    for place in list(_places.values()):
+        hook(place.owner, place.name, place.wrapper)
 
 
 def unreached() -> tuple[str, ...]:
