@@ -61,8 +61,11 @@ def unhook_all() -> None:
 
 def mend() -> None:
     """Wraps anew what somebody else took our wrapper off."""
-    for place in list(_places.values()):
-        hook(place.owner, place.name, place.wrapper)
+    for key, place in list(_places.items()):
+        if place.name in place.owner.__dict__:
+            hook(place.owner, place.name, place.wrapper)
+        else:  # a subclass inherits it again; where it is gone for good, install() says so
+            del _places[key]
 
 
 def unreached() -> tuple[str, ...]:
