@@ -253,7 +253,7 @@ def hear(call: Call, response: Any, message: Any, wire: Wire) -> None:
         from openai_project_guard._learn import learn
 
         learns, call.learns = call.learns, None
-        learn(*learns, answer, response.status_code)
+        learn(*learns, answer, response.status_code, wire.destination(message))
 
 
 _SERVER_DISAGREES = ("mismatched_project", "mismatched_organization")

@@ -8,12 +8,15 @@ from openai_project_guard import _environment, _settings
 from openai_project_guard._forks import fork_safe
 from openai_project_guard._key import fingerprint_of
 from openai_project_guard._log import logger
+from openai_project_guard._outgoing import Destination
 from openai_project_guard._registry import PROJECT_ID, Place, Project, rows_of
 
 _learning = fork_safe(Lock())
 
 
-def learn(key_digest: bytes, key_hint: str, project: str, status: int) -> None:
+def learn(
+    key_digest: bytes, key_hint: str, project: str, status: int, destination: Destination
+) -> None:
     """Adds a key under the project that a successful answer named.
 
     An error's word is not taken, nor a malformed id, and a key that was registered meanwhile keeps
@@ -22,6 +25,11 @@ def learn(key_digest: bytes, key_hint: str, project: str, status: int) -> None:
     if not (200 <= status < 300 or status == 101) or not PROJECT_ID.fullmatch(project):
         return
     settings = _settings.base_of_scopes()
+    for source in settings.sources:
+        # A registry that others share decides whose the key is when two processes differ.
+        remember = getattr(source, "remember", None)
+        if remember is not None and remember(key_digest, key_hint, project, destination):
+            return
     with _learning:
         if rows_of(settings.registries, key_digest):
             return

@@ -24,6 +24,8 @@ COMMANDS = {
     "remove": "take a key, or a project with its keys, out of the registry file",
     "check": "say whether a default OpenAI() in this environment would pass",
     "doctor": "show hooks, variables, registries and verdict, and how to mend what is wrong",
+    "push": "make the registry in Redis what a file says, after a look at the difference",
+    "pull": "make a file say what the registry in Redis is, after a look at the difference",
     "sync": "take the organization's projects into the registry file and bind the keys at hand",
 }
 """What each command does, in the words of `--help`."""

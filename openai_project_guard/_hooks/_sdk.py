@@ -21,6 +21,7 @@ from openai_project_guard._hooks._call import (
 from openai_project_guard._hooks._http import sends_as_it_is
 from openai_project_guard._hooks._place import Wrapper, as_method, hook
 from openai_project_guard._hooks._send import HTTP, send, send_async
+from openai_project_guard._settings import changing
 
 CALL = "request"
 LET_GO = "_send_request"
@@ -55,6 +56,7 @@ def install(openai: ModuleType) -> None:
                 hook(owner, CALL, _call(lets_go, is_async))
         if lets_go:
             hook(base, LET_GO, _let_go(is_async))
+        hook(base, "__init__", _new_client(base, _call(lets_go, is_async)))
 
 
 def _call(lets_go: bool, is_async: bool) -> Wrapper:
@@ -79,6 +81,24 @@ def _call(lets_go: bool, is_async: bool) -> Wrapper:
         return run(call, sealed)
 
     return around
+
+
+def _new_client(base: type[Any], call: Wrapper) -> Wrapper:
+    """The wrapper of a client's `__init__`: its class may be younger than our hooks."""
+
+    def made(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
+        if instance is None:
+            wrapped, instance, args = as_method(wrapped, args)
+        if is_watching():
+            for owner in type(instance).__mro__:
+                if CALL in owner.__dict__ and issubclass(owner, base):
+                    with changing:
+                        hook(owner, CALL, call)
+        sealed = Sealed(wrapped, args, kwargs)
+        del args, kwargs
+        return sealed()
+
+    return made
 
 
 def _let_go(is_async: bool) -> Wrapper:

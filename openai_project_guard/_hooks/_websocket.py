@@ -176,7 +176,8 @@ async def _handshake_async(
 def _last_look(
     wrapped: Callable[..., Any], connection: Any, args: Any, kwargs: Any
 ) -> tuple[Call, Handshake, BaseException | None, Sealed]:
-    uri = connection.protocol.uri
+    protocol = connection.protocol
+    uri = protocol.uri if hasattr(protocol, "uri") else protocol.wsuri  # before websockets 15
     given = args[0] if args else kwargs.get("additional_headers")
     host = f"[{uri.host}]" if ":" in uri.host else uri.host
     message = Handshake(f"{'wss' if uri.secure else 'ws'}://{host}{uri.path}", given)

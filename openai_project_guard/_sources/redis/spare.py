@@ -1,0 +1,97 @@
+"""The last good snapshot in a file, for a process that starts while Redis is out of reach."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from typing import TYPE_CHECKING
+
+from openai_project_guard._errors import RegistryError
+from openai_project_guard._sources.file import FilePlace, load, parse
+from openai_project_guard._sources.layout import KeyNotes, written_project
+from openai_project_guard._sources.redis.content import Content, listing
+from openai_project_guard._sources.replace import locked, replace
+
+if TYPE_CHECKING:
+    from openai_project_guard._registry import Snapshot
+
+_HEAD = re.compile(rb"# The last good snapshot of (\S+), revision (\S+)\.\n")
+
+
+class Spare:
+    """The file that `OPENAI_PROJECT_GUARD_SNAPSHOT` names.
+
+    Its first line says of which registry it is. A file of another, or one that somebody wrote by
+    hand, is neither read nor replaced.
+
+    Args:
+        path: the file.
+        name: the registry, as its address has it.
+    """
+
+    def __init__(self, path: str, name: str) -> None:
+        self._place = FilePlace(path)
+        self._place.path = os.path.realpath(self._place.path)
+        self._name = name
+
+    @property
+    def name(self) -> str:
+        """The file, as errors call it."""
+        return self._place.name
+
+    def read(self) -> tuple[Content, float]:
+        """The snapshot, and how many seconds ago it was written.
+
+        Raises:
+            RegistryError: there is none of this registry, or it is not valid.
+        """
+        data = load(self._place)
+        revision = self._revision(data)
+        content = Content(revision, parse(data, self._place))
+        return content, max(0.0, time.time() - os.stat(self._place.path).st_mtime)
+
+    def renew(self, content: Content) -> None:
+        """Writes the snapshot, unless another process has.
+
+        Raises:
+            RegistryError: the file is of another registry.
+            OSError: it cannot be written.
+        """
+        path = self._place.path
+        with locked(path):
+            if os.path.exists(path) and self._revision(load(self._place)) == content.revision:
+                return
+            replace(path, self._data(content).encode(errors="surrogatepass"))
+
+    def _revision(self, data: bytes) -> str:
+        head = _HEAD.match(data)
+        if head is None or head[1] != self._name.encode():
+            data = b""  # whose file this is is not known, nor what stands in it
+            raise RegistryError(
+                f"{self.name}: this is not a snapshot of {self._name}, so it is neither used nor "
+                "replaced. Name another file in OPENAI_PROJECT_GUARD_SNAPSHOT."
+            )
+        return head[2].decode()
+
+    def _data(self, content: Content) -> str:
+        head = f"# The last good snapshot of {self._name}, revision {content.revision}.\n"
+        return head + written(content.snapshot)
+
+
+def written(snapshot: Snapshot) -> str:
+    """A snapshot in the registry file's format."""
+    projects, keys = listing(snapshot)
+    of_project: dict[str, dict[bytes, KeyNotes]] = {project: {} for project in projects}
+    for key_digest, holdings in keys.items():
+        for project, held in holdings.items():
+            of_project[project][key_digest] = KeyNotes(held.hint, held.note)
+    tables = []
+    for project, notes in projects.items():
+        table = written_project(project, notes.alias, notes.organization, of_project[project])
+        if notes.service_accounts:
+            accounts = json.dumps(notes.service_accounts, ensure_ascii=False)
+            table = table.replace("\nkeys = ", f"\nservice_accounts = {accounts}\nkeys = ", 1)
+        tables.append(table)
+    return "\n".join(["version = 1\n", *tables])
