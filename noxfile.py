@@ -28,6 +28,20 @@ SDKS = {
     "3.0.0": [],
 }
 
+# What people call the SDK through, and what each needs: it decides on the release of openai.
+FRAMEWORKS = {
+    "langchain": ["langchain-openai"],
+    "llamaindex": ["llama-index-llms-openai", "llama-index-embeddings-openai"],
+    "litellm": ["litellm", "mcp", "tenacity"],  # it imports the last two without requiring them
+    "instructor": ["instructor"],
+    "agents": ["openai-agents"],
+    "pydantic_ai": ["pydantic-ai-slim[openai]"],
+    "dspy": ["dspy[numpy]", "mcp"],
+    "semantic_kernel": ["semantic-kernel"],
+    "haystack": ["haystack-ai"],
+    "crewai": ["crewai"],
+}
+
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
@@ -67,3 +81,24 @@ def coverage(session: nox.Session) -> None:
     """The whole suite with branch coverage; fails below what pyproject.toml asks for."""
     session.install("-e", ".[test]")
     session.run("python", "-m", "pytest", "--cov", "--cov-report=term", *session.posargs)
+
+
+@nox.session(python=PYTHONS[1])
+@nox.parametrize("framework", list(FRAMEWORKS))
+def frameworks(session: nox.Session, framework: str) -> None:
+    """Each framework for real, against the loopback server; ends with a table of what was seen."""
+    session.install(".", "pytest", *FRAMEWORKS[framework])
+    report = session.cache_dir / f"framework-{framework}.jsonl"
+    report.unlink(missing_ok=True)
+    file = f"tests/frameworks/with_{framework}.py"
+    env = {"FRAMEWORKS_REPORT": str(report)}
+    session.run("python", "-m", "pytest", file, *session.posargs, env=env)
+    session.notify("frameworks_table")
+
+
+@nox.session(venv_backend="none")
+def frameworks_table(session: nox.Session) -> None:
+    """What the frameworks' tests saw when they last ran, as the README's table."""
+    reports = [session.cache_dir / f"framework-{framework}.jsonl" for framework in FRAMEWORKS]
+    found = [str(report) for report in reports if report.exists()]
+    session.run("python", "tests/frameworks/table.py", *found)

@@ -101,7 +101,9 @@ def _is_own_command() -> bool:
 
     command = getattr(sys, "orig_argv", [])
     name = os.path.basename(sys.argv[0]) if getattr(sys, "argv", None) else ""
-    return name.startswith("openai-project-guard") or command[1:3] == ["-m", __name__]
+    own = ("", ".exe", "-script.py", "-script.pyw")
+    by_name = name.startswith("openai-project-guard") and name[20:] in own
+    return by_name or command[1:3] == ["-m", __name__]
 
 
 if not _is_own_command():

@@ -20,6 +20,7 @@ from openai_project_guard._outgoing import (
     read_credential,
     read_headers,
     read_hint,
+    read_strays,
 )
 from openai_project_guard._registry import Row, rows_of, rows_of_account
 from openai_project_guard._scope import innermost
@@ -141,9 +142,11 @@ def judge(
         outcome, reason = decide(project, organization, rows, policy)
     else:
         rows = _rows_of_identity(call, settings, message, wire)
-        if not rows and not settings.is_openai(wire.host(message)):
-            return None
         credential = read_credential(wire.headers(message))
+        if not rows and any(map(settings.knows, read_strays(wire.headers(message)))):
+            credential = "malformed"
+        elif not rows and not settings.is_openai(wire.host(message)):
+            return None
         outcome, reason = decide(project, organization, rows, policy, credential)
     if is_trial and outcome != "blocked":
         return None
@@ -206,8 +209,8 @@ def _verdict(
         actual=None if actual is None else redact(actual.replace("\n", ", ")),
         key_hint=read_hint(wire.headers(message)),
         method=destination.method,
-        host=destination.host,
-        path=destination.path,
+        host=redact(destination.host),
+        path=redact(destination.path),
         transport=destination.transport,
     )
 

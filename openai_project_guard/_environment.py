@@ -76,6 +76,15 @@ def check_choices() -> None:
     mode()
     unregistered()
     scope()
+    if hosts():
+        from openai_project_guard._settings import host_names
+
+        tuple(host_names(()))
+    inline = text(KEYS)
+    if inline is not None:
+        from openai_project_guard._sources.inline import read
+
+        read(inline, KEYS)
 
 
 def _one_of(variable: str, accepted: tuple[T, ...], synonyms: str = "") -> T | None:

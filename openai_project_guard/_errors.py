@@ -29,6 +29,10 @@ class UnsupportedSDKError(ConfigurationError):
     """The installed SDK lacks a place that the guard must hook; the message names it."""
 
 
+for _public in (ConfigurationError, RegistryError, UnsupportedSDKError):
+    _public.__module__ = "openai_project_guard"  # the name by which users know it
+
+
 def forgetful(fn: F) -> F:
     """Makes a function that may be handed a key raise its errors without it.
 
@@ -40,7 +44,7 @@ def forgetful(fn: F) -> F:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         try:
             return fn(*args, **kwargs)
-        except ConfigurationError as error:
+        except Exception as error:  # a TypeError for a wrong argument, too
             args, kwargs = (), {}
             error.__context__ = None
             raise error.with_traceback(None) from None

@@ -14,7 +14,7 @@ from openai_project_guard._provenance import (
     origin_of_key,
 )
 from openai_project_guard._refusals import BY_REASON, ProjectGuardError
-from openai_project_guard._registry import Row
+from openai_project_guard._registry import PROJECT_ID, Row
 from openai_project_guard._verdict import Verdict, is_well_formed
 
 
@@ -30,20 +30,20 @@ def refusal(
     reason = verdict.reason
     assert reason is not None
     if reason == "organization":
-        origin = origin_of(ORGANIZATION, headers.organization, client, options)
+        origin = origin_of(ORGANIZATION, headers.organization, client, options, verdict.transport)
     elif reason == "unregistered" or (reason == "malformed" and _is_well_formed(headers)):
         origin = origin_of_key(headers.key_digest, client, options)
     elif reason == "missing" and verdict.transport == "websocket":
         origin = _left_off_the_websocket()
     else:
-        origin = origin_of(PROJECT, headers.project or None, client, options)
+        origin = origin_of(PROJECT, headers.project or None, client, options, verdict.transport)
     text = "\n".join(
         (
             _about_to_be_sent(verdict, headers),
             _registry_says(rows, headers.key_digest, pinned),
             origin.sentence,
             "Nothing was sent.",
-            f"To fix it: {_cure(verdict, rows, origin, pinned)}.",
+            f"To fix it: {_cure(verdict, headers, rows, origin, pinned)}.",
         )
     )
     return BY_REASON[reason](redact(text), verdict)
@@ -72,7 +72,7 @@ def _is_well_formed(headers: Headers) -> bool:
 
 def _fault(headers: Headers) -> str:
     if _is_well_formed(headers):
-        return "goes with more than one Authorization header"
+        return "goes with more than one key, or with a registered key in an unusual form"
     value = headers.project or ""
     if "\n" in value:
         return "is there more than once or has a line break in it"
@@ -100,12 +100,19 @@ def _registry_says(rows: tuple[Row, ...], key_digest: bytes | None, pinned: str 
     return says + "."
 
 
-def _cure(verdict: Verdict, rows: tuple[Row, ...], origin: Origin, pinned: str | None) -> str:
+def _cure(
+    verdict: Verdict,
+    headers: Headers,
+    rows: tuple[Row, ...],
+    origin: Origin,
+    pinned: str | None,
+) -> str:
     expected = " or ".join(verdict.expected)
     if verdict.reason == "unregistered":
         return (
             "if the key is right, register it: openai-project-guard register PROJECT "
-            "--key-env NAME, where NAME is the variable that holds the key; if it is not, "
+            "--key-env NAME, where NAME is the variable that holds the key, or add it to what "
+            "enable(registry=...) was given; if it is not, "
             f'{origin.cure}. To let such calls through meanwhile: unregistered="warn"'
         )
     if verdict.reason == "organization":
@@ -121,7 +128,9 @@ def _cure(verdict: Verdict, rows: tuple[Row, ...], origin: Origin, pinned: str |
         return f'{origin.cure} (expected: {expected}), or use mode="inject" to have it put in'
     cure = f"{origin.cure} (expected: {expected})" if expected else origin.cure
     if verdict.reason == "malformed":
-        return f"{cure}; send one OpenAI-Project header and one Authorization header"
+        return f"{cure}; send one OpenAI-Project header and one Authorization header, Bearer KEY"
+    if not PROJECT_ID.fullmatch(headers.project or ""):
+        return f"{cure}: the header takes a project's id, proj_…, not its name or its alias"
     return (
         f"{cure}, or use a key of project {verdict.actual}. If the key does belong to "
         f"{verdict.actual}, register it there: openai-project-guard register {verdict.actual}"

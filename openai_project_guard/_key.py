@@ -10,16 +10,19 @@ from openai_project_guard._errors import ConfigurationError
 FINGERPRINT = re.compile(r"sha256:[0-9a-fA-F]{64}")
 # A key, and neither its hint (sk-proj-…Ab3d) nor a name in lower case (sk-learn-recommendations).
 RAW_KEY = re.compile(
-    r"\b(?:sk-(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]{8}"
-    r"|(?:sk|ek)[-_](?=[a-z_-]*[A-Z0-9])[A-Za-z0-9_-]{16})[A-Za-z0-9_-]*"
+    r"(?:sk-(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]{8}"
+    r"|(?<![A-Za-z0-9])(?:sk|ek)[-_](?=[a-z_-]*[A-Z0-9])[A-Za-z0-9_-]{16})[A-Za-z0-9_-]*"
 )
+_ASSIGNMENT = re.compile(r"[A-Za-z_]+=")
 _MIN_SECRET = 8  # a shorter secret would be half given away by its last four characters
-_KEY_LIKE = re.compile(r"\b(?:sk|ek)[-_][\w-]+(?![\w…-])")  # a hint is left alone
+_KEY_LIKE = re.compile(  # wherever it begins; a hint is left alone
+    r"(?:(?<![A-Za-z0-9])(?:sk|ek)[-_]|sk-(?:proj|svcacct|admin|None)-)[\w-]+(?![\w…-])"
+)
 
 
 def digest(key: str) -> bytes:
     """SHA-256 of the key's UTF-8 bytes."""
-    return sha256(key.encode()).digest()
+    return sha256(key.encode(errors="surrogatepass")).digest()
 
 
 def fingerprint_of(key_digest: bytes) -> str:
@@ -57,7 +60,7 @@ def redact(text: str) -> str:
 
 def shown(value: object) -> str:
     """A value as an error message may show it."""
-    return redact(repr(value))
+    return repr(redact(value)) if isinstance(value, str) else redact(repr(value))
 
 
 def refuse_unfit(key: object) -> None:
@@ -79,6 +82,8 @@ def refuse_unfit(key: object) -> None:
         problem = "the key has white space or a strange character in the middle of it"
     elif FINGERPRINT.fullmatch(key):
         problem = "this is a fingerprint, not a key; fingerprints belong in the registry file"
+    elif _ASSIGNMENT.match(key):
+        problem = "this is an assignment, not the key alone"
     elif key.startswith("sk-admin-"):
         problem = "an admin key belongs to the organization, not to a project"
     if problem:

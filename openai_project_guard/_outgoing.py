@@ -12,7 +12,8 @@ from openai_project_guard._verdict import Credential
 from openai_project_guard._words import Transport
 
 PROJECT_HEADER = "OpenAI-Project"
-_READ = frozenset({b"authorization", b"openai-project", b"openai-organization"})
+_CREDENTIALS = (b"authorization", b"api-key")
+_READ = frozenset({*_CREDENTIALS, b"openai-project", b"openai-organization"})
 
 
 class Headers(NamedTuple):
@@ -39,15 +40,18 @@ def read_headers(triples: Triples) -> Facts:
     authorization: bytes | None = None
     project: bytes | None = None
     organization: bytes | None = None
+    api_key: bytes | None = None
     for _, name, value in triples:
         if name in _READ:
             if name == b"authorization":
                 authorization = value if authorization is None else authorization + b"\n" + value
             elif name == b"openai-project":
                 project = value if project is None else project + b"\n" + value
+            elif name == b"api-key":  # Azure's, and some gateways'
+                api_key = value
             else:
                 organization = value if organization is None else organization + b"\n" + value
-    key = None if authorization is None else _bearer(authorization)
+    key = api_key if authorization is None else _bearer(authorization)
     return (
         sha256(key).digest() if key else None,
         project.decode("latin-1") if project is not None else None,
@@ -71,7 +75,17 @@ def read_credential(triples: Triples) -> Credential:
 
 
 def _keys(triples: Triples) -> list[bytes]:
-    return [_bearer(value) for _, name, value in triples if name == b"authorization"]
+    keys = [(name, _bearer(value)) for _, name, value in triples if name in _CREDENTIALS]
+    return [key for name, key in keys if name == b"authorization"] or [key for _, key in keys]
+
+
+def read_strays(triples: Triples) -> list[bytes]:
+    """The digests of whatever may be a key among the call's credentials.
+
+    For those that are not one Bearer key: several of them, another scheme, keys in a list.
+    """
+    values = b" ".join(value for _, name, value in triples if name in _CREDENTIALS)
+    return [sha256(part).digest() for part in values.replace(b",", b" ").split()]
 
 
 def _bearer(authorization: bytes) -> bytes:
@@ -81,8 +95,8 @@ def _bearer(authorization: bytes) -> bytes:
     """
     if authorization.startswith(b"Bearer "):
         return authorization[7:].strip()
-    scheme, _, rest = authorization.strip().partition(b" ")
-    return rest.strip() if scheme.lower() == b"bearer" else authorization.strip()
+    parts = authorization.split(None, 1)
+    return parts[1].strip() if len(parts) > 1 and parts[0].lower() == b"bearer" else authorization
 
 
 @dataclass(frozen=True, slots=True)

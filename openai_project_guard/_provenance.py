@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from openai_project_guard._key import digest
+from openai_project_guard._words import Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,9 @@ class Origin:
     cure: str
 
 
-def origin_of(setting: Setting, value: str | None, client: Any, options: Any) -> Origin:
+def origin_of(
+    setting: Setting, value: str | None, client: Any, options: Any, transport: Transport
+) -> Origin:
     """Where the value of a header came from; `None` asks why there is none.
 
     The SDK lets the call's own headers win over the client's, and those over the argument; of two
@@ -39,6 +42,11 @@ def origin_of(setting: Setting, value: str | None, client: Any, options: Any) ->
     """
     header, argument, variable = setting.header, setting.argument, setting.variable
     of_call = _find(getattr(options, "headers", None), header)
+    if client is None and transport == "http":
+        return Origin(
+            f"This request does not go through the openai package: what sends it sets {header}.",
+            f"have the code that sends it set {header}",
+        )
     if value is None:
         if of_call:
             return Origin(

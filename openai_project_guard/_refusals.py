@@ -73,3 +73,6 @@ BY_REASON: dict[Reason, type[ProjectGuardError]] = {
     "organization": OrganizationMismatchError,
     "malformed": MalformedHeaderError,
 }
+
+for _public in (ProjectGuardError, *BY_REASON.values()):
+    _public.__module__ = "openai_project_guard"  # the name by which users know it

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from openai_project_guard._errors import ConfigurationError, forgetful
 from openai_project_guard._forks import fork_safe
-from openai_project_guard._key import digest, fingerprint_of, hint, refuse_unfit, shown
+from openai_project_guard._key import RAW_KEY, digest, fingerprint_of, hint, refuse_unfit, shown
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -192,6 +192,7 @@ class Registry:
             note,
         )
 
+    @forgetful
     def lookup(self, key: str) -> tuple[Entry, ...]:
         """The entries of a key: one, none, or several for a legacy user key.
 
@@ -202,6 +203,8 @@ class Registry:
             >>> Registry().lookup("sk-proj-0123456789Ab3d")
             ()
         """
+        if not isinstance(key, str):
+            raise ConfigurationError(f"A key must be a string, not {type(key).__name__}.")
         found = digest(key)
         return tuple(_entry(found, row) for row in rows_of((self,), found))
 
@@ -248,6 +251,11 @@ def rows_of_account(registries: Iterable[Registry], account: str) -> tuple[Row, 
     )
 
 
+def is_project_id(value: str) -> bool:
+    """Whether this is `proj_` and letters, digits, `_`, `-`, and no key pasted behind it."""
+    return PROJECT_ID.fullmatch(value) is not None and not RAW_KEY.search(value)
+
+
 def project_id(registries: Iterable[Registry], name: str, said: str = "project=") -> str:
     """The id behind an id or an alias; `said` is how an error calls the place that named it.
 
@@ -260,7 +268,7 @@ def project_id(registries: Iterable[Registry], name: str, said: str = "project="
         if project is not None:
             return project.id
         known += [project.alias for project in registry.snapshot.projects.values() if project.alias]
-    if isinstance(name, str) and PROJECT_ID.fullmatch(name):
+    if isinstance(name, str) and is_project_id(name):
         return name
     known = sorted(set(known))
     aliases = (
@@ -280,7 +288,7 @@ def refuse_unfit_project(value: object) -> str:
     Raises:
         ConfigurationError: it is not `proj_` and letters, digits, `_`, `-`.
     """
-    if isinstance(value, str) and PROJECT_ID.fullmatch(value):
+    if isinstance(value, str) and is_project_id(value):
         return value
     raise ConfigurationError(
         f"{shown(value)} is not a project id. A project id is proj_ and letters, digits, _ or -, "

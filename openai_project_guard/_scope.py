@@ -96,8 +96,8 @@ class Guard:
             return type(fn)(self(fn.__func__))
         if not callable(fn) or isinstance(fn, type):
             raise ConfigurationError(
-                f"guard cannot decorate {fn!r}. It decorates functions, methods, coroutines and "
-                "generators; as a context manager write `with guard(project=...):`."
+                f"guard cannot decorate {shown(fn)}. It decorates functions, methods, coroutines, "
+                "and generators; as a context manager write `with guard(project=...):`."
             )
         return functools.wraps(fn)(_around(self, fn))  # type: ignore[return-value]
 
@@ -115,8 +115,12 @@ def guard(
     As a decorator (`@guard`, `@guard(project=...)`) on functions, methods, class and static
     methods, coroutines, generators and async generators; as a context manager (`with` and
     `async with`). The innermost scope wins. Tasks and `asyncio.to_thread` started inside inherit
-    it; a bare `threading.Thread` does not. In a generator it holds while the generator's body
-    runs, not while its consumer does.
+    it; a bare `threading.Thread`, a thread pool and `loop.run_in_executor` do not. In a generator
+    it holds while the generator's body runs, not while its consumer does; what a function returns
+    to be awaited or iterated later, other than a coroutine, runs outside of it.
+
+    Where the guard is not enabled, the registry and the other settings are those that the
+    environment named when the first scope was entered.
 
     Args:
         fn: the function, where it decorates without parentheses.
@@ -249,8 +253,14 @@ def _around(scope: Guard, fn: Callable[..., Any]) -> Callable[..., Any]:
 
         return async_generator
 
+    async def awaited(coroutine: Awaitable[Any]) -> Any:
+        with scope:
+            return await coroutine
+
     def function(*args: Any, **kwargs: Any) -> Any:
         with scope:
-            return fn(*args, **kwargs)
+            result = fn(*args, **kwargs)
+        # Another decorator, or an object with an async __call__, may hide a coroutine function.
+        return awaited(result) if inspect.iscoroutine(result) else result
 
     return function

@@ -14,7 +14,7 @@ from openai_project_guard import _environment
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._forks import fork_safe
 from openai_project_guard._key import redact, shown
-from openai_project_guard._registry import Registry, project_id
+from openai_project_guard._registry import Registry, project_id, rows_of
 from openai_project_guard._sources import Source, open_source
 from openai_project_guard._verdict import Policy
 from openai_project_guard._words import (
@@ -47,6 +47,10 @@ class Settings:
         """Whether a host counts as OpenAI's; a trailing dot makes no other host of it."""
         host = host.lower().rstrip(".")
         return host in self.hosts or host.endswith("." + OPENAI_HOST)
+
+    def knows(self, key_digest: bytes) -> bool:
+        """Whether a key is registered."""
+        return bool(rows_of(self.registries, key_digest))
 
 
 in_force: Settings | None = None
@@ -84,7 +88,7 @@ def build(
             pinned=_pinned(project, registries, registry),
         ),
         registries=registries,
-        hosts=frozenset({OPENAI_HOST, *_host_names(hosts)}),
+        hosts=frozenset({OPENAI_HOST, *host_names(hosts)}),
         scope=choice("scope", scope, CALL_SCOPES) or _environment.scope() or "sdk",
         sources=sources,
     )
@@ -182,7 +186,7 @@ def _pinned(
     return None if named is None else project_id(registries, named, f"The variable {variable}")
 
 
-def _host_names(hosts: Sequence[str]) -> Iterator[str]:
+def host_names(hosts: Sequence[str]) -> Iterator[str]:
     if isinstance(hosts, (str, bytes)) or not isinstance(hosts, Iterable):
         what = "one string" if isinstance(hosts, str) else "no list"
         raise ConfigurationError(f"hosts={shown(hosts)} is {what}. Expected a list of host names.")

@@ -72,13 +72,16 @@ def decide(
         credential: what kind of credential it carries; it matters where there are no rows.
     """
     mode, unregistered, pinned = policy
+    belongs = False
     for row in rows:  # first, for it is the road of nearly every call
         if row.project.id == project:
             if pinned is not None and pinned != project:
                 return _refused("scope", mode)
-            if not _in_organization(row, organization):
-                return _refused("organization", mode)
-            return ALLOWED
+            if _in_organization(row, organization):
+                return ALLOWED
+            belongs = True
+    if belongs:
+        return _refused("organization", mode)
 
     if credential == "malformed" or (project and not is_well_formed(project)):
         return _refused("malformed", mode)

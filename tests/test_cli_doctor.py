@@ -182,7 +182,11 @@ PLANTED: dict[str, tuple[str, Plant, str]] = {
         "Another tool took the guard's hook off SyncAPIClient.request and AsyncAPIClient.request: "
         "calls go by it unseen.",
     ),
-    "hooks that do nothing": ("hooks_removed", puts_no_hooks_in, "The hooks do not work"),
+    "hooks that do nothing": (
+        "hooks_removed",
+        puts_no_hooks_in,
+        "Another tool took the guard's hook off",
+    ),
     "registry empty": (
         "registry_empty",
         writes('version = 1\n[projects.bot]\nid = "proj_a"\n'),

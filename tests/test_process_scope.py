@@ -192,3 +192,20 @@ def test_drift_is_heard_from_requests(api: LoopbackAPI, verdicts: list[opg.Verdi
     with api.answer_as("proj_z"):
         by_requests(f"{api.base_url}/responses", headers(A, "proj_a"))
     assert [verdict.reason for verdict in verdicts] == [None, "drift"]
+
+
+def test_the_error_does_not_speak_of_a_client_that_is_not_there(api: LoopbackAPI) -> None:
+    enable()
+    with pytest.raises(opg.ProjectMismatchError, match="does not go through the openai package"):
+        by_requests(f"{api.base_url}/responses", headers(A, "proj_b"))
+
+
+def test_urllib3_takes_its_arguments_by_position(api: LoopbackAPI) -> None:
+    urllib3 = pytest.importorskip("urllib3")
+    enable()
+    host, port = api.base_url.split("/")[2].split(":")
+    with urllib3.HTTPConnectionPool(host, int(port)) as pool:
+        given = headers(A, "proj_a")
+        assert pool.urlopen("GET", "/v1/models", None, given, False).status == 200
+        with pytest.raises(opg.ProjectMismatchError):
+            pool.urlopen("GET", "/v1/models", None, headers(A, "proj_b"), False)

@@ -123,7 +123,7 @@ def test_a_bad_value_stops_the_import_and_says_what_is_accepted(
 ) -> None:
     run = python("import openai_project_guard", **environment)
     assert run.returncode == 1
-    last_line = run.stderr.splitlines()[-1].removeprefix("openai_project_guard._errors.")
+    last_line = run.stderr.splitlines()[-1].removeprefix("openai_project_guard.")
     assert last_line.startswith(text)
     assert "0123456789" not in run.stderr
 

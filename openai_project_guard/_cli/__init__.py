@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "command", metavar="COMMAND", choices=COMMANDS, help="one of those listed below"
     )
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, default=[], help=argparse.SUPPRESS)
     return parser
 
 

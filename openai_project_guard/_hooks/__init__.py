@@ -70,8 +70,8 @@ def remove() -> None:
 
 
 def unreached() -> tuple[str, ...]:
-    """The hooks that somebody else took off, by name."""
-    return _place.unreached()
+    """The hooks that somebody else took off, by name, and an SDK that was imported anew."""
+    return (*_place.unreached(), *_sdk.unhooked())
 
 
 def _installer(name: str) -> Callable[[ModuleType], None]:

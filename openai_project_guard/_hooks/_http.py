@@ -12,10 +12,12 @@ from typing import Any
 
 from openai_project_guard._check import check_once, under_way
 from openai_project_guard._hooks._call import foreign_call
-from openai_project_guard._hooks._place import Wrapper, as_method, hook
+from openai_project_guard._hooks._place import Wrapper, as_method, hook, is_hooked
 from openai_project_guard._hooks._send import HTTP, send, send_async
 
 HAND_OVER = "_send_single_request"
+STEPS = ("send", "_send_handling_auth", "_send_handling_redirects", HAND_OVER)
+"""The way from the SDK's hand-over to the last door, in httpx and httpx2 alike."""
 
 
 def install(module: ModuleType) -> None:
@@ -39,12 +41,16 @@ def _hand_over(finish: Callable[..., Any], family: type[Exception]) -> Wrapper:
 def sends_as_it_is(client: Any, auth: object) -> bool:
     """Whether nothing between here and the transport may still change key or header.
 
-    A stand-in for an HTTP client, or one with a `send` of its own, may never come by the last
+    A stand-in for an HTTP client, or one that sends in its own way, may never come by the last
     door, so for it this is the last.
     """
     if not hasattr(type(client), HAND_OVER):
         return True
     if auth is None and client.auth is None and not client.event_hooks["request"]:
         return True
-    sends = next(owner for owner in type(client).__mro__ if "send" in vars(owner))
-    return "send" in vars(client) or HAND_OVER not in vars(sends)
+    return not all(_is_inherited(client, step) for step in STEPS)
+
+
+def _is_inherited(client: Any, step: str) -> bool:
+    owner = next((owner for owner in type(client).__mro__ if step in vars(owner)), None)
+    return owner is not None and is_hooked(owner, HAND_OVER) and step not in vars(client)

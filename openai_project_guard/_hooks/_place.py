@@ -59,12 +59,17 @@ def unhook_all() -> None:
             del _places[key]
 
 
+def is_hooked(owner: Any, name: str) -> bool:
+    """Whether this very class or module was hooked."""
+    return (id(owner), name) in _places
+
+
 def mend() -> None:
     """Wraps anew what somebody else took our wrapper off."""
     for key, place in list(_places.items()):
         if place.name in place.owner.__dict__:
             hook(place.owner, place.name, place.wrapper)
-        else:  # a subclass inherits it again; where it is gone for good, install() says so
+        elif hasattr(place.owner, place.name):  # a subclass inherits it again
             del _places[key]
 
 

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from openai_project_guard._check import hear, judge, under_way
 from openai_project_guard._hooks._call import ForeignCall, Sealed, foreign_call
 from openai_project_guard._hooks._place import hook
-from openai_project_guard._outgoing import PROJECT_HEADER, Destination, Triples
+from openai_project_guard._outgoing import PROJECT_HEADER, Destination, Triples, read_headers
 
 
 class Request:
@@ -74,7 +74,7 @@ def install_requests(adapters: ModuleType) -> None:
     family = import_module("requests.exceptions").RequestException
 
     def send(wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
-        call = _unjudged(family)
+        call = foreign_call(family)
         if call is None:
             return wrapped(*args, **kwargs)
         request = args[0]
@@ -91,17 +91,20 @@ def install_urllib3(connectionpool: ModuleType) -> None:
     header_dict = import_module("urllib3._collections").HTTPHeaderDict
 
     def urlopen(wrapped: Callable[..., Any], pool: Any, args: Any, kwargs: Any) -> Any:
-        call = _unjudged(family)
+        call = foreign_call(family)
         if call is None:
             return wrapped(*args, **kwargs)
         named = {**dict(zip(("method", "url", "body", "headers"), args, strict=False)), **kwargs}
         given = named.get("headers")
         # A copy, for the caller's mapping is not ours to mend.
-        named["headers"] = header_dict(pool.headers if given is None else given)
+        headers = header_dict(pool.headers if given is None else given)
         url = f"{pool.scheme}://{pool.host}{urlsplit(named['url']).path}"
-        message = Request(named["method"], url, named["headers"])
-        sealed = Sealed(wrapped, args[4:], named)
-        del args, kwargs, named, given
+        message = Request(named["method"], url, headers)
+        if len(args) > 3:
+            sealed = Sealed(wrapped, (*args[:3], headers, *args[4:]), kwargs)
+        else:
+            sealed = Sealed(wrapped, args, {**kwargs, "headers": headers})
+        del args, kwargs, named, given, headers
         return _send(call, message, sealed)
 
     hook(connectionpool.HTTPConnectionPool, "urlopen", urlopen)
@@ -112,10 +115,11 @@ def install_aiohttp(connector: ModuleType) -> None:
     family = import_module("aiohttp.client_exceptions").ClientError
 
     def connect(wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
-        call = _unjudged(family)
+        call = foreign_call(family)
         if call is not None:
             request = args[0]
-            error = judge(call, Request(request.method, request.url, request.headers), MAPPED)
+            message = Request(request.method, request.url, request.headers)
+            error = None if _was_judged(message) else judge(call, message, MAPPED)
             if error is not None:
                 raise call.as_raised(error)
         return wrapped(*args, **kwargs)
@@ -123,14 +127,19 @@ def install_aiohttp(connector: ModuleType) -> None:
     hook(connector.BaseConnector, "connect", connect)
 
 
-def _unjudged(family: type[Exception]) -> ForeignCall | None:
+def _was_judged(message: Request) -> bool:
+    """Whether this is a call that was judged already, on its way through another library."""
     outer = under_way.get()
-    if outer is not None and outer.is_unanswered:  # a judged call is being sent by this library
-        return None
-    return foreign_call(family)
+    return (
+        outer is not None
+        and outer.is_unanswered
+        and read_headers(MAPPED.headers(message)) == outer.facts
+    )
 
 
 def _send(call: ForeignCall, message: Request, send: Sealed) -> Any:
+    if _was_judged(message):
+        return send()
     error = judge(call, message, MAPPED)
     if error is not None:
         raise call.as_raised(error)

@@ -5,6 +5,7 @@ They are chosen by what the installed SDK has, not by its version.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
@@ -19,7 +20,7 @@ from openai_project_guard._hooks._call import (
     run_inside,
 )
 from openai_project_guard._hooks._http import sends_as_it_is
-from openai_project_guard._hooks._place import Wrapper, as_method, hook
+from openai_project_guard._hooks._place import Wrapper, as_method, hook, is_hooked
 from openai_project_guard._hooks._send import HTTP, send, send_async
 from openai_project_guard._settings import changing
 
@@ -57,6 +58,15 @@ def install(openai: ModuleType) -> None:
         if lets_go:
             hook(base, LET_GO, _let_go(is_async))
         hook(base, "__init__", _new_client(base, _call(lets_go, is_async)))
+
+
+def unhooked() -> tuple[str, ...]:
+    """The SDK's classes, where it was reloaded or imported again after it was hooked."""
+    module = sys.modules.get("openai._base_client")
+    if module is None:
+        return ()
+    classes = (module.SyncAPIClient, module.AsyncAPIClient)
+    return tuple(f"{c.__name__}.{CALL}" for c in classes if not is_hooked(c, CALL))
 
 
 def _call(lets_go: bool, is_async: bool) -> Wrapper:

@@ -60,7 +60,13 @@ def _by_scheme(scheme: str, url: str) -> Source:
 
     known = entry_points(group=ENTRY_POINTS)
     for entry_point in known.select(name=scheme):
-        source: Source = entry_point.load()(url)
+        try:
+            opener = entry_point.load()
+        except ImportError as error:
+            raise RegistryError(
+                f"The source for {scheme}:// URLs cannot be imported: {error}."
+            ) from error
+        source: Source = opener(url)
         return source
     raise RegistryError(
         f"No source is installed for registries at {scheme}:// URLs. Known: a path"

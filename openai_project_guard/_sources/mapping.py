@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 from openai_project_guard._errors import ConfigurationError
-from openai_project_guard._key import digest, hint, refuse_unfit
+from openai_project_guard._key import digest, hint, refuse_unfit, shown
 from openai_project_guard._registry import Place, Project, Registry, Row, refuse_unfit_project
 
 
@@ -21,6 +21,10 @@ def read(mapping: Mapping[str, str | Sequence[str]]) -> Registry:
     for name, keys in mapping.items():
         project = Project(refuse_unfit_project(name), place)
         registry.snapshot.add_project(project)
+        if isinstance(keys, Mapping):
+            raise ConfigurationError(
+                f"registry[{shown(name)}] is a mapping. Expected a key or a list of keys."
+            )
         one = isinstance(keys, (str, bytes)) or not isinstance(keys, Iterable)
         for key in cast("Iterable[str]", (keys,) if one else keys):
             try:

@@ -1,0 +1,97 @@
+"""DSPy, over LiteLLM: which takes a refusal for a server's error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dspy
+import litellm
+from common import TEXT, Desk
+from dspy.utils.exceptions import LMServerError
+
+PACKAGE = "dspy"
+
+
+class TakesAnything(dspy.ChatAdapter):
+    """The loopback server does not keep to DSPy's form of an answer."""
+
+    def parse(self, signature: Any, completion: str) -> dict[str, Any]:
+        return {"answer": completion}
+
+
+def model(num_retries: int = 0, **options: Any) -> dspy.LM:
+    # LiteLLM keeps its clients, and with them the OPENAI_PROJECT_ID of their making.
+    litellm.in_memory_llm_clients_cache.flush_cache()
+    return dspy.LM("openai/gpt-4o-mini", cache=False, num_retries=num_retries, **options)
+
+
+def embedder() -> dspy.Embedder:
+    litellm.in_memory_llm_clients_cache.flush_cache()
+    return dspy.Embedder("openai/text-embedding-3-small", caching=False)
+
+
+def assert_came_of_a_server_error(desk: Desk, error: Exception) -> None:
+    """LiteLLM takes an error without a status code for a 500, and DSPy takes its word."""
+    assert type(error) is LMServerError
+    assert desk.tries == 1
+
+
+def test_chat(desk: Desk) -> None:
+    def predict() -> dspy.Prediction:
+        with dspy.context(lm=model(), adapter=TakesAnything()):
+            return dspy.Predict("question -> answer")(question="hello")
+
+    answer = desk.passes(predict)
+    assert isinstance(answer, dspy.Prediction)
+    assert answer.answer == TEXT
+    assert_came_of_a_server_error(desk, desk.refused(predict))
+
+
+def test_async(desk: Desk) -> None:
+    async def predict() -> dspy.Prediction:
+        with dspy.context(lm=model(), adapter=TakesAnything()):
+            return await dspy.Predict("question -> answer").acall(question="hello")
+
+    assert desk.passes(predict).answer == TEXT
+    assert_came_of_a_server_error(desk, desk.refused(predict))
+
+
+def test_async_stream(desk: Desk) -> None:
+    async def stream() -> dspy.Prediction:
+        with dspy.context(lm=model(), adapter=TakesAnything()):
+            program = dspy.streamify(dspy.Predict("question -> answer"))
+            return [part async for part in program(question="hello")][-1]
+
+    assert desk.passes(stream).answer == TEXT
+    # It takes the error out of a group and raises it anew, without what it came of.
+    assert_came_of_a_server_error(desk, desk.refused(stream, keeps_cause=False))
+
+
+def test_embeddings(desk: Desk) -> None:
+    assert desk.passes(lambda: embedder()(["hello"])).tolist() == [[0.25, -0.5, 1.0]]
+    error = desk.refused(lambda: embedder()(["hello"]))
+    assert type(error) is litellm.InternalServerError
+    assert desk.tries == 1
+
+
+def test_async_embeddings(desk: Desk) -> None:
+    assert desk.passes(lambda: embedder().acall(["hello"])).tolist() == [[0.25, -0.5, 1.0]]
+    error = desk.refused(lambda: embedder().acall(["hello"]))
+    assert type(error) is litellm.InternalServerError
+    assert desk.tries == 1
+
+
+def test_it_retries(desk: Desk) -> None:
+    # Its default is three, with waits of 1, 2 and 4 seconds between them.
+    desk.refused(lambda: model(num_retries=1)("hello"))
+    assert desk.tries == 2
+    desk.retries = "three times by default (`num_retries`)"
+
+
+def test_its_responses_go_round_the_sdk(desk: Desk) -> None:
+    options = {"model_type": "responses", "extra_headers": {"OpenAI-Project": "proj_a"}}
+    assert desk.use(lambda: model(**options)("hello"), None, "sdk")[0]["text"] == TEXT
+    assert desk.verdicts == []
+    assert desk.use(lambda: model(**options)("hello"), None, "process")[0]["text"] == TEXT
+    assert [verdict.outcome for verdict in desk.verdicts] == ["allowed"]
+    desk.around = '`model_type="responses"`, as LiteLLM: judged with `scope="process"`'
