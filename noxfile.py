@@ -102,3 +102,12 @@ def frameworks_table(session: nox.Session) -> None:
     reports = [session.cache_dir / f"framework-{framework}.jsonl" for framework in FRAMEWORKS]
     found = [str(report) for report in reports if report.exists()]
     session.run("python", "tests/frameworks/table.py", *found)
+
+
+@nox.session(python=PYTHONS[1])
+def bench(session: nox.Session) -> None:
+    """What the guard costs, coarsely, and whether an allowed call takes more steps than it did."""
+    session.install("-e", ".")
+    # 1: a target is missed, which is for a reader to judge; on a busy machine it means little.
+    session.run("python", "benchmarks/run.py", "--quick", *session.posargs, success_codes=[0, 1])
+    session.run("python", "benchmarks/instructions.py")

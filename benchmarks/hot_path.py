@@ -19,7 +19,6 @@ import openai_project_guard as opg
 from openai_project_guard import _settings
 from openai_project_guard._key import digest, hint
 from openai_project_guard._registry import Place, Project, Registry
-from openai_project_guard._registry import Row as Key
 
 CALLS = 100  # in one round: some 0.4 ms
 
@@ -165,12 +164,8 @@ def big_registry(turns: int, keys: int = 1_000_000) -> Row:
     """A registry of a million keys against one of a single key, per call."""
     made, request = stage.stubbed_client(is_async=False)
     many = [stage.new_key() for _ in range(CALLS)]
-    many_requests = [
-        stage.finished_request(stage.client(is_async=False, key=key)) for key in many
-    ]
-    same_requests = [
-        stage.finished_request(stage.client(is_async=False)) for _ in range(CALLS)
-    ]
+    many_requests = [stage.finished_request(stage.client(is_async=False, key=key)) for key in many]
+    same_requests = [stage.finished_request(stage.client(is_async=False)) for _ in range(CALLS)]
     bare, guarded = dressed(made, None), dressed(made, guards_wrapper(made))
     small = settings_of({stage.PROJECT: stage.KEY})
     big = Registry()

@@ -45,7 +45,7 @@ def start_up(turns: int) -> tuple[Row, Row]:
             "`import openai`",
             " %",
             3,
-            {"part": off},
+            {"": off},
             [
                 *details,
                 f"by medians {times.added_median('guard, off') / times.added_median('openai'):.2%}",
@@ -57,7 +57,7 @@ def start_up(turns: int) -> tuple[Row, Row]:
             "`import openai`",
             "x",
             1.05,
-            {"ratio": enforce},
+            {"": enforce},
             [
                 "over an empty interpreter, both; by medians "
                 f"{times.added_median('both, enforce') / times.added_median('openai'):.3f}; "

@@ -127,7 +127,7 @@ def loading(turns: int) -> Row:
         "loading a file of 20,000 keys (2,000 projects by 10), against `tomllib` alone",
         "x",
         1.5,
-        {"ratio": ratio},
+        {"": ratio},
         [
             *(f"ms: {name}: {times.shown(name, 1e3)}" for name in times.rounds),
             f"with the garbage collector on: {with_gc:.2f}",

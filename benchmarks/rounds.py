@@ -57,7 +57,7 @@ def in_turns(things: Mapping[str, Callable[[], float]], turns: int) -> Times:
         turns: how many rounds each gets.
     """
     order = list(things)
-    shuffle = random.Random(1).shuffle  # noqa: S311
+    shuffle = random.Random(1).shuffle
     found: dict[str, list[float]] = {name: [] for name in things}
     for thing in things.values():
         thing()  # warm

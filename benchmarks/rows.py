@@ -49,7 +49,8 @@ class Row:
         if not self.measured:
             return self.skipped or ""
         if len(self.measured) == 1:
-            return f"{_number(self.worst)}{self.unit}"
+            (case,) = self.measured
+            return f"{_number(self.worst)}{self.unit}" + (f" ({case})" if case else "")
         return ", ".join(f"{case} {_number(v)}{self.unit}" for case, v in self.measured.items())
 
 

@@ -113,7 +113,9 @@ def _table(rows: list[Row]) -> str:
     lines += [(row.what, row.target_text(), row.measured_text(), row.verdict) for row in rows]
     widths = [max(len(line[column]) for line in lines) for column in range(3)]
     return "\n".join(
-        "  ".join([*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[3]])
+        "  ".join(
+            [*(cell.ljust(width) for cell, width in zip(line, widths, strict=False)), line[3]]
+        )
         for line in lines
     )
 

@@ -28,7 +28,7 @@ for variable in [name for name in os.environ if name.startswith("OPENAI_")]:
 
 logging.getLogger("openai_project_guard").disabled = True  # one call is refused on purpose
 
-_random = random.Random(20)  # noqa: S311
+_random = random.Random(20)
 _LETTERS = string.ascii_letters + string.digits
 PROJECT = "proj_5fPqTn0wBcDeFgHiJkLmNoPq"
 
@@ -83,7 +83,7 @@ def mocked_client(*, is_async: bool) -> Any:
 
     http = http_package(client(is_async=False))
     transport = http.MockTransport(
-        lambda request: http.Response(200, headers=ANSWER_HEADERS, content=ANSWER_BODY)
+        lambda _: http.Response(200, headers=ANSWER_HEADERS, content=ANSWER_BODY)
     )
     if is_async:
         async_http = http.AsyncClient(transport=transport)
@@ -101,12 +101,12 @@ class Stub:
     def __init__(self, answer: Any) -> None:
         self._answer = answer
 
-    def send(self, request: Any, **_: Any) -> Any:
+    def send(self, _: Any, **__: Any) -> Any:
         return self._answer
 
 
 class AsyncStub(Stub):
-    async def send(self, request: Any, **_: Any) -> Any:
+    async def send(self, _: Any, **__: Any) -> Any:
         return self._answer
 
 
@@ -131,9 +131,7 @@ def finished_request(made: Any) -> Any:
 
 def base_of(made: Any) -> type:
     """The SDK's own class that defines `_send_request` at the bottom: where the guard hooks."""
-    return next(
-        owner for owner in reversed(type(made).__mro__) if "_send_request" in vars(owner)
-    )
+    return next(owner for owner in reversed(type(made).__mro__) if "_send_request" in vars(owner))
 
 
 def seconds_per_call(made: Any, requests: list[Any], calls: int) -> float:
