@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import json
+import statistics
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -121,25 +125,40 @@ def _must_refuse(made: Any, loop: asyncio.AbstractEventLoop | None) -> None:
     raise AssertionError("the guard is not in force: nothing was measured")
 
 
-def call_and_idle(turns: int) -> tuple[Row, Row]:
+def in_processes(*, is_async: bool, turns: int, processes: int) -> list[Times]:
+    """The same in several processes: where things come to lie in memory differs between them."""
+    command = [sys.executable, __file__, "async" if is_async else "sync", str(turns)]
+    found = []
+    for _ in range(processes):
+        done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        found.append(Times(json.loads(done.stdout)))
+    return found
+
+
+def call_and_idle(turns: int, processes: int) -> tuple[Row, Row]:
     """Time added to `_send_request`, enforcing and idle, against an empty wrapper."""
     enforcing: dict[str, float] = {}
     idle: dict[str, float] = {}
     details: list[str] = []
     idle_details: list[str] = []
     for case, is_async in (("sync", False), ("async", True)):
-        times = one_call(is_async=is_async, turns=turns)
-        empty, empty_median = times.added("empty"), times.added_median("empty")
-        enforcing[case] = times.added("enforce") / empty
-        idle[case] = times.added("idle") / empty
-        details += [f"{case}, µs a call: {name}: {times.shown(name)}" for name in times.rounds]
+        runs = in_processes(is_async=is_async, turns=turns, processes=processes)
+        details += [f"{case}, µs a call: {name}: {runs[0].shown(name)}" for name in runs[0].rounds]
         for name in ("empty", "enforce", "enforce, registry file", "idle"):
+            ratios = [times.added(name) / times.added("empty") for times in runs]
+            medians = [times.added_median(name) / times.added_median("empty") for times in runs]
+            added = statistics.median(times.added(name) for times in runs) * 1e6
+            ratio = statistics.median(ratios)
             line = (
-                f"{case}: {name} adds {times.added(name) * 1e6:.2f} µs, "
-                f"{times.added(name) / empty:.2f} times the empty wrapper "
-                f"(by medians {times.added_median(name) / empty_median:.2f})"
+                f"{case}: {name} adds {added:.2f} µs, {ratio:.2f} times the empty wrapper "
+                f"({min(ratios):.2f} to {max(ratios):.2f} in {processes} processes; "
+                f"by medians {statistics.median(medians):.2f})"
             )
             (idle_details if name == "idle" else details).append(line)
+            if name == "enforce":
+                enforcing[case] = ratio
+            elif name == "idle":
+                idle[case] = ratio
     return (
         Row(
             "call",
@@ -213,3 +232,7 @@ def big_registry(turns: int, keys: int = 1_000_000) -> Row:
             f"the whole call {spread_whole:.3f}; what differs is the processor's cache",
         ],
     )
+
+
+if __name__ == "__main__":
+    print(json.dumps(one_call(is_async=sys.argv[1] == "async", turns=int(sys.argv[2])).rounds))

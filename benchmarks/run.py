@@ -24,13 +24,13 @@ _CPU = Path("/proc/cpuinfo")
 def _call_and_idle(quick: bool) -> Iterable[Row]:
     import hot_path
 
-    return hot_path.call_and_idle(turns=300 if quick else 2_000)
+    return hot_path.call_and_idle(turns=300 if quick else 600, processes=3 if quick else 9)
 
 
 def _tracing(quick: bool) -> Iterable[Row]:
     import tracing
 
-    return (tracing.row(repeats=1 if quick else 3, turns=300 if quick else 2_000),)
+    return (tracing.row(repeats=1 if quick else 3, turns=300 if quick else 1_000),)
 
 
 def _big_registry(quick: bool) -> Iterable[Row]:
@@ -66,7 +66,7 @@ def _start_up(quick: bool) -> Iterable[Row]:
 def _throughput(quick: bool) -> Iterable[Row]:
     import throughput
 
-    return (throughput.throughput(turns=10 if quick else 40),)
+    return (throughput.throughput(turns=8 if quick else 25),)
 
 
 MEASUREMENTS: dict[tuple[str, ...], Callable[[bool], Iterable[Row]]] = {
