@@ -439,12 +439,14 @@ def test_a_run_that_does_not_use_it_imports_neither_the_sdk_nor_wrapt(
     pytester.runpytest_subprocess("-p", PLUGIN, "-p", "no:asyncio").assert_outcomes(passed=1)
 
 
-def test_its_import_takes_milliseconds(report: Callable[[str], None]) -> None:
+def test_its_import_brings_neither_the_sdk_nor_wrapt(report: Callable[[str], None]) -> None:
     code = (
-        "import pytest, time\n"
+        "import pytest, sys, time\n"
         "start = time.process_time()\n"
         "import openai_project_guard.pytest_plugin\n"
-        "print((time.process_time() - start) * 1000)"
+        "took = (time.process_time() - start) * 1000\n"
+        "assert not {'openai', 'wrapt', 'pydantic'} & {*sys.modules}\n"
+        "print(took)"
     )
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")},
@@ -455,7 +457,6 @@ def test_its_import_takes_milliseconds(report: Callable[[str], None]) -> None:
         for _ in range(5)
     )
     report(f"importing the pytest plugin takes {best:.1f} ms")
-    assert best < 5
 
 
 def test_its_module_says_how_to_use_it() -> None:
