@@ -19,6 +19,9 @@ from openai_project_guard._key import digest, fingerprint_of
 __all__ = ["clean"]
 
 
+pytestmark = pytest.mark.usefixtures("clean")
+
+
 class Server:
     """Answers with a status and, in the header, with a project."""
 
