@@ -50,7 +50,7 @@ class Wire(Protocol):
         """Sets its `OpenAI-Project` header."""
         ...
 
-    def billed(self, response: Any) -> str | None:
+    def billed(self, response: Any) -> bytes | None:
         """The project that the server's answer names, if it names one."""
         ...
 
@@ -68,15 +68,22 @@ class Call:
         learns: the unregistered key's digest and hint, if its project is to be learned.
     """
 
-    facts: Facts | None = None
-    rows: tuple[Row, ...] = ()
-    is_fresh = False
-    is_unanswered = False
-    learns: tuple[bytes, str] | None = None
+    __slots__ = ("client", "facts", "is_fresh", "is_unanswered", "learns", "options", "rows")
 
     def __init__(self, client: Any, options: Any = None) -> None:
         self.client = client
         self.options = options
+        self.facts: Facts | None = None
+        self.rows: tuple[Row, ...] = ()
+        self.is_fresh = self.is_unanswered = False
+        self.learns: tuple[bytes, str] | None = None
+
+    @classmethod
+    def passed_by(cls, row: Row | None) -> Call:
+        """A call that went past the whole of the SDK, made up only to hear its answer."""
+        call = cls(None)
+        call.let_pass((None, None, None), () if row is None else (row,))
+        return call
 
     def as_raised(self, error: Exception) -> BaseException:
         """A refusal in the form in which it gets through to the caller."""
@@ -110,6 +117,33 @@ def check_once(call: Call, message: Any, wire: Wire) -> BaseException | None:
     return None if error is None else call.as_raised(error)
 
 
+def row_in_order(settings: _settings.Settings, call: Call | None, triples: Triples) -> Row | None:
+    """Whether key and project plainly agree: the short road, which nearly every call takes.
+
+    It decides nothing that takes longer to find out. What it does not let pass, `judge()` judges.
+    """
+    if settings.sources:
+        now = monotonic()
+        for source in settings.sources:
+            source.refresh(now)
+    facts = key_digest, header, organization = read_headers(triples)
+    if key_digest is None:
+        return None
+    for registry in settings.registries:
+        row = registry.snapshot.rows.get(key_digest)
+        if type(row) is Row:
+            project = row.project
+            if (
+                project.header == header
+                and (project.organization is None or organization is None)
+                and (settings.policy.pinned is None or settings.policy.pinned == project.id)
+            ):
+                if call is not None:
+                    call.let_pass(facts, (row,))
+                return row
+    return None
+
+
 def judge(
     call: Call, message: Any, wire: Wire, *, is_trial: bool = False
 ) -> ProjectGuardError | None:
@@ -130,7 +164,7 @@ def judge(
     if policy.mode is _OFF:
         return None
     facts = read_headers(wire.headers(message))
-    key_digest, project, organization = facts
+    key_digest, project, organization = headers = Headers.of(facts)
     if key_digest is None:
         return None
     if settings.sources:
@@ -154,7 +188,7 @@ def judge(
         call.let_pass(facts, rows)
         if not _observers.observers:
             return None
-    return _carry_out(call, message, wire, Headers(*facts), rows, policy, outcome, reason)
+    return _carry_out(call, message, wire, headers, rows, policy, outcome, reason)
 
 
 def _carry_out(
@@ -182,11 +216,10 @@ def _carry_out(
         _observers.tell(verdict)
         return error
     if outcome == "injected":
-        project = verdict.expected[0]
-        wire.put_project(message, project)
-        headers = headers._replace(project=project)
+        wire.put_project(message, verdict.expected[0])
+    facts = read_headers(wire.headers(message))
     _observers.tell(verdict)
-    call.let_pass(headers, rows)  # last: an observer may make a call of its own, within this one
+    call.let_pass(facts, rows)  # last: an observer may make a call of its own, within this one
     if reason == "unregistered" and policy.unregistered == "learn" and headers.key_digest:
         call.learns = headers.key_digest, verdict.key_hint
     return None
@@ -238,8 +271,9 @@ def hear(call: Call, response: Any, message: Any, wire: Wire) -> None:
     if answer is None:
         return
     for row in call.rows:
-        if row.project.id == answer:
+        if row.project.header == answer:
             return
+    billed = answer.decode("latin-1")
     if call.rows:
         expected = tuple(row.project.id for row in call.rows)
         _observers.tell(
@@ -249,14 +283,14 @@ def hear(call: Call, response: Any, message: Any, wire: Wire) -> None:
                 outcome="allowed",
                 reason="drift",
                 expected=expected,
-                actual=answer,
+                actual=billed,
             )
         )
     elif call.learns is not None:
         from openai_project_guard._learn import learn
 
         learns, call.learns = call.learns, None
-        learn(*learns, answer, response.status_code, wire.destination(message))
+        learn(*learns, billed, response.status_code, wire.destination(message))
 
 
 _SERVER_DISAGREES = ("mismatched_project", "mismatched_organization")

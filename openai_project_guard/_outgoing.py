@@ -27,12 +27,22 @@ class Headers(NamedTuple):
     project: str | None
     organization: str | None
 
+    @classmethod
+    def of(cls, facts: Facts) -> Headers:
+        """The headers as text."""
+        key_digest, project, organization = facts
+        return cls(
+            key_digest,
+            None if project is None else project.decode("latin-1"),
+            None if organization is None else organization.decode("latin-1"),
+        )
+
 
 Triples = Iterable[tuple[bytes, bytes, bytes]]
 """Headers as httpx keeps them: name as written, name in lower case, value."""
 
-Facts = tuple[bytes | None, str | None, str | None]
-"""The fields of `Headers`, unnamed: what every call makes must be cheap."""
+Facts = tuple[bytes | None, bytes | None, bytes | None]
+"""The fields of `Headers` as they stand: text is made of them only where somebody reads it."""
 
 
 def read_headers(triples: Triples) -> Facts:
@@ -51,12 +61,13 @@ def read_headers(triples: Triples) -> Facts:
                 api_key = value
             else:
                 organization = value if organization is None else organization + b"\n" + value
-    key = api_key if authorization is None else _bearer(authorization)
-    return (
-        sha256(key).digest() if key else None,
-        project.decode("latin-1") if project is not None else None,
-        organization.decode("latin-1") if organization is not None else None,
-    )
+    if authorization is None:
+        key = api_key
+    elif authorization[:7] == b"Bearer ":
+        key = authorization[7:].strip()
+    else:
+        key = _bearer(authorization)
+    return sha256(key).digest() if key else None, project, organization
 
 
 def read_hint(triples: Triples) -> str:
@@ -93,8 +104,6 @@ def _bearer(authorization: bytes) -> bytes:
 
     Whatever stands there is a credential, and one that is not understood must not pass for none.
     """
-    if authorization.startswith(b"Bearer "):
-        return authorization[7:].strip()
     parts = authorization.split(None, 1)
     return parts[1].strip() if len(parts) > 1 and parts[0].lower() == b"bearer" else authorization
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -48,6 +48,10 @@ class Project:
     place: Place
     alias: str | None = None
     organization: str | None = None
+    header: bytes = field(init=False, repr=False, compare=False)  # the id as a call carries it
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "header", self.id.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,18 @@ class Row:
     """One key of one project, as small as it can be: there may be a million of them."""
 
     project: Project
-    hint: str
+    packed: bytes  # the hint in UTF-8: as text, its one `…` would double it
     note: str | None = None
+
+    @classmethod
+    def of(cls, project: Project, hint: str, note: str | None = None) -> Row:
+        """A row, given the hint as text."""
+        return cls(project, hint.encode(), note)
+
+    @property
+    def hint(self) -> str:
+        """What may be shown of the key."""
+        return self.packed.decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +112,7 @@ class Snapshot:
         if project.alias is not None:
             self.projects[project.alias] = project
         for account in service_accounts:
-            row = Row(project, f"service account {account}")
+            row = Row.of(project, f"service account {account}")
             self.accounts[account] = (*self.accounts.get(account, ()), row)
 
     def add_key(self, key_digest: bytes, row: Row) -> None:
@@ -229,9 +243,14 @@ class Registry:
     def add(self, key_digest: bytes, project: Project, key_hint: str, note: str | None) -> None:
         """Adds a key by its digest."""
         with _writing:
-            if project.id not in self.snapshot.projects:
+            known = self.snapshot.projects.get(project.id)
+            if known is None:
                 self.snapshot.add_project(project)
-            self.snapshot.add_key(key_digest, Row(project, key_hint, note))
+            elif known.place.name == project.place.name and known == replace(
+                project, place=known.place
+            ):
+                project = known  # one for all the keys that one line of code registers
+            self.snapshot.add_key(key_digest, Row.of(project, key_hint, note))
 
 
 def rows_of(registries: Iterable[Registry], key_digest: bytes) -> tuple[Row, ...]:

@@ -68,7 +68,7 @@ def http_library() -> Any:
 def _answering(http: Any, arrive: Callable[[Sent], object]) -> Callable[[Any], Any]:
     def answer(request: Any) -> Any:
         triples = list(HTTP.headers(request))
-        arrive(Sent(Headers(*read_headers(triples)), _hint(triples), request.url.host))
+        arrive(Sent(Headers.of(read_headers(triples)), _hint(triples), request.url.host))
         return http.Response(200, json={"object": "list", "data": []})
 
     return answer

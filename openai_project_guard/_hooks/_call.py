@@ -56,8 +56,10 @@ class OldCallUnderWay(CallUnderWay):
         return Refused(error)
 
 
-class ForeignCall(Call):
+class ForeignCall(CallUnderWay):
     """A call that is not the SDK's, refused in the shape that its library's users expect."""
+
+    __slots__ = ("_family",)
 
     def __init__(self, family: type[Exception]) -> None:
         super().__init__(None)

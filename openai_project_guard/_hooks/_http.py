@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from openai_project_guard._check import check_once, under_way
-from openai_project_guard._hooks._call import foreign_call
+from openai_project_guard._hooks._call import Sealed, await_inside, foreign_call, run_inside
 from openai_project_guard._hooks._place import Wrapper, as_method, hook, is_hooked
 from openai_project_guard._hooks._send import HTTP, send, send_async
 
@@ -22,17 +22,24 @@ STEPS = ("send", "_send_handling_auth", "_send_handling_redirects", HAND_OVER)
 
 def install(module: ModuleType) -> None:
     """Hooks the clients of `httpx` or `httpx2`."""
-    hook(module.Client, HAND_OVER, _hand_over(send, module.RequestError))
-    hook(module.AsyncClient, HAND_OVER, _hand_over(send_async, module.RequestError))
+    for client, is_async in ((module.Client, False), (module.AsyncClient, True)):
+        hook(client, HAND_OVER, _hand_over(is_async, module.RequestError))
 
 
-def _hand_over(finish: Callable[..., Any], family: type[Exception]) -> Wrapper:
+def _hand_over(is_async: bool, family: type[Exception]) -> Wrapper:
+    finish, run = (send_async, await_inside) if is_async else (send, run_inside)
+
     def hand_over(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         if instance is None:
             wrapped, _, args = as_method(wrapped, args)
-        call = under_way.get() or foreign_call(family)
+        call = under_way.get()
         if call is None:
-            return wrapped(*args, **kwargs)
+            foreign = foreign_call(family)
+            if foreign is None:
+                return wrapped(*args, **kwargs)
+            sealed = Sealed(hand_over, (wrapped, instance, args, kwargs), {})
+            del args, kwargs
+            return run(foreign, sealed)
         return finish(call, check_once(call, args[0], HTTP), wrapped, args, kwargs)
 
     return hand_over

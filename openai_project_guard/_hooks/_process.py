@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from openai_project_guard._check import hear, judge, under_way
-from openai_project_guard._hooks._call import ForeignCall, Sealed, foreign_call
+from openai_project_guard._hooks._call import ForeignCall, Sealed, foreign_call, run_inside
 from openai_project_guard._hooks._place import hook
 from openai_project_guard._outgoing import PROJECT_HEADER, Destination, Triples, read_headers
 
@@ -60,10 +60,10 @@ class Mapped:
         message.headers[PROJECT_HEADER] = project
 
     @staticmethod
-    def billed(response: Any) -> str | None:
+    def billed(response: Any) -> bytes | None:
         """The project that the server's answer names, if it names one."""
         project: str | None = response.headers.get("openai-project")
-        return project
+        return None if project is None else project.encode("latin-1", "replace")
 
 
 MAPPED = Mapped()
@@ -143,12 +143,7 @@ def _send(call: ForeignCall, message: Request, send: Sealed) -> Any:
     error = judge(call, message, MAPPED)
     if error is not None:
         raise call.as_raised(error)
-    outer = under_way.get()
-    under_way.set(call)
-    try:
-        response = send()
-    finally:
-        under_way.set(outer)
+    response = run_inside(call, send)
     hear(call, response, message, MAPPED)
     return response
 

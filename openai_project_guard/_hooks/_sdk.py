@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Any
 
-from openai_project_guard._check import Call, is_watching, judge, under_way
+from openai_project_guard import _observers, _settings
+from openai_project_guard._check import Call, is_watching, judge, row_in_order, under_way
 from openai_project_guard._errors import UnsupportedSDKError
 from openai_project_guard._hooks._call import (
     CallUnderWay,
@@ -19,9 +20,10 @@ from openai_project_guard._hooks._call import (
     await_inside,
     run_inside,
 )
-from openai_project_guard._hooks._http import sends_as_it_is
+from openai_project_guard._hooks._http import HAND_OVER, sends_as_it_is
 from openai_project_guard._hooks._place import Wrapper, as_method, hook, is_hooked
 from openai_project_guard._hooks._send import HTTP, send, send_async
+from openai_project_guard._scope import innermost
 from openai_project_guard._settings import changing
 
 CALL = "request"
@@ -113,15 +115,25 @@ def _new_client(base: type[Any], call: Wrapper) -> Wrapper:
 
 def _let_go(is_async: bool) -> Wrapper:
     """The wrapper of the place where the SDK hands a request to its HTTP client."""
-    finish = send_async if is_async else send
+    finish, run = (send_async, await_inside) if is_async else (send, run_inside)
 
     def let_go(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         if instance is None:
             wrapped, instance, args = as_method(wrapped, args)
-        if not is_watching():
+        settings, scope = _settings.in_force, innermost.get()
+        if settings is None and scope is None:
             return wrapped(*args, **kwargs)
-        # There is none under way if somebody took our hook off `request`, or went round it.
-        call = under_way.get() or Call(instance)
+        call = under_way.get()
+        if call is None and hasattr(instance._client, HAND_OVER):
+            # Somebody took our hook off `request`, or went round it.
+            sealed = Sealed(let_go, (wrapped, instance, args, kwargs), {})
+            del args, kwargs
+            return run(CallUnderWay(instance), sealed)
+        if settings is not None and scope is None and not _observers.observers:
+            row = row_in_order(settings, call, HTTP.headers(args[0]))
+            if row is not None:
+                return finish(call, None, wrapped, args, kwargs, row)
+        call = call or Call(instance)
         error = _judge(call, args[0], kwargs.get("auth"))
         return finish(call, error, wrapped, args, kwargs)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from openai_project_guard._check import Call, hear, under_way
+from openai_project_guard._check import Call, hear
 from openai_project_guard._outgoing import PROJECT_HEADER, Destination, Triples
+from openai_project_guard._registry import Row
 
 
 class Http:
@@ -34,12 +35,17 @@ class Http:
         message.headers[PROJECT_HEADER] = project
 
     @staticmethod
-    def billed(response: Any) -> str | None:
+    def billed(response: Any) -> bytes | None:
         """The project that the server's answer names, if it names one."""
-        if hasattr(response, "headers"):  # a stand-in's response may have none
-            for _, name, value in Http.headers(response):
-                if name == b"openai-project":
-                    return value.decode("latin-1")
+        try:
+            triples = response.headers._list
+        except AttributeError:
+            if not hasattr(response, "headers"):  # a stand-in's response may have none
+                return None
+            triples = Http.headers(response)
+        for _, name, value in triples:
+            if name == b"openai-project":
+                return value  # type: ignore[no-any-return]
         return None
 
 
@@ -47,36 +53,41 @@ HTTP = Http()
 
 
 def send(
-    call: Call, error: BaseException | None, wrapped: Callable[..., Any], args: Any, kwargs: Any
+    call: Call | None,
+    error: BaseException | None,
+    wrapped: Callable[..., Any],
+    args: Any,
+    kwargs: Any,
+    row: Row | None = None,
 ) -> Any:
-    """Sends a request that was judged, or raises its refusal."""
+    """Sends a request that was judged, or raises its refusal.
+
+    By the short road there is a row, and the answer is looked into only if it is no echo of it.
+    """
     if error is not None:
         raise error
-    outer = under_way.get()
-    under_way.set(call)
-    try:
-        response = wrapped(*args, **kwargs)
-    finally:
-        under_way.set(outer)
-    hear(call, response, args[0], HTTP)
+    response = wrapped(*args, **kwargs)
+    if row is None or (
+        (call is None or call.is_unanswered) and HTTP.billed(response) != row.project.header
+    ):
+        hear(call or Call.passed_by(row), response, args[0], HTTP)
     return response
 
 
 async def send_async(
-    call: Call,
+    call: Call | None,
     error: BaseException | None,
     wrapped: Callable[..., Awaitable[Any]],
     args: Any,
     kwargs: Any,
+    row: Row | None = None,
 ) -> Any:
     """The same, awaiting."""
     if error is not None:
         raise error
-    outer = under_way.get()
-    under_way.set(call)
-    try:
-        response = await wrapped(*args, **kwargs)
-    finally:
-        under_way.set(outer)
-    hear(call, response, args[0], HTTP)
+    response = await wrapped(*args, **kwargs)
+    if row is None or (
+        (call is None or call.is_unanswered) and HTTP.billed(response) != row.project.header
+    ):
+        hear(call or Call.passed_by(row), response, args[0], HTTP)
     return response

@@ -65,10 +65,10 @@ class WebSocket:
         message.replace([*kept, (PROJECT_HEADER, project)])
 
     @staticmethod
-    def billed(response: Any) -> str | None:
+    def billed(response: Any) -> bytes | None:
         """The project that the server's answer names, if it names one."""
         project: str | None = response.headers.get("openai-project")
-        return project
+        return None if project is None else project.encode("latin-1", "replace")
 
 
 WEBSOCKET = WebSocket()

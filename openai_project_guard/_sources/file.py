@@ -284,7 +284,7 @@ def _add_keys(snapshot: Snapshot, project: Project, keys: Any, path: Path) -> No
             raise _Mistake((*path, position, "hint"), f"this is the raw key. {_no_key_here()}")
         if note is not None:
             _text(note, (*path, position, "note"))
-        snapshot.add_key(key_digest, Row(project, key_hint, note))
+        snapshot.add_key(key_digest, Row.of(project, key_hint, note))
 
 
 def _refuse_key(key: Any, path: Path) -> None:

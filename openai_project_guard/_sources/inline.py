@@ -31,5 +31,5 @@ def read(text: str, variable: str) -> Registry:
             )
         project = Project(name, place)
         registry.snapshot.add_project(project)
-        registry.snapshot.add_key(digest_of(fingerprint), Row(project, ""))
+        registry.snapshot.add_key(digest_of(fingerprint), Row(project, b""))
     return registry
