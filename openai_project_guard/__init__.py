@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         ProjectScopeError,
         UnregisteredKeyError,
     )
-    from openai_project_guard._registry import Entry, Registry
+    from openai_project_guard._registry import Registry
     from openai_project_guard._scope import guard
     from openai_project_guard._switch import disable, enable, is_enabled, register
     from openai_project_guard._verdict import Verdict
@@ -57,7 +57,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Entry": "_registry",
+    "Entry": "_entry",
     "MalformedHeaderError": "_refusals",
     "OrganizationMismatchError": "_refusals",
     "ProjectGuardError": "_refusals",

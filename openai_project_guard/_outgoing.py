@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
 
@@ -108,8 +107,7 @@ def _bearer(authorization: bytes) -> bytes:
     return parts[1].strip() if len(parts) > 1 and parts[0].lower() == b"bearer" else authorization
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(NamedTuple):
     """Where a call goes. Built only when somebody asks: an observer, a log line, an error."""
 
     method: str

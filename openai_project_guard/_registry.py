@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,8 @@ from openai_project_guard._key import RAW_KEY, digest, fingerprint_of, hint, ref
 
 if TYPE_CHECKING:
     from os import PathLike
+
+    from openai_project_guard._entry import Entry
 
 _writing = fork_safe(Lock())
 
@@ -40,60 +41,41 @@ class Place:
         return self.name
 
 
-@dataclass(frozen=True, slots=True)
 class Project:
-    """One project of the registry, as one source describes it."""
+    """One project of the registry, as one source describes it. It is never changed."""
 
-    id: str
-    place: Place
-    alias: str | None = None
-    organization: str | None = None
-    header: bytes = field(init=False, repr=False, compare=False)  # the id as a call carries it
+    __slots__ = ("alias", "header", "id", "organization", "place")
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "header", self.id.encode())
+    def __init__(
+        self, named: str, place: Place, alias: str | None = None, organization: str | None = None
+    ) -> None:
+        self.id = named
+        self.place = place
+        self.alias = alias
+        self.organization = organization
+        self.header = named.encode()  # as a call carries it
+
+    def is_like(self, other: Project) -> bool:
+        """Whether it says the same, at the same place."""
+        mine = (self.id, self.place.name, self.alias, self.organization)
+        return mine == (other.id, other.place.name, other.alias, other.organization)
 
 
-@dataclass(frozen=True, slots=True)
 class Row:
     """One key of one project, as small as it can be: there may be a million of them."""
 
-    project: Project
-    packed: bytes  # the hint in UTF-8: as text, its one `…` would double it
-    note: str | None = None
+    __slots__ = ("_hint", "note", "project")
 
-    @classmethod
-    def of(cls, project: Project, hint: str, note: str | None = None) -> Row:
-        """A row, given the hint as text."""
-        return cls(project, hint.encode(), note)
+    def __init__(self, project: Project, hint: str, note: str | None = None) -> None:
+        self.project = project
+        # As text, its one `…` would make every character two bytes wide.
+        self._hint = hint.encode(errors="surrogatepass")
+        self.note = note
 
     @property
     def hint(self) -> str:
         """What may be shown of the key."""
-        return self.packed.decode()
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One registered key, as `lookup()` and iteration over a `Registry` give it.
-
-    Attributes:
-        fingerprint: `sha256:` and 64 hexadecimal digits.
-        hint: what may be shown of the key, such as `sk-proj-…Ab3d`; empty where it is not known.
-        project: the id of the project, `proj_…`.
-        alias: the name that `guard(project=...)` accepts beside the id, or `None`.
-        organization: the organization's id, or `None` where it is not checked.
-        note: whatever was noted with the key, or `None`.
-        place: where the entry stands: a file and its line, a variable, a line of code.
-    """
-
-    fingerprint: str
-    hint: str
-    project: str
-    alias: str | None
-    organization: str | None
-    note: str | None
-    place: str
+        return self._hint.decode(errors="surrogatepass")
 
 
 class Snapshot:
@@ -112,7 +94,7 @@ class Snapshot:
         if project.alias is not None:
             self.projects[project.alias] = project
         for account in service_accounts:
-            row = Row.of(project, f"service account {account}")
+            row = Row(project, f"service account {account}")
             self.accounts[account] = (*self.accounts.get(account, ()), row)
 
     def add_key(self, key_digest: bytes, row: Row) -> None:
@@ -197,8 +179,8 @@ class Registry:
         self.add(
             digest(key),
             Project(
-                id=known.id if known else refuse_unfit_project(project),
-                place=Place(f"register() at {_calling_line()}"),
+                known.id if known else refuse_unfit_project(project),
+                place=Place(sys.intern(f"register() at {_calling_line()}")),
                 alias=known.alias if known else None,
                 organization=organization or (known.organization if known else None),
             ),
@@ -246,11 +228,9 @@ class Registry:
             known = self.snapshot.projects.get(project.id)
             if known is None:
                 self.snapshot.add_project(project)
-            elif known.place.name == project.place.name and known == replace(
-                project, place=known.place
-            ):
+            elif known.is_like(project):
                 project = known  # one for all the keys that one line of code registers
-            self.snapshot.add_key(key_digest, Row.of(project, key_hint, note))
+            self.snapshot.add_key(key_digest, Row(project, key_hint, note))
 
 
 def rows_of(registries: Iterable[Registry], key_digest: bytes) -> tuple[Row, ...]:
@@ -316,6 +296,8 @@ def refuse_unfit_project(value: object) -> str:
 
 
 def _entry(key_digest: bytes, row: Row) -> Entry:
+    from openai_project_guard._entry import Entry
+
     fingerprint = fingerprint_of(key_digest)
     project = row.project
     return Entry(

@@ -7,9 +7,8 @@ import inspect
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, overload
 
 from openai_project_guard._errors import ConfigurationError, forgetful
 from openai_project_guard._key import shown
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound="Callable[..., Any] | classmethod[Any, Any, Any] | staticmethod[Any, Any]")
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """One entered scope. What it does not say, the scope around it says."""
 
     guard: Guard
@@ -41,7 +39,7 @@ def _without(guard: Guard, scope: Scope | None) -> Scope | None:
     if scope is None or scope.guard is guard:
         return scope and scope.outer
     outer = _without(guard, scope.outer)
-    return scope if outer is scope.outer else replace(scope, outer=outer)
+    return scope if outer is scope.outer else scope._replace(outer=outer)
 
 
 innermost: ContextVar[Scope | None] = ContextVar("openai_project_guard_scope", default=None)

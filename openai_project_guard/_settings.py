@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from os import PathLike
 from threading import RLock
 from typing import TypeVar, Union
@@ -33,15 +32,29 @@ registered = Registry()
 """The keys given to `register()`. They outlive every `enable()` and `disable()`."""
 
 
-@dataclass(frozen=True, slots=True)
 class Settings:
-    """What `enable()` and the environment said."""
+    """What `enable()` and the environment said. It is never changed."""
 
-    policy: Policy
-    registries: tuple[Registry, ...]
-    hosts: frozenset[str] = frozenset({OPENAI_HOST})
-    scope: CallScope = "sdk"
-    sources: tuple[Source, ...] = ()
+    __slots__ = ("hosts", "policy", "registries", "scope", "sources")
+
+    def __init__(
+        self,
+        policy: Policy,
+        registries: tuple[Registry, ...],
+        hosts: frozenset[str] = frozenset({OPENAI_HOST}),
+        scope: CallScope = "sdk",
+        sources: tuple[Source, ...] = (),
+    ) -> None:
+        self.policy = policy
+        self.registries = registries
+        self.hosts = hosts
+        self.scope = scope
+        self.sources = sources
+
+    def pinned_to(self, project: str | None) -> Settings:
+        """The same, but for the project that they pin the process to."""
+        policy = self.policy._replace(pinned=project)
+        return Settings(policy, self.registries, self.hosts, self.scope, self.sources)
 
     def is_openai(self, host: str) -> bool:
         """Whether a host counts as OpenAI's; a trailing dot makes no other host of it."""

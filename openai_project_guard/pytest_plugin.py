@@ -109,14 +109,11 @@ def _pin(request: pytest.FixtureRequest) -> Iterator[None]:
     if _FIXTURE in request.fixturenames:  # which does it
         yield
         return
-    from dataclasses import replace
-
     from openai_project_guard import _settings
 
     with _undone_afterwards() as patch:
         project = _pinned(request, patch)
-        settings = _settings.base_of_scopes()
-        _put_in_force(replace(settings, policy=settings.policy._replace(pinned=project)))
+        _put_in_force(_settings.base_of_scopes().pinned_to(project))
         yield
 
 

@@ -12,9 +12,9 @@ from openai_project_guard._verdict import Policy, decide, injectable
 from openai_project_guard._words import Mode, Unregistered
 
 PLACE = Place("test")
-ROW_A = Row.of(Project("proj_a", PLACE), "sk-…AAAA")
-ROW_B = Row.of(Project("proj_b", PLACE), "sk-…AAAA")
-ROW_ORG = Row.of(Project("proj_a", PLACE, organization="org-1"), "sk-…AAAA")
+ROW_A = Row(Project("proj_a", PLACE), "sk-…AAAA")
+ROW_B = Row(Project("proj_b", PLACE), "sk-…AAAA")
+ROW_ORG = Row(Project("proj_a", PLACE, organization="org-1"), "sk-…AAAA")
 
 ENFORCE, INJECT, WARN = Mode.ENFORCE, Mode.INJECT, Mode.WARN
 

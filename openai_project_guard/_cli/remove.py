@@ -9,9 +9,10 @@ import sys
 from openai_project_guard._cli import GOOD, NOT_IN_ORDER, target
 from openai_project_guard._cli.saying import say
 from openai_project_guard._cli.terminal import Terminal
+from openai_project_guard._entry import Entry
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._key import shown
-from openai_project_guard._registry import Entry, Project, Registry
+from openai_project_guard._registry import Project, Registry
 from openai_project_guard._sources import edit
 
 _FINGERPRINT = re.compile(r"(?:sha256:)?([0-9a-fA-F]{8,64})")

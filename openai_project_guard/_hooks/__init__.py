@@ -13,22 +13,23 @@ from types import ModuleType
 
 import wrapt
 
-from openai_project_guard._hooks import _http, _place, _process, _sdk, _websocket
+from openai_project_guard._hooks import _place, _sdk
 from openai_project_guard._settings import changing
 
-_INSTALLERS: dict[str, Callable[[ModuleType], None]] = {
-    "httpx": _http.install,
-    "httpx2": _http.install,
-    "websockets.asyncio.client": _websocket.install,
-    "websockets.sync.client": _websocket.install,
-    "websockets.legacy.client": _websocket.install_legacy,
-    "openai": _sdk.install,
+_INSTALLERS = {
+    "httpx": ("_http", "install"),
+    "httpx2": ("_http", "install"),
+    "websockets.asyncio.client": ("_websocket", "install"),
+    "websockets.sync.client": ("_websocket", "install"),
+    "websockets.legacy.client": ("_websocket", "install_legacy"),
+    "openai": ("_sdk", "install"),
 }
+"""For each package our module that hooks it, imported only then, and the function in it."""
 
-_PROCESS_WIDE: dict[str, Callable[[ModuleType], None]] = {
-    "requests.adapters": _process.install_requests,
-    "urllib3.connectionpool": _process.install_urllib3,
-    "aiohttp.connector": _process.install_aiohttp,
+_PROCESS_WIDE = {
+    "requests.adapters": ("_process", "install_requests"),
+    "urllib3.connectionpool": ("_process", "install_urllib3"),
+    "aiohttp.connector": ("_process", "install_aiohttp"),
 }
 
 is_installed = False
@@ -75,7 +76,11 @@ def unreached() -> tuple[str, ...]:
 
 
 def _installer(name: str) -> Callable[[ModuleType], None]:
-    return _INSTALLERS.get(name) or _PROCESS_WIDE[name]
+    ours, function = {**_INSTALLERS, **_PROCESS_WIDE}[name]
+    found: Callable[[ModuleType], None] = getattr(
+        importlib.import_module(f"{__name__}.{ours}"), function
+    )
+    return found
 
 
 def _install_in(name: str) -> None:

@@ -232,7 +232,7 @@ def _add_project(snapshot: Snapshot, name: str, table: Any, place: FilePlace) ->
         )
     # A project without an alias has its own id for the table's name.
     alias = None if name == project_id else name
-    project = Project(id=project_id, place=place, alias=alias, organization=organization)
+    project = Project(project_id, place, alias, organization)
     accounts = _typed(table.get("service_accounts", []), list, (*path, "service_accounts"))
     for position, account in enumerate(accounts):
         _refuse_unfit_account(snapshot, account, accounts[:position], path)
@@ -284,7 +284,7 @@ def _add_keys(snapshot: Snapshot, project: Project, keys: Any, path: Path) -> No
             raise _Mistake((*path, position, "hint"), f"this is the raw key. {_no_key_here()}")
         if note is not None:
             _text(note, (*path, position, "note"))
-        snapshot.add_key(key_digest, Row.of(project, key_hint, note))
+        snapshot.add_key(key_digest, Row(project, key_hint, note))
 
 
 def _refuse_key(key: Any, path: Path) -> None:

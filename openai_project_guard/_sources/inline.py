@@ -31,5 +31,5 @@ def read(text: str, variable: str) -> Registry:
             )
         project = Project(name, place)
         registry.snapshot.add_project(project)
-        registry.snapshot.add_key(digest_of(fingerprint), Row(project, b""))
+        registry.snapshot.add_key(digest_of(fingerprint), Row(project, ""))
     return registry

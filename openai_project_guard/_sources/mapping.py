@@ -31,5 +31,5 @@ def read(mapping: Mapping[str, str | Sequence[str]]) -> Registry:
                 refuse_unfit(key)
             except ConfigurationError as error:
                 raise ConfigurationError(f"registry[{name!r}]: {error}") from None
-            registry.snapshot.add_key(digest(key), Row.of(project, hint(key)))
+            registry.snapshot.add_key(digest(key), Row(project, hint(key)))
     return registry

@@ -129,7 +129,7 @@ class Content:
                 # Whatever else is known of the project, such as its organization, is not checked.
                 self.faults[name_of(field)] = f"its project {project} is not there or is refused"
             else:
-                row = Row.of(self.snapshot.projects[project], held.hint, held.note)
+                row = Row(self.snapshot.projects[project], held.hint, held.note)
                 self.snapshot.add_key(key_digest, row)
 
     def _remove_key(self, fingerprint: str) -> None:

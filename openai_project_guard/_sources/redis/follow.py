@@ -268,7 +268,7 @@ class Follower:
                 )
                 if project.id not in snapshot.projects:
                     snapshot.add_project(project)
-                snapshot.add_key(key_digest, Row.of(project, learned.hint, "learned"))
+                snapshot.add_key(key_digest, Row(project, learned.hint, "learned"))
         self.registry.snapshot = snapshot
 
     # What was learned
