@@ -66,9 +66,13 @@ class Call:
         is_fresh: it was judged just now, where the SDK lets go: good for one hand-over.
         is_unanswered: the server's answer has not been compared yet.
         learns: the unregistered key's digest and hint, if its project is to be learned.
+        hears_at_last_door: its answer is compared where the HTTP client gets it, for the SDK hands
+            it to nobody.
     """
 
     __slots__ = ("client", "facts", "is_fresh", "is_unanswered", "learns", "options", "rows")
+
+    hears_at_last_door = False
 
     def __init__(self, client: Any, options: Any = None) -> None:
         self.client = client

@@ -51,6 +51,8 @@ class OldCallUnderWay(CallUnderWay):
 
     __slots__ = ()
 
+    hears_at_last_door = True  # nowhere else does such an SDK show its answer
+
     def as_raised(self, error: Exception) -> BaseException:
         """The refusal in a form that the SDK lets pass."""
         return Refused(error)
@@ -60,6 +62,8 @@ class ForeignCall(CallUnderWay):
     """A call that is not the SDK's, refused in the shape that its library's users expect."""
 
     __slots__ = ("_family",)
+
+    hears_at_last_door = True
 
     def __init__(self, family: type[Exception]) -> None:
         super().__init__(None)

@@ -40,7 +40,10 @@ def _hand_over(is_async: bool, family: type[Exception]) -> Wrapper:
             sealed = Sealed(hand_over, (wrapped, instance, args, kwargs), {})
             del args, kwargs
             return run(foreign, sealed)
-        return finish(call, check_once(call, args[0], HTTP), wrapped, args, kwargs)
+        error = check_once(call, args[0], HTTP)
+        if error is None and not call.hears_at_last_door:
+            return wrapped(*args, **kwargs)
+        return finish(call, error, wrapped, args, kwargs)
 
     return hand_over
 
