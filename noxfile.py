@@ -86,7 +86,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session(python=PYTHONS[1])
 @nox.parametrize("framework", list(FRAMEWORKS))
 def frameworks(session: nox.Session, framework: str) -> None:
-    """Each framework for real, against the loopback server; ends with a table of what was seen."""
+    """Each framework for real, against the loopback server; what was seen is the README's table."""
     session.install(".", "pytest", *FRAMEWORKS[framework])
     report = session.cache_dir / f"framework-{framework}.jsonl"
     report.unlink(missing_ok=True)
@@ -98,10 +98,10 @@ def frameworks(session: nox.Session, framework: str) -> None:
 
 @nox.session(venv_backend="none")
 def frameworks_table(session: nox.Session) -> None:
-    """What the frameworks' tests saw when they last ran, as the README's table."""
+    """Makes what the frameworks' tests saw when they last ran the README's table."""
     reports = [session.cache_dir / f"framework-{framework}.jsonl" for framework in FRAMEWORKS]
     found = [str(report) for report in reports if report.exists()]
-    session.run("python", "tests/frameworks/table.py", *found)
+    session.run("python", "tests/frameworks/table.py", "README.md", *found)
 
 
 @nox.session(python=PYTHONS[1])

@@ -122,6 +122,8 @@ def test_a_wrong_call_is_refused_in_the_librarys_own_shape(post: Post, api: Loop
     again = pickle.loads(pickle.dumps(refused.value))
     assert type(again) is opg.ProjectMismatchError
     assert again.verdict == refused.value.verdict
+    anew = type(refused.value)(*refused.value.args)
+    assert str(anew) == str(refused.value)
 
 
 @EVERY
