@@ -67,6 +67,13 @@ def zero_code(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHONS[1])
+def examples(session: nox.Session) -> None:
+    """Every example, and what type checkers say of a project made of them; none is skipped."""
+    session.install(".[test]", "celery", "mypy", "pyright[nodejs]", "ty")
+    session.run("python", "-m", "pytest", "tests/test_examples.py", "-rs", *session.posargs)
+
+
+@nox.session(python=PYTHONS[1])
 def lint(session: nox.Session) -> None:
     """Style and types."""
     session.install("-e", ".[dev]")

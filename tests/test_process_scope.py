@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -59,6 +60,7 @@ def by_httpx_async(url: str, headers: dict[str, str]) -> int:
 def by_requests(url: str, headers: dict[str, str]) -> int:
     requests = pytest.importorskip("requests")
     with requests.Session() as session:
+        session.trust_env = False
         return int(session.post(url, json={}, headers=headers).status_code)
 
 
@@ -142,6 +144,60 @@ def test_the_default_scope_does_not_touch_them(
 ) -> None:
     enable(scope="sdk")
     assert post(f"{api.base_url}/responses", headers(A, "proj_b")) == 401
+    assert verdicts == []
+
+
+# --- to the API by its own name, which is this machine's here ------------------------------------
+
+
+@pytest.fixture
+def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The names that are looked up; each is this machine's."""
+    names: list[Any] = []
+
+    def getaddrinfo(name: Any, port: Any, *_: Any, **__: Any) -> Any:
+        names.append(name if isinstance(name, str) else name.decode())
+        kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        return [(*kind, "", ("127.0.0.1", int(port)))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return names
+
+
+@EVERY
+@pytest.mark.parametrize(
+    ("project", "reason"), [("proj_b", "mismatch"), (None, "missing"), ("", "missing")]
+)
+def test_a_bare_call_to_the_api_is_refused_before_its_name_is_looked_up(
+    post: Post, project: str | None, reason: str, api: LoopbackAPI, looked_up: list[Any]
+) -> None:
+    opg.enable(registry={"proj_a": A}, scope="process")
+    with pytest.raises(opg.ProjectGuardError) as refused:
+        post("https://api.openai.com/v1/responses", headers(A, project))
+    assert (refused.value.verdict.reason, refused.value.verdict.host) == (reason, "api.openai.com")
+    assert (looked_up, api.connections) == ([], 0)
+
+
+@EVERY
+def test_a_bare_call_to_the_api_with_a_strangers_key_is_refused(
+    post: Post, api: LoopbackAPI, looked_up: list[Any]
+) -> None:
+    opg.enable(registry={"proj_a": A}, scope="process")
+    with pytest.raises(opg.UnregisteredKeyError):
+        post("https://api.openai.com/v1/responses", headers(B, "proj_b"))
+    assert (looked_up, api.connections) == ([], 0)
+
+
+@EVERY
+def test_a_bare_call_to_the_api_goes_out_untouched_in_the_default_scope(
+    post: Post, api: LoopbackAPI, looked_up: list[Any], verdicts: list[opg.Verdict]
+) -> None:
+    opg.enable(registry={"proj_a": A, "proj_b": B})
+    url = f"{api.base_url}/responses".replace("127.0.0.1", "api.openai.com")
+    assert post(url, headers(A, "proj_b")) == 401
+    assert post(url, headers(A, None)) == 200
+    assert [line.project_header for line in api.ledger] == ["proj_b", None]
+    assert set(looked_up) == {"api.openai.com"}
     assert verdicts == []
 
 

@@ -6,8 +6,11 @@ from typing import Any
 
 import dspy
 import litellm
-from common import TEXT, A, Desk
+import pytest
+from common import TEXT, A, Desk, chain
 from dspy.utils.exceptions import LMInvalidRequestError
+
+from openai_project_guard import ProjectMismatchError
 
 PACKAGE = "dspy"
 
@@ -91,9 +94,17 @@ def test_it_does_not_retry(desk: Desk) -> None:
 
 
 def test_its_responses_go_round_the_sdk(desk: Desk) -> None:
-    options = {"model_type": "responses", "extra_headers": {"OpenAI-Project": "proj_a"}}
+    options: dict[str, Any] = {
+        "model_type": "responses",
+        "extra_headers": {"OpenAI-Project": "proj_a"},
+    }
     assert desk.use(lambda: model(**options)("hello"), None, "sdk")[0]["text"] == TEXT
     assert desk.verdicts == []
     assert desk.use(lambda: model(**options)("hello"), None, "process")[0]["text"] == TEXT
     assert [verdict.outcome for verdict in desk.verdicts] == ["allowed"]
+    options["extra_headers"] = {"OpenAI-Project": "proj_b"}
+    with pytest.raises(LMInvalidRequestError) as raised:
+        desk.use(lambda: model(**options)("hello"), None, "process")
+    assert any(isinstance(link, ProjectMismatchError) for link in chain(raised.value))
+    assert desk.api.connections == 0
     desk.around = '`model_type="responses"`, as LiteLLM: judged with `scope="process"`'

@@ -12,6 +12,7 @@ from openai_project_guard import ProjectGuardError, ProjectMismatchError, Projec
 
 PACKAGE = "litellm"
 HELLO = [{"role": "user", "content": "hello"}]
+ROUTER = "its synchronous `Router`"
 
 
 @pytest.fixture(autouse=True)
@@ -110,7 +111,7 @@ def test_router(desk: Desk) -> None:
     assert_came_as_a_bad_request(desk, error)
     assert "OpenAI-Project 'proj_b'" in str(error)
     assert A not in str(error)
-    desk.where = "its synchronous `Router`"
+    desk.where = ROUTER
 
 
 def test_router_inside_a_running_loop(desk: Desk) -> None:
@@ -125,6 +126,7 @@ def test_its_router_says_why_each_time(desk: Desk) -> None:
     router = litellm.Router([model], num_retries=2, retry_after=0)
     for _ in range(4):  # with a status of 401 it would say that it has no deployment
         desk.refused(lambda: route(router=router), keeps_cause=False)
+    desk.where = ROUTER
 
 
 # --- what goes round the SDK --------------------------------------------------------------------
