@@ -211,6 +211,26 @@ def test_other_hosts_and_calls_without_a_key_are_not_seen(
     assert verdicts == []
 
 
+def test_off_it_costs_nothing_for_nothing_of_theirs_is_replaced(api: LoopbackAPI) -> None:
+    doors = [
+        (pytest.importorskip("requests.adapters").HTTPAdapter, "send"),
+        (pytest.importorskip("urllib3.connectionpool").HTTPConnectionPool, "urlopen"),
+        (pytest.importorskip("aiohttp.connector").BaseConnector, "connect"),
+    ]
+    before = [vars(owner)[name] for owner, name in doors]
+
+    def are_theirs() -> set[bool]:  # by identity, for a wrapper is equal to what it wraps
+        after = [vars(owner)[name] for owner, name in doors]
+        return {function is original for function, original in zip(after, before, strict=True)}
+
+    enable(scope="sdk")
+    assert are_theirs() == {True}
+    enable(scope="process")
+    assert are_theirs() == {False}
+    opg.disable()
+    assert are_theirs() == {True}
+
+
 @EVERY
 def test_disable_lets_go_of_them(post: Post, api: LoopbackAPI) -> None:
     enable()
