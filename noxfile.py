@@ -67,6 +67,13 @@ def zero_code(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHONS[1])
+def examples(session: nox.Session) -> None:
+    """Every example, and what type checkers say of a project made of them; none is skipped."""
+    session.install(".[test]", "celery", "mypy", "pyright[nodejs]", "ty")
+    session.run("python", "-m", "pytest", "tests/test_examples.py", "-rs", *session.posargs)
+
+
+@nox.session(python=PYTHONS[1])
 def lint(session: nox.Session) -> None:
     """Style and types."""
     session.install("-e", ".[dev]")
@@ -88,7 +95,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session(python=PYTHONS[1])
 @nox.parametrize("framework", list(FRAMEWORKS))
 def frameworks(session: nox.Session, framework: str) -> None:
-    """Each framework for real, against the loopback server; ends with a table of what was seen."""
+    """Each framework for real, against the loopback server; what was seen is the README's table."""
     session.install(".", "pytest", *FRAMEWORKS[framework])
     report = session.cache_dir / f"framework-{framework}.jsonl"
     report.unlink(missing_ok=True)
@@ -100,10 +107,10 @@ def frameworks(session: nox.Session, framework: str) -> None:
 
 @nox.session(venv_backend="none")
 def frameworks_table(session: nox.Session) -> None:
-    """What the frameworks' tests saw when they last ran, as the README's table."""
+    """Makes what the frameworks' tests saw when they last ran the README's table."""
     reports = [session.cache_dir / f"framework-{framework}.jsonl" for framework in FRAMEWORKS]
     found = [str(report) for report in reports if report.exists()]
-    session.run("python", "tests/frameworks/table.py", *found)
+    session.run("python", "tests/frameworks/table.py", "README.md", *found)
 
 
 @nox.session(python=PYTHONS[1])

@@ -5,7 +5,7 @@ They are `openai.OpenAIError`s: code that handles the SDK's errors handles these
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from openai import OpenAIError
 
@@ -18,10 +18,12 @@ class ProjectGuardError(OpenAIError):
 
     Args:
         message: the whole explanation.
-        verdict: what was decided.
+        verdict: what was decided. Left out only by who rebuilds an error from its `args`, as some
+            task queues do: such a copy has `None` there.
 
     Attributes:
         verdict: what was decided: reason, expected and actual project, key hint, destination.
+        status_code: 400, a wrong request's, though no server was asked.
 
     Example:
         >>> try:
@@ -31,11 +33,16 @@ class ProjectGuardError(OpenAIError):
         mismatch
     """
 
+    # LiteLLM, and DSPy over it, take an error without a status for a server's and try again. With
+    # 401, which the API says of a wrong project, LiteLLM's Router shuts the deployment out for a
+    # while, and says that there is none instead of why.
+    status_code: Final = 400
+
     verdict: Verdict
 
-    def __init__(self, message: str, verdict: Verdict) -> None:
+    def __init__(self, message: str, verdict: Verdict | None = None) -> None:
         super().__init__(message)
-        self.verdict = verdict
+        self.verdict = verdict  # type: ignore[assignment]  # every error that we raise has one
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (str(self), self.verdict), self.__dict__

@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Annotated, Any
 
 import pytest
 
 import openai_project_guard
+from openai_project_guard.loopback import loopback_api
 
 HOME = Path(openai_project_guard.__file__).parents[1]
 EXAMPLES = Path(__file__).parents[1] / "examples"
+TENANTS = ("support", "billing")
 
 pytestmark = [
     pytest.mark.skipif(not EXAMPLES.is_dir(), reason="there are no examples here"),
@@ -58,11 +66,63 @@ def test_fastapi_never_mixes_up_two_tenants(tmp_path: Path) -> None:
     ]
 
 
+async def test_fifty_requests_in_flight_at_once_stay_with_their_tenants(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fastapi = pytest.importorskip("fastapi")
+    httpx = pytest.importorskip("httpx")
+    pytest.importorskip("uvicorn")
+    monkeypatch.syspath_prepend(EXAMPLES)
+    example = import_module("fastapi_two_tenants")
+    pinned = asynccontextmanager(example.pinned)
+    inside = 0
+    all_are_inside = asyncio.Event()
+
+    async def pinned_together(tenant: Any) -> AsyncIterator[str]:
+        nonlocal inside
+        async with pinned(tenant) as project:
+            inside += 1
+            if inside == 50:
+                all_are_inside.set()
+            await asyncio.wait_for(all_are_inside.wait(), 60)
+            yield project
+
+    pinned_together.__annotations__["tenant"] = Annotated[str, fastapi.Header(alias="X-Tenant")]
+    keys: dict[str, str] = example.KEYS
+    openai_project_guard.enable(registry=keys)
+    try:
+        with loopback_api({key: project for project, key in keys.items()}) as api:
+            app = example.create_app(api.base_url)
+            app.dependency_overrides[example.pinned] = pinned_together
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://service") as users:
+
+                async def post(path: str, tenant: str) -> str:
+                    answer = await users.post(f"/{path}", headers={"X-Tenant": tenant})
+                    return f"{tenant}: {answer.json()}"
+
+                twelve = [post("ask", tenant) for _ in range(12) for tenant in TENANTS]
+                thirteen = [post("mistake", tenant) for _ in range(13) for tenant in TENANTS]
+                answers = Counter(await asyncio.gather(*twelve, *thirteen))
+    finally:
+        openai_project_guard.disable()
+    assert answers == {
+        **{f"{tenant}: Hello from the loopback API.": 12 for tenant in TENANTS},
+        **{f"{tenant}: refused: scope": 13 for tenant in TENANTS},
+    }
+    ledger = Counter(
+        (line.key_hint, line.project_header, line.billed_project) for line in api.ledger
+    )
+    assert ledger == {
+        ("sk-proj-…Ab3d", "proj_support", "proj_support"): 12,
+        ("sk-proj-…Ef5g", "proj_billing", "proj_billing"): 12,
+    }
+
+
 def test_a_celery_task_is_pinned_to_its_project(tmp_path: Path) -> None:
     pytest.importorskip("celery")
     said = run(sys.executable, EXAMPLES / "celery_task.py", directory=tmp_path)
-    assert "FAILURE: openai_project_guard" in said
-    assert "ProjectScopeError" in said
+    assert "FAILURE: POST 127.0.0.1/v1/responses was about to be sent" in said
     assert "Paid: {'proj_support': 1}" in said
 
 
@@ -96,6 +156,9 @@ def test_type_checkers_find_nothing_wrong(checker: list[str], tmp_path: Path) ->
     command = shutil.which(checker[0], path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if command is None:
         pytest.skip(f"{checker[0]} is not installed")
+    # A project of a user's: its settings, some modules, a test-suite that uses the plugin.
     (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}')
-    typed = shutil.copy(EXAMPLES / "typed.py", tmp_path)
-    run(command, *checker[1:], typed, directory=tmp_path)
+    for name in ("typed.py", "notebook.py"):
+        shutil.copy(EXAMPLES / name, tmp_path)
+    shutil.copytree(EXAMPLES / "with_pytest", tmp_path, dirs_exist_ok=True)
+    run(command, *checker[1:], ".", directory=tmp_path)

@@ -633,6 +633,21 @@ def test_an_error_can_be_pickled_and_copied(again: Callable[[Any], Any]) -> None
     assert A.encode() not in pickle.dumps(error)
 
 
+@pytest.mark.parametrize("kind", [opg.ProjectGuardError, *opg.ProjectGuardError.__subclasses__()])
+def test_an_error_can_be_made_again_of_its_args(kind: type[opg.ProjectGuardError]) -> None:
+    error = kind("Nothing was sent.", refusal().verdict)
+    again = kind(*error.args)  # as task queues do, whose messages hold text alone
+    assert (type(again), str(again), again.args) == (kind, str(error), error.args)
+    assert again.verdict is None
+    twin = pickle.loads(pickle.dumps(again))
+    assert (type(twin), str(twin), twin.verdict) == (kind, str(error), None)
+
+
+def test_an_error_says_that_trying_again_is_of_no_use() -> None:
+    assert refusal().status_code == openai.BadRequestError.status_code
+    assert not isinstance(refusal(), openai.APIError)  # no server answered
+
+
 def test_what_was_put_on_an_error_is_pickled_with_it() -> None:
     error = refusal()
     error.__notes__ = ["seen in the night run"]  # type: ignore[attr-defined]

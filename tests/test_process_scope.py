@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -59,6 +60,7 @@ def by_httpx_async(url: str, headers: dict[str, str]) -> int:
 def by_requests(url: str, headers: dict[str, str]) -> int:
     requests = pytest.importorskip("requests")
     with requests.Session() as session:
+        session.trust_env = False
         return int(session.post(url, json={}, headers=headers).status_code)
 
 
@@ -122,6 +124,8 @@ def test_a_wrong_call_is_refused_in_the_librarys_own_shape(post: Post, api: Loop
     again = pickle.loads(pickle.dumps(refused.value))
     assert type(again) is opg.ProjectMismatchError
     assert again.verdict == refused.value.verdict
+    anew = type(refused.value)(*refused.value.args)
+    assert str(anew) == str(refused.value)
 
 
 @EVERY
@@ -143,6 +147,60 @@ def test_the_default_scope_does_not_touch_them(
     assert verdicts == []
 
 
+# --- to the API by its own name, which is this machine's here ------------------------------------
+
+
+@pytest.fixture
+def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The names that are looked up; each is this machine's."""
+    names: list[Any] = []
+
+    def getaddrinfo(name: Any, port: Any, *_: Any, **__: Any) -> Any:
+        names.append(name if isinstance(name, str) else name.decode())
+        kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        return [(*kind, "", ("127.0.0.1", int(port)))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return names
+
+
+@EVERY
+@pytest.mark.parametrize(
+    ("project", "reason"), [("proj_b", "mismatch"), (None, "missing"), ("", "missing")]
+)
+def test_a_bare_call_to_the_api_is_refused_before_its_name_is_looked_up(
+    post: Post, project: str | None, reason: str, api: LoopbackAPI, looked_up: list[Any]
+) -> None:
+    opg.enable(registry={"proj_a": A}, scope="process")
+    with pytest.raises(opg.ProjectGuardError) as refused:
+        post("https://api.openai.com/v1/responses", headers(A, project))
+    assert (refused.value.verdict.reason, refused.value.verdict.host) == (reason, "api.openai.com")
+    assert (looked_up, api.connections) == ([], 0)
+
+
+@EVERY
+def test_a_bare_call_to_the_api_with_a_strangers_key_is_refused(
+    post: Post, api: LoopbackAPI, looked_up: list[Any]
+) -> None:
+    opg.enable(registry={"proj_a": A}, scope="process")
+    with pytest.raises(opg.UnregisteredKeyError):
+        post("https://api.openai.com/v1/responses", headers(B, "proj_b"))
+    assert (looked_up, api.connections) == ([], 0)
+
+
+@EVERY
+def test_a_bare_call_to_the_api_goes_out_untouched_in_the_default_scope(
+    post: Post, api: LoopbackAPI, looked_up: list[Any], verdicts: list[opg.Verdict]
+) -> None:
+    opg.enable(registry={"proj_a": A, "proj_b": B})
+    url = f"{api.base_url}/responses".replace("127.0.0.1", "api.openai.com")
+    assert post(url, headers(A, "proj_b")) == 401
+    assert post(url, headers(A, None)) == 200
+    assert [line.project_header for line in api.ledger] == ["proj_b", None]
+    assert set(looked_up) == {"api.openai.com"}
+    assert verdicts == []
+
+
 @EVERY
 def test_other_hosts_and_calls_without_a_key_are_not_seen(
     post: Post, api: LoopbackAPI, verdicts: list[opg.Verdict]
@@ -151,6 +209,26 @@ def test_other_hosts_and_calls_without_a_key_are_not_seen(
     assert post(f"{api.base_url}/responses", headers("sk-another-gateways-key", None)) == 401
     assert post(f"{api.base_url}/responses", {}) == 401
     assert verdicts == []
+
+
+def test_off_it_costs_nothing_for_nothing_of_theirs_is_replaced(api: LoopbackAPI) -> None:
+    doors = [
+        (pytest.importorskip("requests.adapters").HTTPAdapter, "send"),
+        (pytest.importorskip("urllib3.connectionpool").HTTPConnectionPool, "urlopen"),
+        (pytest.importorskip("aiohttp.connector").BaseConnector, "connect"),
+    ]
+    before = [vars(owner)[name] for owner, name in doors]
+
+    def are_theirs() -> set[bool]:  # by identity, for a wrapper is equal to what it wraps
+        after = [vars(owner)[name] for owner, name in doors]
+        return {function is original for function, original in zip(after, before, strict=True)}
+
+    enable(scope="sdk")
+    assert are_theirs() == {True}
+    enable(scope="process")
+    assert are_theirs() == {False}
+    opg.disable()
+    assert are_theirs() == {True}
 
 
 @EVERY

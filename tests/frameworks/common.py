@@ -57,10 +57,12 @@ class Desk:
         tries: how often the framework tried what was refused.
         retries: for the table: where it tries again.
         around: for the table: what goes round the SDK here.
+        where: for the table: where the text of our error is all that is left of it.
     """
 
     retries = ""
     around = ""
+    where = ""
 
     def __init__(self, api: LoopbackAPI, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
         self.api = api
@@ -115,7 +117,7 @@ class Desk:
         self.tries = len(self.verdicts)
         self._surfaced = f"`{type(raised.value).__name__}`"
         if not isinstance(raised.value, ours):
-            self._surfaced += " from ours" if keeps_cause else " with our text alone"
+            self._surfaced += " from it" if keeps_cause else " with its text alone"
         return raised.value
 
     def note(self, way: str) -> None:
@@ -128,7 +130,7 @@ class Desk:
             "version": version(self._package),
             "openai": version("openai"),
             "way": way,
-            "surfaced": self._surfaced,
+            "surfaced": f"{self.where}: {self._surfaced}" if self.where else self._surfaced,
             "retries": self.retries,
             "around": self.around,
         }

@@ -1,8 +1,12 @@
-"""Makes a table in Markdown of what the frameworks' tests saw: `python table.py REPORT...`."""
+"""Puts what the frameworks' tests saw into the README's table: `python table.py README REPORT...`.
+
+It is printed, too. The README is left as it is where a report is missing for one of its rows.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -17,19 +21,20 @@ WAYS = {
 HEAD = [
     "framework",
     "version",
-    "openai",
-    *WAYS,
+    "`openai`",
+    "passes",
     "a refusal surfaces as",
-    "retried",
-    "round the SDK",
+    "retried by the framework",
+    "goes round the SDK",
 ]
+IN_README = re.compile(rf"^\| {HEAD[0]} \| .*\n(?:\|.*\n)+", re.MULTILINE)
 
 
 def row(lines: list[dict[str, Any]]) -> list[str]:
     """The cells of one framework."""
     seen = {line["way"] for line in lines}
     cells = [lines[0][name] for name in ("framework", "version", "openai")]
-    cells += ["✓" if any(way in seen for way in ways) else "–" for ways in WAYS.values()]
+    cells.append(", ".join(name for name, ways in WAYS.items() if seen.intersection(ways)))
     cells.append(joined(line["surfaced"] for line in lines))
     return [*cells, *(joined(line[of] for line in lines) or "no" for of in ("retries", "around"))]
 
@@ -42,8 +47,19 @@ def joined(remarks: Iterable[str]) -> str:
 def table(reports: Iterable[Path]) -> str:
     """The whole table, a row for each report."""
     rows = [row([json.loads(line) for line in path.read_text().splitlines()]) for path in reports]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in [HEAD, ["---"] * len(HEAD), *rows])
+    ruler = ["---"] * len(HEAD)
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in [HEAD, ruler, *rows])
+
+
+def main(readme: Path, *reports: Path) -> None:
+    """Prints the table and, if it is whole, puts it where the README has it."""
+    printed = table(reports)
+    print(printed, end="")
+    text = readme.read_text(encoding="utf-8")
+    found = IN_README.search(text)
+    if found is not None and printed.count("\n") >= found[0].count("\n"):
+        readme.write_text(text[: found.start()] + printed + text[found.end() :], encoding="utf-8")
 
 
 if __name__ == "__main__":
-    print(table(map(Path, sys.argv[1:])))
+    main(*map(Path, sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""DSPy, over LiteLLM: which takes a refusal for a server's error."""
+"""DSPy, over LiteLLM, which makes an error of its own of a refusal, and DSPy one of that."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from typing import Any
 
 import dspy
 import litellm
-from common import TEXT, Desk
-from dspy.utils.exceptions import LMServerError
+import pytest
+from common import TEXT, A, Desk, chain
+from dspy.utils.exceptions import LMInvalidRequestError
+
+from openai_project_guard import ProjectMismatchError
 
 PACKAGE = "dspy"
 
@@ -30,9 +33,8 @@ def embedder() -> dspy.Embedder:
     return dspy.Embedder("openai/text-embedding-3-small", caching=False)
 
 
-def assert_came_of_a_server_error(desk: Desk, error: Exception) -> None:
-    """LiteLLM takes an error without a status code for a 500, and DSPy takes its word."""
-    assert type(error) is LMServerError
+def assert_came_as_an_invalid_request(desk: Desk, error: Exception) -> None:
+    assert type(error) is LMInvalidRequestError
     assert desk.tries == 1
 
 
@@ -44,7 +46,7 @@ def test_chat(desk: Desk) -> None:
     answer = desk.passes(predict)
     assert isinstance(answer, dspy.Prediction)
     assert answer.answer == TEXT
-    assert_came_of_a_server_error(desk, desk.refused(predict))
+    assert_came_as_an_invalid_request(desk, desk.refused(predict))
 
 
 def test_async(desk: Desk) -> None:
@@ -53,7 +55,7 @@ def test_async(desk: Desk) -> None:
             return await dspy.Predict("question -> answer").acall(question="hello")
 
     assert desk.passes(predict).answer == TEXT
-    assert_came_of_a_server_error(desk, desk.refused(predict))
+    assert_came_as_an_invalid_request(desk, desk.refused(predict))
 
 
 def test_async_stream(desk: Desk) -> None:
@@ -63,35 +65,46 @@ def test_async_stream(desk: Desk) -> None:
             return [part async for part in program(question="hello")][-1]
 
     assert desk.passes(stream).answer == TEXT
-    # It takes the error out of a group and raises it anew, without what it came of.
-    assert_came_of_a_server_error(desk, desk.refused(stream, keeps_cause=False))
+    # It takes the error out of a group, and raises it anew `from None`.
+    error = desk.refused(stream, keeps_cause=False)
+    assert_came_as_an_invalid_request(desk, error)
+    assert "OpenAI-Project 'proj_b'" in str(error)
+    assert A not in str(error)
+    desk.where = "`streamify`"
 
 
 def test_embeddings(desk: Desk) -> None:
     assert desk.passes(lambda: embedder()(["hello"])).tolist() == [[0.25, -0.5, 1.0]]
     error = desk.refused(lambda: embedder()(["hello"]))
-    assert type(error) is litellm.InternalServerError
+    assert type(error) is litellm.BadRequestError
     assert desk.tries == 1
 
 
 def test_async_embeddings(desk: Desk) -> None:
     assert desk.passes(lambda: embedder().acall(["hello"])).tolist() == [[0.25, -0.5, 1.0]]
     error = desk.refused(lambda: embedder().acall(["hello"]))
-    assert type(error) is litellm.InternalServerError
+    assert type(error) is litellm.BadRequestError
     assert desk.tries == 1
 
 
-def test_it_retries(desk: Desk) -> None:
-    # Its default is three, with waits of 1, 2 and 4 seconds between them.
-    desk.refused(lambda: model(num_retries=1)("hello"))
-    assert desk.tries == 2
-    desk.retries = "three times by default (`num_retries`)"
+def test_it_does_not_retry(desk: Desk) -> None:
+    # What it takes for a server's error it tries three times more, after 1, 2 and 4 seconds.
+    error = desk.refused(lambda: model(num_retries=3)("hello"))
+    assert_came_as_an_invalid_request(desk, error)
 
 
 def test_its_responses_go_round_the_sdk(desk: Desk) -> None:
-    options = {"model_type": "responses", "extra_headers": {"OpenAI-Project": "proj_a"}}
+    options: dict[str, Any] = {
+        "model_type": "responses",
+        "extra_headers": {"OpenAI-Project": "proj_a"},
+    }
     assert desk.use(lambda: model(**options)("hello"), None, "sdk")[0]["text"] == TEXT
     assert desk.verdicts == []
     assert desk.use(lambda: model(**options)("hello"), None, "process")[0]["text"] == TEXT
     assert [verdict.outcome for verdict in desk.verdicts] == ["allowed"]
+    options["extra_headers"] = {"OpenAI-Project": "proj_b"}
+    with pytest.raises(LMInvalidRequestError) as raised:
+        desk.use(lambda: model(**options)("hello"), None, "process")
+    assert any(isinstance(link, ProjectMismatchError) for link in chain(raised.value))
+    assert desk.api.connections == 0
     desk.around = '`model_type="responses"`, as LiteLLM: judged with `scope="process"`'

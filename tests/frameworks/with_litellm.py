@@ -12,6 +12,7 @@ from openai_project_guard import ProjectGuardError, ProjectMismatchError, Projec
 
 PACKAGE = "litellm"
 HELLO = [{"role": "user", "content": "hello"}]
+ROUTER = "its synchronous `Router`"
 
 
 @pytest.fixture(autouse=True)
@@ -41,9 +42,9 @@ def of_new_client(fn: Any, **options: Any) -> Any:
     return fn(**{"model": "openai/gpt-4o-mini", **options})
 
 
-def assert_came_as_a_server_error(desk: Desk, error: Exception) -> None:
-    """LiteLLM takes an error without a status code for a 500, and keeps it as the context."""
-    assert type(error) is litellm.InternalServerError
+def assert_came_as_a_bad_request(desk: Desk, error: Exception) -> None:
+    """LiteLLM makes an error of its own by our status code, and keeps ours as the context."""
+    assert type(error) is litellm.BadRequestError
     assert desk.tries == 1
 
 
@@ -51,19 +52,19 @@ def test_chat(desk: Desk) -> None:
     answer = desk.passes(ask)
     assert isinstance(answer, litellm.ModelResponse)
     assert answer.choices[0].message.content == TEXT
-    assert_came_as_a_server_error(desk, desk.refused(ask))
+    assert_came_as_a_bad_request(desk, desk.refused(ask))
 
 
 def test_stream(desk: Desk) -> None:
     chunks = desk.passes(lambda: list(ask(stream=True)))
     assert {type(chunk) for chunk in chunks} == {litellm.ModelResponseStream}
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == TEXT
-    assert_came_as_a_server_error(desk, desk.refused(lambda: list(ask(stream=True))))
+    assert_came_as_a_bad_request(desk, desk.refused(lambda: list(ask(stream=True))))
 
 
 def test_async(desk: Desk) -> None:
     assert isinstance(desk.passes(ask_async), litellm.ModelResponse)
-    assert_came_as_a_server_error(desk, desk.refused(ask_async))
+    assert_came_as_a_bad_request(desk, desk.refused(ask_async))
 
 
 def test_async_stream(desk: Desk) -> None:
@@ -72,17 +73,17 @@ def test_async_stream(desk: Desk) -> None:
         return "".join([chunk.choices[0].delta.content or "" async for chunk in answer])
 
     assert desk.passes(stream) == TEXT
-    assert_came_as_a_server_error(desk, desk.refused(stream))
+    assert_came_as_a_bad_request(desk, desk.refused(stream))
 
 
 def test_embeddings(desk: Desk) -> None:
     assert isinstance(desk.passes(embed), litellm.EmbeddingResponse)
-    assert_came_as_a_server_error(desk, desk.refused(embed))
+    assert_came_as_a_bad_request(desk, desk.refused(embed))
 
 
 def test_async_embeddings(desk: Desk) -> None:
     assert isinstance(desk.passes(embed_async), litellm.EmbeddingResponse)
-    assert_came_as_a_server_error(desk, desk.refused(embed_async))
+    assert_came_as_a_bad_request(desk, desk.refused(embed_async))
 
 
 def test_it_retries_where_it_was_asked_to(desk: Desk) -> None:
@@ -91,19 +92,41 @@ def test_it_retries_where_it_was_asked_to(desk: Desk) -> None:
     desk.retries = "with `num_retries=`"
 
 
-@pytest.mark.parametrize(("name", "keeps_cause"), [("completion", False), ("acompletion", True)])
-def test_its_router_retries(name: str, keeps_cause: bool, desk: Desk) -> None:
-    def route() -> Any:
-        model = {"model_name": "any", "litellm_params": {"model": "openai/gpt-4o-mini"}}
-        router = litellm.Router([model], num_retries=2, retry_after=0)
-        return of_new_client(getattr(router, name), model="any", messages=HELLO)
+def route(name: str = "completion", router: litellm.Router | None = None) -> Any:
+    """Asks by a router that would try twice more, were that of any use."""
+    model = {"model_name": "any", "litellm_params": {"model": "openai/gpt-4o-mini"}}
+    router = router or litellm.Router([model], num_retries=2, retry_after=0)
+    return of_new_client(getattr(router, name), model="any", messages=HELLO)
 
+
+def test_async_router(desk: Desk) -> None:
+    desk.passes(lambda: route("acompletion"))
+    assert_came_as_a_bad_request(desk, desk.refused(lambda: route("acompletion")))
+
+
+def test_router(desk: Desk) -> None:
     desk.passes(route)
-    # It raises what it kept while it handles something else, and so loses what that came of.
-    error = desk.refused(route, keeps_cause=keeps_cause)
-    assert type(error) is litellm.InternalServerError
-    assert desk.tries == 3
-    desk.retries = "its `Router`, which synchronously keeps only the text"
+    # It raises the error anew while it handles another, which takes the place of what it came of.
+    error = desk.refused(route, keeps_cause=False)
+    assert_came_as_a_bad_request(desk, error)
+    assert "OpenAI-Project 'proj_b'" in str(error)
+    assert A not in str(error)
+    desk.where = ROUTER
+
+
+def test_router_inside_a_running_loop(desk: Desk) -> None:
+    async def run() -> Any:
+        return route()
+
+    assert_came_as_a_bad_request(desk, desk.refused(run))
+
+
+def test_its_router_says_why_each_time(desk: Desk) -> None:
+    model = {"model_name": "any", "litellm_params": {"model": "openai/gpt-4o-mini"}}
+    router = litellm.Router([model], num_retries=2, retry_after=0)
+    for _ in range(4):  # with a status of 401 it would say that it has no deployment
+        desk.refused(lambda: route(router=router), keeps_cause=False)
+    desk.where = ROUTER
 
 
 # --- what goes round the SDK --------------------------------------------------------------------
@@ -146,7 +169,7 @@ def test_responses_are_judged_in_the_process_scope(
     # Once, though the asynchronous one goes through httpx and then aiohttp.
     assert [verdict.outcome for verdict in desk.verdicts] == ["allowed"]
 
-    with pytest.raises(litellm.InternalServerError) as raised:
+    with pytest.raises(litellm.BadRequestError) as raised:
         desk.use(lambda: respond(project), "proj_a", "process")
     assert any(isinstance(link, reason) for link in chain(raised.value))
     assert A not in str(raised.value)
