@@ -28,7 +28,7 @@ from openai_project_guard._registry import Place
 from openai_project_guard._sources.redis import edit, follow, open_redis, store
 from openai_project_guard._sources.redis.address import read_address
 from openai_project_guard._sources.redis.content import Content, Raw
-from openai_project_guard._sources.redis.store import Conflict, Store
+from openai_project_guard._sources.redis.store import Conflict, Fault, Store
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -622,7 +622,9 @@ def test_a_replica_that_is_behind_is_not_believed(
 
 # Who may do what?
 
-SERVICE = f"-@all +get +hgetall +subscribe %R~{PREFIX}:* resetchannels &{PREFIX}:changes"
+SERVICE = (
+    f"-@all +get +hgetall +multi +exec +subscribe %R~{PREFIX}:* resetchannels &{PREFIX}:changes"
+)
 ADMINISTRATOR = (
     "-@all +get +hget +hgetall +hset +hdel +set +watch +unwatch +multi +exec +publish "
     f"~{PREFIX}:* resetchannels &{PREFIX}:changes"
@@ -893,6 +895,29 @@ def test_a_step_that_has_become_impossible_is_an_error(server: RedisServer) -> N
     assert [entry.project for entry in edit.read(server.url).lookup(OTHER)] == ["proj_c"]
 
 
+def test_a_large_registry_is_read_while_others_change_it(server: RedisServer) -> None:
+    count, stop = 20_000, threading.Event()
+    made = Store(read_address(server.url), writing=True)
+    keys: dict[str, str | None] = {
+        fingerprint(f"key {number}"): '{"proj_a":{}}' for number in range(count)
+    }
+    made.commit(None, projects={"proj_a": "{}"}, keys=keys)
+
+    def write() -> None:
+        while not stop.is_set():
+            made.commit(made.revision(), projects={}, keys={fingerprint(KEY): None})
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert len(edit.read(server.url)) == count
+        assert len(open_redis(server.url).registry) == count
+    finally:
+        stop.set()
+        writer.join()
+        made.close()
+
+
 def test_what_does_not_fit_is_refused_and_nothing_is_written(server: RedisServer) -> None:
     add(server, KEY, "proj_a", alias="bot")
     revision = server.client().get(f"{PREFIX}:revision")
@@ -922,6 +947,20 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(server: RedisServer
     assert edit.add(server.url, "bot", fingerprint(KEY)) == "unchanged"
     assert server.client().get(f"{PREFIX}:revision") == revision
     assert edit.add(server.url, "bot", fingerprint(KEY), note="x") == "updated"
+
+
+def test_a_change_without_an_answer_is_not_taken_for_somebody_elses(server: RedisServer) -> None:
+    add(server, KEY)
+    url = f"{server.url}?socket_timeout=0.3"
+    server.client().execute_command("CLIENT", "PAUSE", "60000", "WRITE")  # it reads on
+    with pytest.raises(RegistryError, match="whether the change was written is not known"):
+        edit.add(url, "proj_a", fingerprint(OTHER))
+    made = Store(read_address(url))
+    with pytest.raises(Fault, match="not known"):
+        made.commit(made.revision(), projects={}, keys={fingerprint(KEY): None})
+    made.close()
+    server.client().execute_command("CLIENT", "UNPAUSE")
+    wait(lambda: edit.add(server.url, "proj_a", fingerprint(OTHER)) == "unchanged")
 
 
 def test_an_entry_that_is_not_in_order_can_be_removed(server: RedisServer) -> None:
