@@ -442,12 +442,12 @@ def test_kill_and_restart_lose_nothing(server: RedisServer, log: Callable[[], li
     source = open_redis(server.url)
     for number in range(3):
         server.kill()
-        wait(lambda: source.status().state == "lost")
+        wait(lambda: source.status().state == "stale")
         assert has(source, KEY)
         server.start()
         add(server, f"key {number}")  # before or after it is in touch again
         wait(lambda number=number: has(source, f"key {number}"))  # type: ignore[misc]
-        wait(lambda: source.status().state == "connected")
+        wait(lambda: source.status().state == "current")
     lost = [text for text in log() if "lost" in text]
     assert len(lost) == 3
     assert "The last good snapshot, 0." in lost[0]
@@ -468,7 +468,7 @@ def test_a_stopped_server_delays_no_call(
     source: Any = _settings.in_force.sources[0]
     server.signal(signal.SIGSTOP)
     of_redis = durations(12.0 if IS_LONG else 2.5)
-    assert source.status().state == "lost"
+    assert source.status().state == "stale"
     server.signal(signal.SIGCONT)
     add(server, OTHER)
     wait(lambda: judge(OTHER) is None)
@@ -543,7 +543,7 @@ def test_a_last_good_snapshot_stands_in_at_the_start(
     assert has(source, KEY)
     assert source.registry.lookup(KEY)[0].organization == "org-A"
     assert source.registry.lookup(KEY)[0].place.startswith("last.toml, line ")
-    assert source.status().state == "lost"
+    assert source.status().state == "stale"
     assert any("The last good snapshot, last.toml, is in force" in text for text in log())
     server.start()
     edit.remove(server.url, [fingerprint(KEY)])
@@ -572,7 +572,7 @@ def test_a_server_that_lost_the_registry_takes_it_from_nobody(
     add(server, KEY)
     source = open_redis(server.url)
     server.client().flushall()
-    wait(lambda: source.status().state == "lost")
+    wait(lambda: source.status().state == "stale")
     assert has(source, KEY)
     assert any("has lost the registry" in text for text in log())
     add(server, OTHER)
@@ -588,8 +588,8 @@ def test_a_promoted_replica_takes_over(tmp_path: Path, server: RedisServer) -> N
         wait(lambda: replica.client().hexists(f"{PREFIX}:keys", fingerprint(KEY)))
         source = open_redis(url)
         server.kill()
-        wait(lambda: source.status().state == "lost")
-        wait(lambda: source.status().state == "connected")  # a replica can be read already
+        wait(lambda: source.status().state == "stale")
+        wait(lambda: source.status().state == "current")  # a replica can be read already
         assert has(source, KEY)
         with pytest.raises(RegistryError, match="replica, which accepts no change"):
             edit.add(url, "proj_a", fingerprint(OTHER))
@@ -612,10 +612,10 @@ def test_a_replica_that_is_behind_is_not_believed(
         source = open_redis(f"{server.url}?replica=127.0.0.1:{replica.port}")
         assert not has(source, KEY)
         server.kill()
-        wait(lambda: source.status().state == "lost")
+        wait(lambda: source.status().state == "stale")
         time.sleep(1)
         assert not has(source, KEY)
-        assert source.status().state == "lost"
+        assert source.status().state == "stale"
     finally:
         replica.kill()
 
@@ -647,7 +647,7 @@ def test_a_service_reads_and_subscribes_and_no_more(
     edit.add(administrator, "proj_b", fingerprint(OTHER))
     assert wait(lambda: has(source, OTHER)) < 1
     time.sleep(1.2)  # two looks at the revision
-    assert source.status().state == "connected"
+    assert source.status().state == "current"
     with pytest.raises(RegistryError) as caught:
         edit.remove(url, [fingerprint(KEY)])
     assert "secret" not in str(caught.value)
@@ -664,7 +664,7 @@ def test_a_service_that_may_not_write_keeps_what_it_learns_in_memory(
     wait(lambda: any("what is learned cannot be written" in text for text in log()))
     assert has(source, OTHER)
     assert not source.remember(digest("a third"), "…", "proj_b")
-    assert source.status().state == "connected"
+    assert source.status().state == "current"
 
 
 @pytest.mark.parametrize("login", [":wrong@", "nobody:wrong@", ""])
@@ -817,7 +817,7 @@ def test_a_forked_child_follows_on_its_own(server: RedisServer) -> None:
     add(server, KEY)
     process = python(FORK, server.url, fingerprint(KEY))
     out, err = process.communicate(timeout=20)
-    assert sorted(out.splitlines()) == ["child True connected", "parent True connected"], err
+    assert sorted(out.splitlines()) == ["child True current", "parent True current"], err
     assert "Traceback" not in err
 
 
@@ -1108,6 +1108,26 @@ def test_a_key_learned_with_two_projects_belongs_to_neither(
     assert not has(first, OTHER)
     add(server, OTHER, "proj_c")
     wait(lambda: has(first, OTHER) and has(second, OTHER))
+
+
+def test_what_is_learned_beside_a_replica_waits_for_its_promotion(
+    tmp_path: Path, server: RedisServer, log: Callable[[], list[str]]
+) -> None:
+    replica = RedisServer(tmp_path / "replica", "--replicaof", f"127.0.0.1 {server.port}").start()
+    try:
+        add(server, KEY)
+        wait(lambda: replica.client().hexists(f"{PREFIX}:keys", fingerprint(KEY)))
+        source = open_redis(replica.url)
+        assert source.remember(digest(OTHER), hint(OTHER), "proj_b", CALL)
+        wait(lambda: any("cannot be written" in text for text in log()))
+        time.sleep(1)
+        assert [text for text in log() if "lost" in text or "in touch" in text] == []
+        assert sum("cannot be written" in text for text in log()) == 1
+        assert has(source, OTHER)
+        replica.client().replicaof("NO", "ONE")
+        wait(lambda: replica.client().hexists(f"{PREFIX}:keys", fingerprint(OTHER)))
+    finally:
+        replica.kill()
 
 
 def test_an_administrators_word_stands_over_what_is_learned(server: RedisServer) -> None:

@@ -28,6 +28,10 @@ class Fault(Exception):  # noqa: N818 (it never leaves this folder)
 
 
 class Refused(Fault):
+    """The server answered that it does not do that, be it only now: a replica, a full disk."""
+
+
+class Forbidden(Refused):
     """This user may not do that."""
 
 
@@ -106,6 +110,8 @@ class Store:
         except Exception as error:
             said = self._said(error)
             if isinstance(error, redis.exceptions.NoPermissionError):
+                raise Forbidden(said) from None
+            if isinstance(error, redis.ResponseError):
                 raise Refused(said) from None
             if isinstance(error, redis.exceptions.AuthenticationError):
                 said += "; check user and password in the URL"
