@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 State = Literal["current", "stale"]
+STATES: tuple[State, ...] = get_args(State)
 
 
 class Status(NamedTuple):
