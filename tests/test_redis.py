@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis_server
@@ -38,7 +38,8 @@ from openai_project_guard._hooks._send import HTTP
 from openai_project_guard._key import digest, fingerprint_of, hint
 from openai_project_guard._outgoing import Destination
 from openai_project_guard._registry import Place
-from openai_project_guard._sources.redis import edit, follow, open_redis
+from openai_project_guard._sources import edit as edit_file
+from openai_project_guard._sources.redis import edit, follow, open_redis, store
 from openai_project_guard._sources.redis.address import read_address
 from openai_project_guard._sources.redis.content import Content, Raw
 from openai_project_guard._sources.redis.store import Conflict, Fault, Store
@@ -110,10 +111,8 @@ def test_a_url_names_a_registry(server: RedisServer, by_url: Path) -> None:
 def test_a_file_and_a_url_hold_together(
     server: RedisServer, by_url: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from openai_project_guard._sources.edit import add as add_to_file
-
     add(server, KEY)
-    add_to_file("some.toml", "proj_b", fingerprint(OTHER))
+    edit_file.add("some.toml", "proj_b", fingerprint(OTHER))
     monkeypatch.setenv("OPENAI_PROJECT_GUARD_REGISTRY", f"some.toml,{server.socket_url}")
     opg.enable()
     assert judge(KEY) is None
@@ -178,6 +177,20 @@ def test_without_redis_py_the_error_says_what_to_install(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(RegistryError, match=r'pip install "openai-project-guard\[redis\]"'):
         open_redis("redis://127.0.0.1")
+
+
+def test_a_registry_file_needs_nothing_of_this() -> None:
+    code = f"""
+import sys
+sys.modules["redis"] = None  # as where it is not installed
+import openai_project_guard as opg
+opg.enable()  # the file by its default name
+assert len(opg.Registry.from_file("openai-projects.toml")) == 1
+assert not [name for name in sys.modules if name.startswith("{store.__package__}")]
+"""
+    edit_file.add("openai-projects.toml", "proj_a", fingerprint(KEY))
+    out, err = python(code).communicate(timeout=60)
+    assert (out, err) == ("", "")
 
 
 # Does a change reach every process?
@@ -310,6 +323,7 @@ def test_a_last_good_snapshot_stands_in_at_the_start(
     wait(lambda: Path("last.toml").exists())
     add(server, OTHER, "proj_b")
     wait(lambda: fingerprint(OTHER) in Path("last.toml").read_text("utf-8"))
+    assert len(opg.Registry.from_file("last.toml")) == 2  # of the same format
     server.kill()
     source = open_redis(server.url)
     assert has(source, KEY)
@@ -336,6 +350,50 @@ def test_a_snapshot_file_of_another_registry_is_left_alone(
     server.kill()
     with pytest.raises(RegistryError, match="Nor is there a last good snapshot"):
         open_redis(server.url)
+
+
+def test_attempts_to_connect_grow_rarer_and_differ() -> None:
+    class Stopped:
+        """The end of the process, after some attempts."""
+
+        def __init__(self) -> None:
+            self.waits: list[float] = []
+
+        def is_set(self) -> bool:
+            return len(self.waits) >= 12
+
+        def wait(self, seconds: float) -> None:
+            self.waits.append(seconds)
+
+    stopped: Any = Stopped()
+    follower = follow.Follower(read_address(f"redis://127.0.0.1:{free_port()}"), None)
+    follower._stopped = stopped
+    follower._run()
+    longest = [min(follow._SHORTEST * 2**number, follow._LONGEST) for number in range(12)]
+    assert all(
+        most / 2 <= waited <= most for waited, most in zip(stopped.waits, longest, strict=True)
+    )
+    assert len(set(stopped.waits)) == 12
+
+
+def test_a_password_that_is_changed_stops_nobody(
+    server: RedisServer, log: Callable[[], list[str]]
+) -> None:
+    add(server, KEY)
+    url = permit(server, "service", SERVICE)
+    source = open_redis(url)
+    client = server.client()
+    client.execute_command("ACL", "SETUSER", "service", "resetpass", ">other")
+    client.execute_command("CLIENT", "KILL", "USER", "service")
+    wait(lambda: source.status().state == "stale")
+    wait(lambda: log())
+    assert has(source, KEY)
+    assert "secret" not in "".join(log())
+    add(server, OTHER)
+    client.execute_command("ACL", "SETUSER", "service", ">secret")
+    wait(lambda: has(source, OTHER))
+    assert source.status().state == "current"
+    assert sum("lost" in text for text in log()) == 1
 
 
 def test_a_server_that_lost_the_registry_takes_it_from_nobody(
@@ -436,6 +494,15 @@ def test_a_service_that_may_not_write_keeps_what_it_learns_in_memory(
     assert source.status().state == "current"
 
 
+def test_a_service_that_may_write_shares_what_it_learns(server: RedisServer) -> None:
+    add(server, KEY)
+    source = open_redis(permit(server, "learner", f"{ADMINISTRATOR} +subscribe"))
+    other = open_redis(permit(server, "service", SERVICE))
+    source.remember(digest(OTHER), hint(OTHER), "proj_b")
+    wait(lambda: has(other, OTHER))
+    assert source.status().state == "current"
+
+
 @pytest.mark.parametrize("login", [":wrong@", "nobody:wrong@", ""])
 def test_a_wrong_password_is_an_error(tmp_path: Path, login: str) -> None:
     server = RedisServer(tmp_path / "redis", "--requirepass", "secret").start()
@@ -478,6 +545,36 @@ def test_tls(tmp_path: Path) -> None:
         wait(lambda: not set(threading.enumerate()).difference(before))
     finally:
         server.kill()
+
+
+def test_no_key_reaches_redis(
+    server: RedisServer, by_url: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import openai
+
+    from openai_project_guard.loopback import loopback_api
+
+    monkeypatch.setenv("OPENAI_PROJECT_GUARD_HOSTS", "127.0.0.1")
+    add(server, KEY, note="CI")
+    with (
+        server.client().monitor() as monitor,
+        loopback_api({KEY: "proj_a", OTHER: "proj_b"}) as api,
+    ):
+        opg.enable(registry=server.url, unregistered="learn")
+        for key, project in ((KEY, "proj_a"), (OTHER, "proj_b")):
+            with openai.OpenAI(api_key=key, project=project, base_url=api.base_url) as client:
+                client.models.list()
+        seen = ""
+        while "PUBLISH" not in seen:
+            seen += monitor.next_command()["command"]
+
+    def kept() -> bytes:
+        return b"".join(path.read_bytes() for path in server.directory.rglob("*.aof"))
+
+    wait(lambda: fingerprint(OTHER).encode() in kept())
+    assert fingerprint(OTHER) in seen
+    assert "CANARY" not in seen
+    assert b"CANARY" not in kept()
 
 
 # What if somebody wrote rubbish?

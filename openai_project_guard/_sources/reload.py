@@ -8,11 +8,14 @@ import os
 import time
 from hashlib import sha256
 from threading import Lock, Thread
+from typing import TYPE_CHECKING
 
 from openai_project_guard._errors import RegistryError
 from openai_project_guard._registry import Registry
 from openai_project_guard._sources.file import FilePlace, load, parse
-from openai_project_guard._sources.status import State, Status
+
+if TYPE_CHECKING:
+    from openai_project_guard._sources.status import Status
 
 _INTERVAL = 0.25  # seconds between two looks at the file
 _IDLE = 0.5  # seconds after which a change may be so old that the call must wait for it
@@ -68,10 +71,12 @@ class WatchedFile:
 
     def status(self) -> Status:
         """How the source stands now, after a look at the file if one is due."""
+        from openai_project_guard._sources.status import Status
+
         now = time.monotonic()
         self.refresh(now)
-        state: State = "stale" if self._fault else "current"
-        return Status(state, max(0.0, now - self._touched), len(self.registry))
+        age = max(0.0, now - self._touched)
+        return Status("stale" if self._fault else "current", age, len(self.registry))
 
     def _look(self, now: float) -> None:
         if self._process != os.getpid():  # a fork may have left the lock's holder behind
