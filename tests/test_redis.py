@@ -113,8 +113,13 @@ def test_a_file_and_a_url_hold_together(
 ) -> None:
     add(server, KEY)
     edit_file.add("some.toml", "proj_b", fingerprint(OTHER))
-    monkeypatch.setenv("OPENAI_PROJECT_GUARD_REGISTRY", f"some.toml,{server.socket_url}")
+    names = ["some.toml", server.socket_url]
+    monkeypatch.setenv("OPENAI_PROJECT_GUARD_REGISTRY", ",".join(names))
     opg.enable()
+    assert judge(KEY) is None
+    assert judge(OTHER, "proj_b") is None
+    monkeypatch.delenv("OPENAI_PROJECT_GUARD_REGISTRY")
+    opg.enable(registry=names)
     assert judge(KEY) is None
     assert judge(OTHER, "proj_b") is None
 
