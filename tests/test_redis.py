@@ -282,7 +282,7 @@ def test_kill_and_restart_lose_nothing(server: RedisServer, log: Callable[[], li
     lost = [text for text in log() if "lost" in text]
     assert len(lost) == 3
     assert re.search(r"The last good snapshot, \d+\.\d s old, stays in force", lost[0])
-    assert sum("in touch again" in text for text in log()) == 3
+    wait(lambda: sum("in touch again" in text for text in log()) == 3)
 
 
 def test_an_unreachable_server_at_the_start_is_an_error(by_url: Path) -> None:
@@ -312,11 +312,11 @@ def test_a_frozen_server_is_left_and_found_again(
     wait(lambda: source.status().state == "stale")
     wait(lambda: source.status().age > 1)
     assert has(source, KEY)
+    assert sum("lost" in text for text in log()) == 1  # however often it was tried
     server.signal(signal.SIGCONT)
     edit.remove(server.url, [fingerprint(KEY)])
     wait(lambda: not has(source, KEY))
     wait(lambda: source.status().state == "current")
-    assert sum("lost" in text for text in log()) == 1
 
 
 def test_a_last_good_snapshot_stands_in_at_the_start(
@@ -396,8 +396,7 @@ def test_a_password_that_is_changed_stops_nobody(
     assert "secret" not in "".join(log())
     add(server, OTHER)
     client.execute_command("ACL", "SETUSER", "service", ">secret")
-    wait(lambda: has(source, OTHER))
-    assert source.status().state == "current"
+    wait(lambda: has(source, OTHER) and source.status().state == "current")
     assert sum("lost" in text for text in log()) == 1
 
 
@@ -409,7 +408,7 @@ def test_a_server_that_lost_the_registry_takes_it_from_nobody(
     server.client().flushall()
     wait(lambda: source.status().state == "stale")
     assert has(source, KEY)
-    assert any("has lost the registry" in text for text in log())
+    wait(lambda: any("has lost the registry" in text for text in log()))
     add(server, OTHER)
     wait(lambda: has(source, OTHER))
     wait(lambda: any("went back from revision" in text for text in log()))
