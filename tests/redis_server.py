@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-import openai_project_guard as opg
 from openai_project_guard._key import digest, fingerprint_of, hint
 
 if sys.version_info >= (3, 11):
@@ -24,7 +23,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-ROOT = Path(opg.__file__).parents[1]
+ROOT = Path(__file__).parents[1]
 IS_LONG = os.environ.get("OPENAI_PROJECT_GUARD_LONG_TESTS") == "1"
 BINARY = shutil.which("redis-server") or shutil.which("valkey-server")
 
@@ -118,7 +117,7 @@ def by_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def project_file() -> dict[str, Any]:
-    return tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
 
 def announce(

@@ -27,7 +27,6 @@ pytestmark = pytest.mark.usefixtures("clean")
 COUNTER = "openai.project_guard.calls"
 EVENT = "openai.project_guard.call"
 REGISTRY = "openai.project_guard.registry."
-ROOT = Path(opg.__file__).parents[1]
 
 
 class Telemetry:
@@ -302,7 +301,7 @@ def test_the_queries_of_the_readme_ask_for_what_is_there(
     exposed = prometheus_client.CollectorRegistry()
     opg.add_observer(PrometheusObserver(exposed))
     chat(sync_client(Recorder(), project="proj_a"))
-    readme = (ROOT / "README.md").read_text("utf-8")
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
     (queries,) = re.findall(r"```promql\n(.*?)```", readme, re.DOTALL)
     asked = set(re.findall(r"openai_project_guard_\w+", queries))
     samples = {sample.name for family in exposed.collect() for sample in family.samples}
