@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from openai_project_guard import _settings
 from openai_project_guard._verdict import Verdict
+
+if TYPE_CHECKING:
+    from openai_project_guard._sources.status import Status
 
 
 def project_of(verdict: Verdict) -> str | None:
@@ -14,3 +21,15 @@ def project_of(verdict: Verdict) -> str | None:
     if verdict.actual in verdict.expected:
         return verdict.actual
     return verdict.expected[0] if len(verdict.expected) == 1 else None
+
+
+def standings() -> Iterator[tuple[str, Status]]:
+    """The name of each source in use, and how it stands now; of those that say so.
+
+    It is asked when a dashboard's figures are collected, never on the path of a call.
+    """
+    settings = _settings.in_force or _settings._of_environment
+    for source in settings.sources if settings else ():
+        status = getattr(source, "status", None)
+        if status is not None:
+            yield getattr(source, "name", type(source).__name__), status()

@@ -23,7 +23,10 @@ from openai_project_guard._words import (
     Mode,
 )
 
-RegistrySource = Union[str, "PathLike[str]", Registry, Mapping[str, str | Sequence[str]]]
+RegistryName = Union[str, "PathLike[str]"]
+RegistrySource = (
+    RegistryName | Sequence[RegistryName] | Registry | Mapping[str, str | Sequence[str]]
+)
 
 OPENAI_HOST = "api.openai.com"
 HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:]+")
@@ -163,13 +166,16 @@ def _named(
         from openai_project_guard._sources import mapping
 
         return (mapping.read(registry),), ()
-    if isinstance(registry, (str, PathLike)):
-        return (), (open_source(registry),)
     if registry is not None:
-        raise ConfigurationError(
-            f"registry= is a {type(registry).__name__}. Accepted: a path, a Registry, or a mapping "
-            "{project id: key or list of keys}."
-        )
+        names = registry if isinstance(registry, (list, tuple)) else (registry,)
+        for name in names:
+            if not isinstance(name, (str, PathLike)):
+                what = "is" if name is registry else "has"
+                raise ConfigurationError(
+                    f"registry= {what} a {type(name).__name__}. Accepted: a path or a URL, a list "
+                    "of these, a Registry, or a mapping {project id: key or list of keys}."
+                )
+        return (), tuple(map(open_source, names))
     fixed: tuple[Registry, ...] = ()
     inline = _environment.text(_environment.KEYS)
     if inline is not None:

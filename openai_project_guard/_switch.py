@@ -43,8 +43,8 @@ def enable(
     Args:
         mode: `enforce` refuses a wrong call, `inject` puts a missing header in and refuses every
             other wrong call, `warn` sends and logs it, `off` is `disable()`.
-        registry: which project each key belongs to: a path, a `Registry`, or a mapping
-            `{project id: key or list of keys}`. Default: what the environment names.
+        registry: which project each key belongs to: a path or a URL, a list of these, a `Registry`,
+            or a mapping `{project id: key or list of keys}`. Default: what the environment names.
         project: pins the process to one project, by id or alias. Default: not pinned.
         unregistered: what happens to a key that no registry knows, on an OpenAI host: `block`,
             `warn`, `allow`, or `learn` its project from the server's answer.

@@ -1,4 +1,4 @@
-"""Verdicts as OpenTelemetry metrics and span events; needs the extra `otel`.
+"""Verdicts and registries in OpenTelemetry's metrics and span events; needs the extra `otel`.
 
 Example:
     >>> from openai_project_guard import add_observer
@@ -8,19 +8,23 @@ Example:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from opentelemetry.metrics import MeterProvider, get_meter
+from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter
 from opentelemetry.trace import get_current_span
 from opentelemetry.util.types import AttributeValue
 
-from openai_project_guard._recording import project_of
+from openai_project_guard._recording import project_of, standings
+from openai_project_guard._sources.status import STATES
 from openai_project_guard._verdict import Verdict, is_noteworthy
 
 __all__ = ["OpenTelemetryObserver"]
 
 COUNTER = "openai.project_guard.calls"
 EVENT = "openai.project_guard.call"
+AGE = "openai.project_guard.registry.age"
+KEYS = "openai.project_guard.registry.keys"
+STATUS = "openai.project_guard.registry.status"
 
 
 class OpenTelemetryObserver:
@@ -32,8 +36,20 @@ class OpenTelemetryObserver:
     in which the call was made, with `outcome`, `reason`, `expected`, `actual`, `key_hint`,
     `method`, `host`, `path` and `transport`. What is not known is left out.
 
+    Three gauges show whether this process is up to date. Each has the attribute `registry`, a
+    file or a URL without its password; they are asked for when metrics are collected.
+
+    - `openai.project_guard.registry.age`: seconds since the file, or Redis, was last known to
+      hold what is in force.
+    - `openai.project_guard.registry.keys`: how many keys are in force.
+    - `openai.project_guard.registry.status`: 1 for the `state` that the registry is in, 0 for the
+      other: `current`, or `stale` while the last good version stands in for one that is out of
+      reach or not in order.
+
+    Make one for each meter provider.
+
     Args:
-        meter_provider: makes the counter. Default: the global one.
+        meter_provider: makes the instruments. Default: the global one.
 
     Example:
         >>> from openai_project_guard import add_observer
@@ -44,6 +60,15 @@ class OpenTelemetryObserver:
         meter = get_meter("openai_project_guard", meter_provider=meter_provider)
         self._calls = meter.create_counter(
             COUNTER, unit="{call}", description="OpenAI calls checked, by verdict"
+        )
+        meter.create_observable_gauge(
+            AGE, [_ages], unit="s", description="Time since a registry was known to be up to date"
+        )
+        meter.create_observable_gauge(
+            KEYS, [_keys], unit="{key}", description="Keys in force, by registry"
+        )
+        meter.create_observable_gauge(
+            STATUS, [_states], unit="{registry}", description="Whether a registry is up to date"
         )
 
     def __call__(self, verdict: Verdict) -> None:
@@ -59,6 +84,22 @@ class OpenTelemetryObserver:
         if is_noteworthy(verdict) and span.is_recording():
             names = type(verdict).__dataclass_fields__
             span.add_event(EVENT, _known({name: getattr(verdict, name) for name in names}))
+
+
+def _ages(_: CallbackOptions) -> Iterator[Observation]:
+    for name, status in standings():
+        yield Observation(status.age, {"registry": name})
+
+
+def _keys(_: CallbackOptions) -> Iterator[Observation]:
+    for name, status in standings():
+        yield Observation(status.keys, {"registry": name})
+
+
+def _states(_: CallbackOptions) -> Iterator[Observation]:
+    for name, status in standings():
+        for state in STATES:
+            yield Observation(int(status.state == state), {"registry": name, "state": state})
 
 
 def _known(attributes: Mapping[str, AttributeValue | None]) -> dict[str, AttributeValue]:

@@ -1,4 +1,4 @@
-"""Verdicts as a Prometheus counter; needs the package `prometheus-client`.
+"""Verdicts and registries in Prometheus's metrics; needs the package `prometheus-client`.
 
 Example:
     >>> from openai_project_guard import add_observer
@@ -8,9 +8,14 @@ Example:
 
 from __future__ import annotations
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter
+from collections.abc import Iterator
 
-from openai_project_guard._recording import project_of
+from prometheus_client import REGISTRY, CollectorRegistry, Counter
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from openai_project_guard._recording import project_of, standings
+from openai_project_guard._sources.status import STATES
 from openai_project_guard._verdict import Verdict
 
 __all__ = ["PrometheusObserver"]
@@ -20,10 +25,15 @@ class PrometheusObserver:
     """An observer that counts every checked call in `openai_project_guard_calls_total`.
 
     Labels: `outcome`, `reason`, `project` (the one that the key is registered for) and
-    `transport`; what is not known is empty. Make one for each registry.
+    `transport`; what is not known is empty. Make one for each registry of Prometheus.
+
+    The gauges `openai_project_guard_registry_age_seconds`, `openai_project_guard_registry_keys` and
+    `openai_project_guard_registry_status` (1 or 0, by `state`) are those of
+    `openai_project_guard.otel`. They show the process that is scraped; in prometheus-client's
+    multi-process mode they are absent.
 
     Args:
-        registry: the registry of Prometheus that exposes the counter. Default: the global one.
+        registry: the registry of Prometheus that exposes them. Default: the global one.
 
     Example:
         >>> from openai_project_guard import add_observer
@@ -37,8 +47,31 @@ class PrometheusObserver:
             ("outcome", "reason", "project", "transport"),
             registry=registry,
         )
+        registry.register(_Standings())
 
     def __call__(self, verdict: Verdict) -> None:
         """Counts one verdict."""
         project = project_of(verdict) or ""
         self._calls.labels(verdict.outcome, verdict.reason or "", project, verdict.transport).inc()
+
+
+class _Standings(Collector):
+    """How the guard's registries stand, asked for at each scrape."""
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        name = "openai_project_guard_registry_"
+        age = GaugeMetricFamily(
+            name + "age_seconds",
+            "Time since a registry was known to be up to date",
+            labels=["registry"],
+        )
+        keys = GaugeMetricFamily(name + "keys", "Keys in force, by registry", labels=["registry"])
+        state = GaugeMetricFamily(
+            name + "status", "Whether a registry is up to date", labels=["registry", "state"]
+        )
+        for registry, status in standings():
+            age.add_metric([registry], status.age)
+            keys.add_metric([registry], status.keys)
+            for known in STATES:
+                state.add_metric([registry, known], status.state == known)
+        yield from (age, keys, state)

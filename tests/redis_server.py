@@ -1,4 +1,4 @@
-"""A real redis-server for one test: started on a free port, stopped, killed, frozen, restarted."""
+"""A real redis-server for one test, and what the tests of a fleet have in common."""
 
 from __future__ import annotations
 
@@ -7,13 +7,24 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from openai_project_guard._key import digest, fingerprint_of, hint
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[1]
+IS_LONG = os.environ.get("OPENAI_PROJECT_GUARD_LONG_TESTS") == "1"
 BINARY = shutil.which("redis-server") or shutil.which("valkey-server")
 
 needs_redis = pytest.mark.skipif(
@@ -90,3 +101,67 @@ def free_port() -> int:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
         return port
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RedisServer]:
+    server = RedisServer(tmp_path / "redis").start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def by_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for the path, with the entry points that an installed package has."""
+    return announce(tmp_path, monkeypatch, project_file()["project"]["entry-points"])
+
+
+def project_file() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+
+
+def announce(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: dict[str, dict[str, str]]
+) -> Path:
+    folder = tmp_path / "installed"
+    facts = folder / "some_source-1.dist-info"
+    facts.mkdir(parents=True)
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: some-source\nVersion: 1\n")
+    lines: list[str] = []
+    for group, names in groups.items():
+        lines += [f"[{group}]", *(f"{name} = {value}" for name, value in names.items())]
+    (facts / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    monkeypatch.syspath_prepend(str(folder))
+    return folder
+
+
+def fingerprint(key: str) -> str:
+    return fingerprint_of(digest(key))
+
+
+def add(server: RedisServer, key: str, project: str = "proj_a", **more: Any) -> None:
+    from openai_project_guard._sources.redis import edit
+
+    edit.add(server.url, project, fingerprint(key), hint=hint(key), **more)
+
+
+def wait(done: Callable[[], object], limit: float = 20.0) -> float:
+    """Seconds until it is done."""
+    started = time.monotonic()
+    while not done():
+        assert time.monotonic() - started < limit, "it did not come about"
+        time.sleep(0.005)
+    return time.monotonic() - started
+
+
+def python(code: str, *arguments: str, path: Path | None = None, **more: Any) -> Any:
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, filter(None, (ROOT, path))))}
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        env=env,
+        text=True,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **more,
+    )

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 import support
+from redis_server import RedisServer, needs_redis
 from support import A, B, Recorder, async_client, chat, sync_client
 
 import openai_project_guard as opg
+from openai_project_guard._key import digest, fingerprint_of
+from openai_project_guard._sources import edit
 from openai_project_guard._verdict import Verdict
 from openai_project_guard.loopback import LoopbackAPI, loopback_api
 
@@ -20,6 +26,7 @@ pytestmark = pytest.mark.usefixtures("clean")
 
 COUNTER = "openai.project_guard.calls"
 EVENT = "openai.project_guard.call"
+REGISTRY = "openai.project_guard.registry."
 
 
 class Telemetry:
@@ -46,15 +53,39 @@ class Telemetry:
 
     @property
     def counted(self) -> dict[tuple[tuple[str, str], ...], int]:
-        data: Any = self._reader.get_metrics_data()
         return {
             tuple(sorted(point.attributes.items())): point.value
-            for resource in (data.resource_metrics if data else ())
-            for scope in resource.scope_metrics
-            for metric in scope.metrics
+            for metric in self._metrics()
             if metric.name == COUNTER
             for point in metric.data.data_points
         }
+
+    @property
+    def gauges(self) -> dict[tuple[str, ...], float]:
+        """By the gauge's short name, the registry and, where there is one, the state."""
+        return {
+            (metric.name.removeprefix(REGISTRY), *point.attributes.values()): point.value
+            for metric in self._metrics()
+            if metric.name.startswith(REGISTRY)
+            for point in metric.data.data_points
+        }
+
+    @property
+    def names(self) -> dict[str, str]:
+        """Every instrument, with the name that Prometheus gives it."""
+        unit = {"s": "_seconds"}
+        return {
+            metric.name: metric.name.replace(".", "_")
+            + unit.get(metric.unit, "")
+            + ("_total" if getattr(metric.data, "is_monotonic", False) else "")
+            for metric in self._metrics()
+        }
+
+    def _metrics(self) -> Iterator[Any]:
+        data: Any = self._reader.get_metrics_data()
+        for resource in data.resource_metrics if data else ():
+            for scope in resource.scope_metrics:
+                yield from scope.metrics
 
     def shut_down(self) -> None:
         self.tracer_provider.shutdown()
@@ -78,6 +109,13 @@ def key(**attributes: str) -> tuple[tuple[str, str], ...]:
 
 def events(span: Any) -> list[tuple[str, dict[str, Any]]]:
     return [(event.name, dict(event.attributes)) for event in span.events if event.name == EVENT]
+
+
+def wait_for(done: Callable[[], object]) -> None:
+    end = time.monotonic() + 20
+    while not done():
+        assert time.monotonic() < end, "it did not come about"
+        time.sleep(0.02)
 
 
 # OpenTelemetry
@@ -168,6 +206,109 @@ def test_the_api_alone_is_enough(clean: pytest.MonkeyPatch) -> None:
     )
 
 
+def test_gauges_show_how_a_file_stands(telemetry: Telemetry, tmp_path: Path) -> None:
+    assert telemetry.gauges == {}  # a mapping stands for good
+    path = tmp_path / "some.toml"
+    edit.add(path, "proj_a", fingerprint_of(digest(A)))
+    opg.enable(registry=path)
+    name = str(path)
+    found = telemetry.gauges
+    assert found.pop(("age", name)) >= 0
+    assert found == {
+        ("keys", name): 1,
+        ("status", name, "current"): 1,
+        ("status", name, "stale"): 0,
+    }
+    path.write_text("version = 2\n")
+    wait_for(lambda: telemetry.gauges["status", name, "stale"] == 1)  # though nobody calls
+    assert telemetry.gauges["keys", name] == 1
+    before = telemetry.gauges["age", name]
+    wait_for(lambda: telemetry.gauges["age", name] > before + 0.3)
+    edit.add(tmp_path / "new.toml", "proj_b", fingerprint_of(digest(B)))
+    (tmp_path / "new.toml").replace(path)
+    wait_for(lambda: telemetry.gauges["status", name, "current"] == 1)
+    assert telemetry.gauges["age", name] < before + 0.3
+    opg.disable()
+    assert telemetry.gauges == {}
+
+
+def test_gauges_know_a_scope_without_enable(
+    clean: pytest.MonkeyPatch, telemetry: Telemetry, tmp_path: Path
+) -> None:
+    opg.disable()
+    edit.add(tmp_path / "some.toml", "proj_a", fingerprint_of(digest(A)))
+    clean.setenv("OPENAI_PROJECT_GUARD_REGISTRY", str(tmp_path / "some.toml"))
+    assert telemetry.gauges == {}  # collecting reads no registry of its own accord
+    with opg.guard():
+        chat(sync_client(Recorder(), project="proj_a"))
+    assert telemetry.gauges["keys", str(tmp_path / "some.toml")] == 1
+
+
+@needs_redis
+def test_gauges_show_how_redis_stands(
+    telemetry: Telemetry, tmp_path: Path, clean: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("redis")
+    from openai_project_guard import _settings
+    from openai_project_guard._sources.redis import edit as edit_redis
+    from openai_project_guard._sources.redis import follow, open_redis
+
+    clean.setattr(follow, "_LOOK", 0.2)
+    clean.setattr(_settings, "open_source", open_redis)  # whether it is installed or not
+    server = RedisServer(tmp_path / "redis").start()
+    try:
+        edit_redis.add(server.url, "proj_a", fingerprint_of(digest(A)))
+        opg.enable(registry=server.url)
+        name = f"{server.url}/0"
+        assert telemetry.gauges["status", name, "current"] == 1
+        assert telemetry.gauges["keys", name] == 1
+        server.kill()
+        wait_for(lambda: telemetry.gauges["status", name, "stale"] == 1)
+        before = telemetry.gauges["age", name]
+        wait_for(lambda: telemetry.gauges["age", name] > before)
+        server.start()
+        wait_for(lambda: telemetry.gauges["status", name, "current"] == 1)
+        edit_redis.add(server.url, "proj_b", fingerprint_of(digest(B)))
+        wait_for(lambda: telemetry.gauges["keys", name] == 2)
+    finally:
+        opg.disable()
+        server.kill()
+
+
+def test_a_source_of_somebody_elses_need_not_say_how_it_stands(
+    telemetry: Telemetry, clean: pytest.MonkeyPatch
+) -> None:
+    class Vault:
+        registry = opg.Registry()
+
+        def refresh(self, now: float) -> None: ...
+
+    from openai_project_guard import _settings
+
+    clean.setattr(_settings, "open_source", lambda name: Vault())
+    opg.enable(registry="vault://somewhere")
+    assert telemetry.gauges == {}
+
+
+def test_the_queries_of_the_readme_ask_for_what_is_there(
+    telemetry: Telemetry, tmp_path: Path
+) -> None:
+    prometheus_client = pytest.importorskip("prometheus_client")
+    from openai_project_guard.prometheus import PrometheusObserver
+
+    edit.add(tmp_path / "some.toml", "proj_a", fingerprint_of(digest(A)))
+    opg.enable(registry=tmp_path / "some.toml")
+    exposed = prometheus_client.CollectorRegistry()
+    opg.add_observer(PrometheusObserver(exposed))
+    chat(sync_client(Recorder(), project="proj_a"))
+    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
+    (queries,) = re.findall(r"```promql\n(.*?)```", readme, re.DOTALL)
+    asked = set(re.findall(r"openai_project_guard_\w+", queries))
+    samples = {sample.name for family in exposed.collect() for sample in family.samples}
+    assert asked == set(telemetry.names.values())
+    assert asked <= samples
+
+
 INSTRUMENTATIONS = {
     "opentelemetry.instrumentation.openai_v2": "meter_provider",
     "openinference.instrumentation.openai": None,
@@ -235,11 +376,33 @@ def test_prometheus_counts_every_call() -> None:
     with pytest.raises(opg.ProjectMismatchError):
         chat(sync_client(Recorder(), project="proj_b"))
     text = prometheus_client.generate_latest(exposed).decode()
+    assert "openai_project_guard_registry_keys{" not in text
     name = "openai_project_guard_calls_total"
     allowed = 'outcome="allowed",project="proj_a",reason="",transport="http"'
     blocked = 'outcome="blocked",project="proj_a",reason="mismatch",transport="http"'
     assert f"{name}{{{allowed}}} 3.0" in text
     assert f"{name}{{{blocked}}} 1.0" in text
+
+
+def test_prometheus_gauges_show_how_a_file_stands(tmp_path: Path) -> None:
+    prometheus_client = pytest.importorskip("prometheus_client")
+    from openai_project_guard.prometheus import PrometheusObserver
+
+    exposed = prometheus_client.CollectorRegistry()
+    path = tmp_path / "some.toml"
+    edit.add(path, "proj_a", fingerprint_of(digest(A)))
+    opg.enable(registry=path)
+    PrometheusObserver(exposed)
+
+    def value(gauge: str, **labels: str) -> Any:
+        name = f"openai_project_guard_registry_{gauge}"
+        return exposed.get_sample_value(name, {"registry": str(path), **labels})
+
+    assert value("keys") == 1
+    assert value("age_seconds") >= 0
+    assert (value("status", state="current"), value("status", state="stale")) == (1, 0)
+    path.write_text("version = 2\n")
+    wait_for(lambda: value("status", state="stale") == 1)
 
 
 def test_structlog_logs_what_is_worth_an_event() -> None:

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -16,24 +17,32 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from redis_server import RedisServer, free_port, needs_redis
+import redis_server
+from redis_server import (
+    ROOT,
+    RedisServer,
+    add,
+    announce,
+    fingerprint,
+    free_port,
+    needs_redis,
+    python,
+    tomllib,
+    wait,
+)
 from support import http
 
 import openai_project_guard as opg
-from openai_project_guard import RegistryError, _check, _settings
+from openai_project_guard import RegistryError, _check
 from openai_project_guard._hooks._send import HTTP
 from openai_project_guard._key import digest, fingerprint_of, hint
 from openai_project_guard._outgoing import Destination
 from openai_project_guard._registry import Place
+from openai_project_guard._sources import edit as edit_file
 from openai_project_guard._sources.redis import edit, follow, open_redis, store
 from openai_project_guard._sources.redis.address import read_address
 from openai_project_guard._sources.redis.content import Content, Raw
-from openai_project_guard._sources.redis.store import Conflict, Store
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from openai_project_guard._sources.redis.store import Conflict, Fault, Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -42,32 +51,29 @@ if TYPE_CHECKING:
 
 pytest.importorskip("redis", reason="redis-py is not installed")
 pytestmark = needs_redis
+server, by_url = redis_server.server, redis_server.by_url
 
-ROOT = Path(opg.__file__).parents[1]
-IS_LONG = os.environ.get("OPENAI_PROJECT_GUARD_LONG_TESTS") == "1"
 KEY = "sk-proj-CANARYcanary0123456789CANARYcanaryAb3d"
 OTHER = "sk-proj-CANARYcanary0123456789CANARYcanaryEf5g"
 PREFIX = "openai-project-guard"
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path / "redis").start()
-    yield server
-    server.kill()
-
-
 @pytest.fixture(autouse=True)
 def _calm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Nobody else's registry, and clocks that a test can wait for."""
+    """Nobody else's registry; and no look that would find what the messages should have told."""
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith("OPENAI")]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(follow, "_LOOK", 0.5)
+    monkeypatch.setattr(follow, "_LOOK", 3600.0)
     monkeypatch.setattr(follow, "_LONGEST", 0.3)
-    monkeypatch.setattr(store, "TIMEOUT", 0.5)
     yield
     opg.disable()
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets the thread look at the revision often."""
+    monkeypatch.setattr(follow, "_LOOK", 0.2)
 
 
 @pytest.fixture
@@ -76,50 +82,8 @@ def log(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     return lambda: [text for _, _, text in caplog.record_tuples]
 
 
-@pytest.fixture
-def by_url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for the path, with the entry points that an installed package has."""
-    return announce(tmp_path, monkeypatch, project_file()["project"]["entry-points"])
-
-
-def project_file() -> dict[str, Any]:
-    return tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))
-
-
-def announce(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, groups: dict[str, dict[str, str]]
-) -> Path:
-    folder = tmp_path / "installed"
-    facts = folder / "some_source-1.dist-info"
-    facts.mkdir(parents=True)
-    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: some-source\nVersion: 1\n")
-    lines: list[str] = []
-    for group, names in groups.items():
-        lines += [f"[{group}]", *(f"{name} = {value}" for name, value in names.items())]
-    (facts / "entry_points.txt").write_text("\n".join(lines) + "\n")
-    monkeypatch.syspath_prepend(str(folder))
-    return folder
-
-
-def fingerprint(key: str) -> str:
-    return fingerprint_of(digest(key))
-
-
-def add(server: RedisServer, key: str, project: str = "proj_a", **more: Any) -> None:
-    edit.add(server.url, project, fingerprint(key), hint=hint(key), **more)
-
-
 def has(source: RedisSource, key: str) -> bool:
     return bool(source.registry.lookup(key))
-
-
-def wait(done: Callable[[], object], limit: float = 5.0) -> float:
-    """Seconds until it is done."""
-    started = time.monotonic()
-    while not done():
-        assert time.monotonic() - started < limit, "it did not come about"
-        time.sleep(0.005)
-    return time.monotonic() - started
 
 
 def judge(key: str, project: str = "proj_a") -> BaseException | None:
@@ -129,19 +93,6 @@ def judge(key: str, project: str = "proj_a") -> BaseException | None:
         headers={"Authorization": f"Bearer {key}", "OpenAI-Project": project},
     )
     return _check.judge(_check.Call(None), request, HTTP)
-
-
-def python(code: str, *arguments: str, path: Path | None = None, **more: Any) -> Any:
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, filter(None, (ROOT, path))))}
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        env=env,
-        text=True,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        **more,
-    )
 
 
 # Is Redis a registry like any other?
@@ -160,12 +111,15 @@ def test_a_url_names_a_registry(server: RedisServer, by_url: Path) -> None:
 def test_a_file_and_a_url_hold_together(
     server: RedisServer, by_url: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from openai_project_guard._sources.edit import add as add_to_file
-
     add(server, KEY)
-    add_to_file("some.toml", "proj_b", fingerprint(OTHER))
-    monkeypatch.setenv("OPENAI_PROJECT_GUARD_REGISTRY", f"some.toml,{server.socket_url}")
+    edit_file.add("some.toml", "proj_b", fingerprint(OTHER))
+    names = ["some.toml", server.socket_url]
+    monkeypatch.setenv("OPENAI_PROJECT_GUARD_REGISTRY", ",".join(names))
     opg.enable()
+    assert judge(KEY) is None
+    assert judge(OTHER, "proj_b") is None
+    monkeypatch.delenv("OPENAI_PROJECT_GUARD_REGISTRY")
+    opg.enable(registry=names)
     assert judge(KEY) is None
     assert judge(OTHER, "proj_b") is None
 
@@ -192,41 +146,6 @@ def test_everything_that_is_registered_can_be_read(server: RedisServer) -> None:
     assert "CANARY" not in everything
 
 
-VAULT = '''
-"""A source of our own: the registry is what somebody's vault says."""
-import json, threading, urllib.request
-from openai_project_guard import Registry, RegistryError
-
-class Vault:
-    def __init__(self, url):
-        self.registry, self._url, self._due, self._busy = Registry(), url, 0.0, threading.Lock()
-        try:
-            self._load()                      # whole, before the first call is judged
-        except OSError as error:
-            raise RegistryError(f"{url}: {error}") from None
-
-    def refresh(self, now):                   # before every judged call: must not wait
-        if now >= self._due and self._busy.acquire(blocking=False):
-            self._due = now + 1.0
-            threading.Thread(target=self._renew, daemon=True).start()
-
-    def _renew(self):
-        try:
-            self._load()
-        except OSError:
-            pass                              # what it gave last stays in force
-        finally:
-            self._busy.release()
-
-    def _load(self):
-        with urllib.request.urlopen(self._url.replace("vault", "http", 1), timeout=2) as answer:
-            registry = Registry()
-            for key, project in json.load(answer).items():
-                registry.register(key, project)
-        self.registry.snapshot = registry.snapshot
-'''
-
-
 def test_another_package_adds_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from http.server import BaseHTTPRequestHandler, HTTPServer
 
@@ -240,10 +159,12 @@ def test_another_package_adds_a_source(tmp_path: Path, monkeypatch: pytest.Monke
 
         def log_message(self, *_: object) -> None: ...
 
-    folder = announce(
-        tmp_path, monkeypatch, {"openai_project_guard.sources": {"vault": "some_vault:Vault"}}
-    )
-    (folder / "some_vault.py").write_text(VAULT)
+    blocks = re.findall(r"```\w+\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    (code,) = [block for block in blocks if "class Vault" in block]
+    (entry_point,) = [block for block in blocks if "openai_project_guard.sources" in block]
+    found = tomllib.loads(entry_point)["project"]["entry-points"]
+    folder = announce(tmp_path, monkeypatch, found)
+    (folder / "some_vault.py").write_text(code)
     with HTTPServer(("127.0.0.1", 0), Answer) as vault:
         threading.Thread(target=vault.serve_forever, daemon=True).start()
         opg.enable(registry=f"vault://127.0.0.1:{vault.server_port}/")
@@ -253,6 +174,8 @@ def test_another_package_adds_a_source(tmp_path: Path, monkeypatch: pytest.Monke
         wait(lambda: judge(OTHER) is None)
         vault.shutdown()
     assert judge(KEY) is None
+    with pytest.raises(RegistryError, match="cannot be read"):
+        opg.enable(registry=f"vault://127.0.0.1:{free_port()}/")
 
 
 def test_without_redis_py_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,125 +184,33 @@ def test_without_redis_py_the_error_says_what_to_install(monkeypatch: pytest.Mon
         open_redis("redis://127.0.0.1")
 
 
-# Does a change reach every process?
-
-CALLER = """
-import gc, sys, time, openai, openai_project_guard as opg
-from openai_project_guard._cli.client import http_library
-url, key, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
-opg.enable(registry=url)
-http = http_library()
-answer = lambda request: http.Response(200, json={"object": "list", "data": []})
-client = openai.OpenAI(
-    api_key=key, project="proj_a", http_client=http.Client(transport=http.MockTransport(answer))
-)
-def passes():
-    try:
-        client.models.list()
-    except opg.ProjectGuardError:
-        return False
-    return True
-was, took = passes(), []
-print("now", was, time.monotonic(), flush=True)
-gc.collect()
-gc.freeze()  # or one collection of all that openai imports would be the slowest call
-sys.stdin.readline()  # until the others are there too
-end = time.monotonic() + seconds
-while time.monotonic() < end:
-    started = time.monotonic()
-    now = passes()
-    took.append(time.monotonic() - started)
-    if now != was:
-        was = now
-        print("now", was, time.monotonic(), flush=True)
-    time.sleep(0.01)
-took.sort()
-print("took", took[int(len(took) * 0.999)], took[-1], flush=True)
+def test_a_registry_file_needs_nothing_of_this() -> None:
+    code = f"""
+import sys
+sys.modules["redis"] = None  # as where it is not installed
+import openai_project_guard as opg
+opg.enable()  # the file by its default name
+assert len(opg.Registry.from_file("openai-projects.toml")) == 1
+assert not [name for name in sys.modules if name.startswith("{store.__package__}")]
 """
+    edit_file.add("openai-projects.toml", "proj_a", fingerprint(KEY))
+    out, err = python(code).communicate(timeout=60)
+    assert (out, err) == ("", "")
 
 
-def call_all(count: int, server: RedisServer, by_url: Path, seconds: int) -> list[Any]:
-    """Processes that make calls, all of which pass at first."""
-    processes = [python(CALLER, server.url, KEY, str(seconds), path=by_url) for _ in range(count)]
-    for process in processes:
-        assert read_now(process)[0]
-    for process in processes:
-        process.stdin.write("\n")
-        process.stdin.flush()
-    return processes
-
-
-def read_now(process: Any) -> tuple[bool, float]:
-    words = process.stdout.readline().split()
-    assert words[:1] == ["now"], process.stderr.read()
-    return words[1] == "True", float(words[2])
-
-
-def test_a_revoked_key_is_refused_in_every_process_within_a_second(
-    server: RedisServer, by_url: Path, report: Callable[[str], None]
-) -> None:
-    count = 20 if IS_LONG else 3
-    add(server, KEY)
-    processes = call_all(count, server, by_url, 60)
-    try:
-        revoked = time.monotonic()
-        assert edit.remove(server.url, [fingerprint(KEY)]) == 1
-        found = [read_now(process) for process in processes]
-        assert not any(passes for passes, _ in found)
-        slowest = max(when for _, when in found) - revoked
-        report(f"redis: a revoked key was refused in {count} processes after {slowest:.3f} s")
-        assert slowest < 1.0
-        add(server, KEY)
-        assert all(read_now(process)[0] for process in processes)
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
-
-
-@pytest.mark.skipif(not IS_LONG, reason="OPENAI_PROJECT_GUARD_LONG_TESTS is not 1")
-def test_half_a_minute_without_a_server_goes_unnoticed(
-    server: RedisServer, by_url: Path, report: Callable[[str], None]
-) -> None:
-    add(server, KEY)
-    processes = call_all(20, server, by_url, 45)
-    try:
-        server.kill()
-        time.sleep(30)
-        server.start()
-        edit.remove(server.url, [fingerprint(KEY)])
-        revoked = time.monotonic()
-        found = [read_now(process) for process in processes]  # the first news since the start
-        assert not any(passes for passes, _ in found)
-        latest = max(when for _, when in found) - revoked
-        took = [
-            [float(word) for word in line.split()[1:]]
-            for process in processes
-            for line in process.communicate()[0].splitlines()
-            if line.startswith("took")
-        ]
-        most, longest = (max(column) * 1000 for column in zip(*took, strict=True))
-        report(
-            f"redis: after an outage of 30 s a revocation reached 20 processes in {latest:.2f} s; "
-            f"whole calls took {most:.0f} ms at the 99.9th percentile, {longest:.0f} ms at most, "
-            f"on {os.cpu_count()} processors"
-        )
-        assert latest < 2 * 3.0
-    finally:
-        for process in processes:
-            process.kill()
+# Does a change reach every process?
 
 
 def test_changes_of_all_kinds_arrive(server: RedisServer) -> None:
     add(server, KEY)
     source = open_redis(server.url)
     add(server, OTHER, "proj_b", alias="lab")
-    assert wait(lambda: has(source, OTHER)) < 1
+    wait(lambda: has(source, OTHER))
     add(server, OTHER, "lab", organization="org-B", note="new")  # changes a known project
     wait(lambda: source.registry.lookup(OTHER)[0].organization == "org-B")
     assert source.registry.lookup(OTHER)[0].note == "new"
     edit.remove_project(server.url, "lab")
-    assert wait(lambda: not has(source, OTHER)) < 1
+    wait(lambda: not has(source, OTHER))
     assert "lab" not in source.registry.snapshot.projects
     assert has(source, KEY)
 
@@ -390,11 +221,11 @@ def test_a_change_too_large_for_a_message_arrives(server: RedisServer) -> None:
     with edit.editing(server.url) as change:
         for number in range(1500):
             change.add_key("proj_a", fingerprint(f"key {number}"))
-    assert wait(lambda: len(source.registry) == 1501) < 1.5
+    wait(lambda: len(source.registry) == 1501)
 
 
 def test_a_change_that_nobody_told_of_is_found(
-    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch, looks: None
 ) -> None:
     add(server, KEY)
     source = open_redis(server.url)
@@ -431,7 +262,7 @@ def test_changes_during_the_loading_are_not_lost(server: RedisServer) -> None:
         stop.set()
         writer.join()
     for source in sources:
-        wait(lambda source=source: len(source.registry) == len(written) + 1, 1.0)  # type: ignore[misc]
+        wait(lambda source=source: len(source.registry) == len(written) + 1)  # type: ignore[misc]
 
 
 # What if Redis is not there?
@@ -442,80 +273,23 @@ def test_kill_and_restart_lose_nothing(server: RedisServer, log: Callable[[], li
     source = open_redis(server.url)
     for number in range(3):
         server.kill()
-        wait(lambda: source.status().state == "lost")
+        wait(lambda: source.status().state == "stale")
         assert has(source, KEY)
         server.start()
         add(server, f"key {number}")  # before or after it is in touch again
         wait(lambda number=number: has(source, f"key {number}"))  # type: ignore[misc]
-        wait(lambda: source.status().state == "connected")
+        wait(lambda: source.status().state == "current")
     lost = [text for text in log() if "lost" in text]
     assert len(lost) == 3
-    assert "The last good snapshot, 0." in lost[0]
-    assert sum("in touch again" in text for text in log()) == 3
+    assert re.search(r"The last good snapshot, \d+\.\d s old, stays in force", lost[0])
+    wait(lambda: sum("in touch again" in text for text in log()) == 3)
 
 
-def test_a_stopped_server_delays_no_call(
-    server: RedisServer, by_url: Path, report: Callable[[str], None]
-) -> None:
-    from openai_project_guard._sources.edit import add as add_to_file
-
-    add(server, KEY)
-    add_to_file("some.toml", "proj_a", fingerprint(KEY))
-    opg.enable(registry="some.toml")
-    of_file = durations(4.0 if IS_LONG else 1.0)
-    opg.enable(registry=server.url)
-    assert _settings.in_force is not None
-    source: Any = _settings.in_force.sources[0]
-    server.signal(signal.SIGSTOP)
-    of_redis = durations(12.0 if IS_LONG else 2.5)
-    assert source.status().state == "lost"
-    server.signal(signal.SIGCONT)
-    add(server, OTHER)
-    wait(lambda: judge(OTHER) is None)
-    at = {name: sorted(all_) for name, all_ in (("file", of_file), ("redis", of_redis))}
-    most = {name: all_[int(len(all_) * 0.999)] for name, all_ in at.items()}
-    report(
-        "redis: 99.9th percentile of the guard's part in 8 threads: "
-        f"{most['file'] * 1e6:.0f} µs with a file, {most['redis'] * 1e6:.0f} µs with a stopped "
-        f"server (longest {at['file'][-1] * 1e3:.0f} and {at['redis'][-1] * 1e3:.0f} ms)"
-    )
-    assert at["redis"][-1] < store.TIMEOUT
-    if IS_LONG:
-        assert most["redis"] < 2 * most["file"]
-
-
-def durations(seconds: float) -> list[float]:
-    """How long the guard took for each call of eight threads."""
-    found: list[list[float]] = []
-
-    def call() -> None:
-        mine: list[float] = []
-        found.append(mine)
-        request = http.Request(
-            "GET",
-            "https://api.openai.com/v1/models",
-            headers={"Authorization": f"Bearer {KEY}", "OpenAI-Project": "proj_a"},
-        )
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            started = time.perf_counter()
-            error = _check.judge(_check.Call(None), request, HTTP)
-            mine.append(time.perf_counter() - started)
-            assert error is None
-            time.sleep(0.001)
-
-    threads = [threading.Thread(target=call) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return [duration for mine in found for duration in mine]
-
-
-def test_an_unreachable_server_at_the_start_is_an_error() -> None:
+def test_an_unreachable_server_at_the_start_is_an_error(by_url: Path) -> None:
     port = free_port()
     with pytest.raises(RegistryError) as caught:
-        open_redis(f"redis://someone:secret@127.0.0.1:{port}/2")
+        opg.enable(registry=f"redis://someone:secret@127.0.0.1:{port}/2")
+    assert not opg.is_enabled()
     assert f"redis://127.0.0.1:{port}/2" in str(caught.value)
     assert "refused" in str(caught.value)
     assert "secret" not in str(caught.value)
@@ -523,10 +297,26 @@ def test_an_unreachable_server_at_the_start_is_an_error() -> None:
 
 def test_a_frozen_server_at_the_start_is_an_error(server: RedisServer) -> None:
     server.signal(signal.SIGSTOP)
-    started = time.monotonic()
-    with pytest.raises(RegistryError, match=r"(?i)time"):
+    with pytest.raises(RegistryError, match=r"(?i)time") as caught:
         open_redis(server.url)
-    assert time.monotonic() - started < 2
+    assert f"redis://127.0.0.1:{server.port}/0" in str(caught.value)
+    server.signal(signal.SIGCONT)
+
+
+def test_a_frozen_server_is_left_and_found_again(
+    server: RedisServer, log: Callable[[], list[str]], looks: None
+) -> None:
+    add(server, KEY)
+    source = open_redis(f"{server.url}?socket_timeout=0.5")
+    server.signal(signal.SIGSTOP)
+    wait(lambda: source.status().state == "stale")
+    wait(lambda: source.status().age > 1)
+    assert has(source, KEY)
+    assert sum("lost" in text for text in log()) == 1  # however often it was tried
+    server.signal(signal.SIGCONT)
+    edit.remove(server.url, [fingerprint(KEY)])
+    wait(lambda: not has(source, KEY))
+    wait(lambda: source.status().state == "current")
 
 
 def test_a_last_good_snapshot_stands_in_at_the_start(
@@ -538,12 +328,13 @@ def test_a_last_good_snapshot_stands_in_at_the_start(
     wait(lambda: Path("last.toml").exists())
     add(server, OTHER, "proj_b")
     wait(lambda: fingerprint(OTHER) in Path("last.toml").read_text("utf-8"))
+    assert len(opg.Registry.from_file("last.toml")) == 2  # of the same format
     server.kill()
     source = open_redis(server.url)
     assert has(source, KEY)
     assert source.registry.lookup(KEY)[0].organization == "org-A"
     assert source.registry.lookup(KEY)[0].place.startswith("last.toml, line ")
-    assert source.status().state == "lost"
+    assert source.status().state == "stale"
     assert any("The last good snapshot, last.toml, is in force" in text for text in log())
     server.start()
     edit.remove(server.url, [fingerprint(KEY)])
@@ -566,21 +357,66 @@ def test_a_snapshot_file_of_another_registry_is_left_alone(
         open_redis(server.url)
 
 
-def test_a_server_that_lost_the_registry_takes_it_from_nobody(
+def test_attempts_to_connect_grow_rarer_and_differ() -> None:
+    class Stopped:
+        """The end of the process, after some attempts."""
+
+        def __init__(self) -> None:
+            self.waits: list[float] = []
+
+        def is_set(self) -> bool:
+            return len(self.waits) >= 12
+
+        def wait(self, seconds: float) -> None:
+            self.waits.append(seconds)
+
+    stopped: Any = Stopped()
+    follower = follow.Follower(read_address(f"redis://127.0.0.1:{free_port()}"), None)
+    follower._stopped = stopped
+    follower._run()
+    longest = [min(follow._SHORTEST * 2**number, follow._LONGEST) for number in range(12)]
+    assert all(
+        most / 2 <= waited <= most for waited, most in zip(stopped.waits, longest, strict=True)
+    )
+    assert len(set(stopped.waits)) == 12
+
+
+def test_a_password_that_is_changed_stops_nobody(
     server: RedisServer, log: Callable[[], list[str]]
+) -> None:
+    add(server, KEY)
+    url = permit(server, "service", SERVICE)
+    source = open_redis(url)
+    client = server.client()
+    client.execute_command("ACL", "SETUSER", "service", "resetpass", ">other")
+    client.execute_command("CLIENT", "KILL", "USER", "service")
+    wait(lambda: source.status().state == "stale")
+    wait(lambda: log())
+    assert has(source, KEY)
+    assert "secret" not in "".join(log())
+    add(server, OTHER)
+    client.execute_command("ACL", "SETUSER", "service", ">secret")
+    wait(lambda: has(source, OTHER) and source.status().state == "current")
+    assert sum("lost" in text for text in log()) == 1
+
+
+def test_a_server_that_lost_the_registry_takes_it_from_nobody(
+    server: RedisServer, log: Callable[[], list[str]], looks: None
 ) -> None:
     add(server, KEY)
     source = open_redis(server.url)
     server.client().flushall()
-    wait(lambda: source.status().state == "lost")
+    wait(lambda: source.status().state == "stale")
     assert has(source, KEY)
-    assert any("has lost the registry" in text for text in log())
+    wait(lambda: any("has lost the registry" in text for text in log()))
     add(server, OTHER)
     wait(lambda: has(source, OTHER))
     wait(lambda: any("went back from revision" in text for text in log()))
 
 
-def test_a_promoted_replica_takes_over(tmp_path: Path, server: RedisServer) -> None:
+def test_a_promoted_replica_takes_over(
+    tmp_path: Path, server: RedisServer, log: Callable[[], list[str]]
+) -> None:
     replica = RedisServer(tmp_path / "replica", "--replicaof", f"127.0.0.1 {server.port}").start()
     try:
         url = f"{server.url}?replica=127.0.0.1:{replica.port}"
@@ -588,14 +424,13 @@ def test_a_promoted_replica_takes_over(tmp_path: Path, server: RedisServer) -> N
         wait(lambda: replica.client().hexists(f"{PREFIX}:keys", fingerprint(KEY)))
         source = open_redis(url)
         server.kill()
-        wait(lambda: source.status().state == "lost")
-        wait(lambda: source.status().state == "connected")  # a replica can be read already
+        wait(lambda: any("in touch again" in text for text in log()))  # it can be read already
         assert has(source, KEY)
         with pytest.raises(RegistryError, match="replica, which accepts no change"):
             edit.add(url, "proj_a", fingerprint(OTHER))
         replica.client().replicaof("NO", "ONE")
         edit.add(url, "proj_a", fingerprint(OTHER))
-        assert wait(lambda: has(source, OTHER)) < 1
+        wait(lambda: has(source, OTHER))
     finally:
         replica.kill()
 
@@ -612,21 +447,19 @@ def test_a_replica_that_is_behind_is_not_believed(
         source = open_redis(f"{server.url}?replica=127.0.0.1:{replica.port}")
         assert not has(source, KEY)
         server.kill()
-        wait(lambda: source.status().state == "lost")
+        wait(lambda: source.status().state == "stale")
         time.sleep(1)
         assert not has(source, KEY)
-        assert source.status().state == "lost"
+        assert source.status().state == "stale"
     finally:
         replica.kill()
 
 
 # Who may do what?
 
-SERVICE = f"-@all +get +hgetall +subscribe %R~{PREFIX}:* resetchannels &{PREFIX}:changes"
-ADMINISTRATOR = (
-    "-@all +get +hget +hgetall +hset +hdel +set +watch +unwatch +multi +exec +publish "
-    f"~{PREFIX}:* resetchannels &{PREFIX}:changes"
-)
+README = (ROOT / "README.md").read_text("utf-8")
+RULES = dict(re.findall(r"(?m)^ACL SETUSER (\w+) on >PASSWORD (.+)$", README))
+SERVICE, ADMINISTRATOR = RULES["service"], RULES["administrator"]
 
 
 def permit(server: RedisServer, name: str, rules: str) -> str:
@@ -635,7 +468,7 @@ def permit(server: RedisServer, name: str, rules: str) -> str:
 
 
 def test_a_service_reads_and_subscribes_and_no_more(
-    server: RedisServer, log: Callable[[], list[str]]
+    server: RedisServer, log: Callable[[], list[str]], looks: None
 ) -> None:
     url = permit(server, "service", SERVICE)
     administrator = permit(server, "administrator", ADMINISTRATOR)
@@ -643,9 +476,9 @@ def test_a_service_reads_and_subscribes_and_no_more(
     source = open_redis(url)
     assert has(source, KEY)
     edit.add(administrator, "proj_b", fingerprint(OTHER))
-    assert wait(lambda: has(source, OTHER)) < 1
-    time.sleep(1.2)  # two looks at the revision
-    assert source.status().state == "connected"
+    wait(lambda: has(source, OTHER))
+    time.sleep(1)  # several looks at the revision
+    assert source.status().state == "current"
     with pytest.raises(RegistryError) as caught:
         edit.remove(url, [fingerprint(KEY)])
     assert "secret" not in str(caught.value)
@@ -662,7 +495,16 @@ def test_a_service_that_may_not_write_keeps_what_it_learns_in_memory(
     wait(lambda: any("what is learned cannot be written" in text for text in log()))
     assert has(source, OTHER)
     assert not source.remember(digest("a third"), "…", "proj_b")
-    assert source.status().state == "connected"
+    assert source.status().state == "current"
+
+
+def test_a_service_that_may_write_shares_what_it_learns(server: RedisServer) -> None:
+    add(server, KEY)
+    source = open_redis(permit(server, "learner", f"{ADMINISTRATOR} +subscribe"))
+    other = open_redis(permit(server, "service", SERVICE))
+    source.remember(digest(OTHER), hint(OTHER), "proj_b")
+    wait(lambda: has(other, OTHER))
+    assert source.status().state == "current"
 
 
 @pytest.mark.parametrize("login", [":wrong@", "nobody:wrong@", ""])
@@ -707,6 +549,36 @@ def test_tls(tmp_path: Path) -> None:
         wait(lambda: not set(threading.enumerate()).difference(before))
     finally:
         server.kill()
+
+
+def test_no_key_reaches_redis(
+    server: RedisServer, by_url: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import openai
+
+    from openai_project_guard.loopback import loopback_api
+
+    monkeypatch.setenv("OPENAI_PROJECT_GUARD_HOSTS", "127.0.0.1")
+    add(server, KEY, note="CI")
+    with (
+        server.client().monitor() as monitor,
+        loopback_api({KEY: "proj_a", OTHER: "proj_b"}) as api,
+    ):
+        opg.enable(registry=server.url, unregistered="learn")
+        for key, project in ((KEY, "proj_a"), (OTHER, "proj_b")):
+            with openai.OpenAI(api_key=key, project=project, base_url=api.base_url) as client:
+                client.models.list()
+        seen = ""
+        while "PUBLISH" not in seen:
+            seen += monitor.next_command()["command"]
+
+    def kept() -> bytes:
+        return b"".join(path.read_bytes() for path in server.directory.rglob("*.aof"))
+
+    wait(lambda: fingerprint(OTHER).encode() in kept())
+    assert fingerprint(OTHER) in seen
+    assert "CANARY" not in seen
+    assert b"CANARY" not in kept()
 
 
 # What if somebody wrote rubbish?
@@ -792,7 +664,7 @@ import os, sys, time
 from openai_project_guard._sources.redis import edit, open_redis
 url, fingerprint = sys.argv[1:]
 source = open_redis(url)
-def gone(limit=3):
+def gone(limit=30):
     end = time.monotonic() + limit
     while time.monotonic() < end:
         if not len(source.registry):
@@ -814,8 +686,8 @@ os.waitpid(child, 0)
 def test_a_forked_child_follows_on_its_own(server: RedisServer) -> None:
     add(server, KEY)
     process = python(FORK, server.url, fingerprint(KEY))
-    out, err = process.communicate(timeout=20)
-    assert sorted(out.splitlines()) == ["child True connected", "parent True connected"], err
+    out, err = process.communicate(timeout=90)
+    assert sorted(out.splitlines()) == ["child True current", "parent True current"], err
     assert "Traceback" not in err
 
 
@@ -827,14 +699,14 @@ source = open_redis(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
 time.sleep(float(sys.argv[2]))
-print(time.monotonic(), flush=True)
 """
 
 
 @pytest.mark.parametrize("state", ["there", "dead", "frozen"])
 def test_the_interpreter_ends_at_once_and_in_silence(server: RedisServer, state: str) -> None:
     add(server, KEY)
-    processes = [python(END, server.url, str(number * 0.1)) for number in range(2)]
+    url = f"{server.url}?socket_timeout=600"  # what waits for the server waits longer than we do
+    processes = [python(END, url, str(number * 0.1)) for number in range(2)]
     for process in processes:
         assert process.stdout.readline() == "ready\n"
     if state == "dead":
@@ -845,9 +717,9 @@ def test_the_interpreter_ends_at_once_and_in_silence(server: RedisServer, state:
         process.stdin.write("\n")
         process.stdin.flush()
     for process in processes:
-        out, err = process.communicate(timeout=10)
-        assert time.monotonic() - float(out.splitlines()[-1]) < 1.5
+        out, err = process.communicate(timeout=60)
         assert (process.returncode, err) == (0, "")
+        assert "Traceback" not in out  # in the log, which is written there
 
 
 def test_a_source_that_nobody_wants_any_more_ends(server: RedisServer) -> None:
@@ -893,6 +765,29 @@ def test_a_step_that_has_become_impossible_is_an_error(server: RedisServer) -> N
     assert [entry.project for entry in edit.read(server.url).lookup(OTHER)] == ["proj_c"]
 
 
+def test_a_large_registry_is_read_while_others_change_it(server: RedisServer) -> None:
+    count, stop = 20_000, threading.Event()
+    made = Store(read_address(server.url), writing=True)
+    keys: dict[str, str | None] = {
+        fingerprint(f"key {number}"): '{"proj_a":{}}' for number in range(count)
+    }
+    made.commit(None, projects={"proj_a": "{}"}, keys=keys)
+
+    def write() -> None:
+        while not stop.is_set():
+            made.commit(made.revision(), projects={}, keys={fingerprint(KEY): None})
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        assert len(edit.read(server.url)) == count
+        assert len(open_redis(server.url).registry) == count
+    finally:
+        stop.set()
+        writer.join()
+        made.close()
+
+
 def test_what_does_not_fit_is_refused_and_nothing_is_written(server: RedisServer) -> None:
     add(server, KEY, "proj_a", alias="bot")
     revision = server.client().get(f"{PREFIX}:revision")
@@ -922,6 +817,20 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(server: RedisServer
     assert edit.add(server.url, "bot", fingerprint(KEY)) == "unchanged"
     assert server.client().get(f"{PREFIX}:revision") == revision
     assert edit.add(server.url, "bot", fingerprint(KEY), note="x") == "updated"
+
+
+def test_a_change_without_an_answer_is_not_taken_for_somebody_elses(server: RedisServer) -> None:
+    add(server, KEY)
+    url = f"{server.url}?socket_timeout=0.3"
+    server.client().execute_command("CLIENT", "PAUSE", "60000", "WRITE")  # it reads on
+    with pytest.raises(RegistryError, match="whether the change was written is not known"):
+        edit.add(url, "proj_a", fingerprint(OTHER))
+    made = Store(read_address(url))
+    with pytest.raises(Fault, match="not known"):
+        made.commit(made.revision(), projects={}, keys={fingerprint(KEY): None})
+    made.close()
+    server.client().execute_command("CLIENT", "UNPAUSE")
+    wait(lambda: edit.add(server.url, "proj_a", fingerprint(OTHER)) == "unchanged")
 
 
 def test_an_entry_that_is_not_in_order_can_be_removed(server: RedisServer) -> None:
@@ -1069,6 +978,26 @@ def test_a_key_learned_with_two_projects_belongs_to_neither(
     assert not has(first, OTHER)
     add(server, OTHER, "proj_c")
     wait(lambda: has(first, OTHER) and has(second, OTHER))
+
+
+def test_what_is_learned_beside_a_replica_waits_for_its_promotion(
+    tmp_path: Path, server: RedisServer, log: Callable[[], list[str]], looks: None
+) -> None:
+    replica = RedisServer(tmp_path / "replica", "--replicaof", f"127.0.0.1 {server.port}").start()
+    try:
+        add(server, KEY)
+        wait(lambda: replica.client().hexists(f"{PREFIX}:keys", fingerprint(KEY)))
+        source = open_redis(replica.url)
+        assert source.remember(digest(OTHER), hint(OTHER), "proj_b", CALL)
+        wait(lambda: any("cannot be written" in text for text in log()))
+        time.sleep(1)
+        assert [text for text in log() if "lost" in text or "in touch" in text] == []
+        assert sum("cannot be written" in text for text in log()) == 1
+        assert has(source, OTHER)
+        replica.client().replicaof("NO", "ONE")
+        wait(lambda: replica.client().hexists(f"{PREFIX}:keys", fingerprint(OTHER)))
+    finally:
+        replica.kill()
 
 
 def test_an_administrators_word_stands_over_what_is_learned(server: RedisServer) -> None:

@@ -475,10 +475,14 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "hosts of another type": ({"hosts": 5}, "hosts=5 is"),
     "registry of another type": (
         {"registry": 5},
-        "registry= is a int. Accepted: a path, a Registry, or a mapping {project id: key or list "
-        "of keys}.",
+        "registry= is a int. Accepted: a path or a URL, a list of these, a Registry, or a mapping "
+        "{project id: key or list of keys}.",
     ),
-    "registry as a list": ({"registry": [A]}, "registry= is a list. Accepted:"),
+    "registry as a list of something else": (
+        {"registry": ["some.toml", BOTH]},
+        "registry= has a dict. Accepted:",
+    ),
+    "registry as a list of keys": ({"registry": [A]}, "sk-proj-…AAAA: there is no such file"),
     "registry file that is not there": (
         {"registry": "no-such.toml"},
         "no-such.toml: there is no such file.",

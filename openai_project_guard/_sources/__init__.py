@@ -20,7 +20,8 @@ class Source(Protocol):
 
     A source is made by a function of one argument, the URL that names it, which raises
     `RegistryError` if it cannot be read. From then on its faults are logged, and what it gave last
-    stays in force.
+    stays in force. One that has a `name` and a `status()`, as those of this package do, is shown
+    by the observers for OpenTelemetry and Prometheus.
 
     Example:
         >>> class Vault:

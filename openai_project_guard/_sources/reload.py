@@ -8,10 +8,14 @@ import os
 import time
 from hashlib import sha256
 from threading import Lock, Thread
+from typing import TYPE_CHECKING
 
 from openai_project_guard._errors import RegistryError
 from openai_project_guard._registry import Registry
 from openai_project_guard._sources.file import FilePlace, load, parse
+
+if TYPE_CHECKING:
+    from openai_project_guard._sources.status import Status
 
 _INTERVAL = 0.25  # seconds between two looks at the file
 _IDLE = 0.5  # seconds after which a change may be so old that the call must wait for it
@@ -42,9 +46,11 @@ class WatchedFile:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.registry = Registry()
         self._place = FilePlace(path)
+        self.name = self._place.name
         self._lock = Lock()  # whoever reads the file holds it
         self._process = os.getpid()
         self._looked = time.monotonic()
+        self._touched = self._looked  # when the file was last known to say what is in force
         self._due = self._looked + _INTERVAL
         self._again = math.inf  # when the file is read once more although it seems the same
         self._status: _Status | None = None
@@ -63,6 +69,15 @@ class WatchedFile:
         if now >= self._due:
             self._look(now)
 
+    def status(self) -> Status:
+        """How the source stands now, after a look at the file if one is due."""
+        from openai_project_guard._sources.status import Status
+
+        now = time.monotonic()
+        self.refresh(now)
+        age = max(0.0, now - self._touched)
+        return Status("stale" if self._fault else "current", age, len(self.registry))
+
     def _look(self, now: float) -> None:
         if self._process != os.getpid():  # a fork may have left the lock's holder behind
             self._lock, self._process = Lock(), os.getpid()
@@ -79,6 +94,8 @@ class WatchedFile:
             status = self._status_now()
             if status == self._status and now < self._again:
                 self._looked, self._due = now, now + _INTERVAL
+                if not self._fault:
+                    self._touched = now
                 return
             if not idle:
                 self._looked = now
@@ -135,6 +152,8 @@ class WatchedFile:
             elif not fault and before[1]:
                 words = "%s: the file is in order again and in force."
                 report = (logging.INFO, words, self._place.name)
+        if not self._fault:
+            self._touched = now
         self._looked, self._due = now, now + _INTERVAL  # last: until now others wait for this
         return report
 

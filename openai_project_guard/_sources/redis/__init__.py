@@ -25,8 +25,9 @@ can be missed, whatever is lost on the way.
 
 Each module has one job: `address` the URL, `entries` the hashes' values, `content` the registry
 that they make up, `store` the commands, `follow` the thread that keeps a registry up to date,
-`learned` what is learned together, `spare` the snapshot file, `edit` changes by an administrator,
-`difference` what `push` and `pull` would change.
+`in_force` what that thread puts in force, `forks` its going on in a child, `telling` what the log
+is told, `learned` what is learned together, `spare` the snapshot file, `edit` changes by an
+administrator, `difference` what `push` and `pull` would change.
 """
 
 from __future__ import annotations

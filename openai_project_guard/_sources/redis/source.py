@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING
 
 from openai_project_guard import _environment
 from openai_project_guard._sources.redis.address import read_address
-from openai_project_guard._sources.redis.follow import Follower, Status, follow
+from openai_project_guard._sources.redis.follow import Follower
+from openai_project_guard._sources.redis.forks import survive
 from openai_project_guard._sources.redis.spare import Spare
 
 if TYPE_CHECKING:
     from openai_project_guard._outgoing import Destination
     from openai_project_guard._registry import Registry
+    from openai_project_guard._sources.status import Status
 
 SNAPSHOT = _environment.PREFIX + "_SNAPSHOT"
 
@@ -22,7 +24,10 @@ def connect(url: str) -> RedisSource:
     address = read_address(url)
     path = _environment.text(SNAPSHOT)
     spare = Spare(path, address.name) if path else None
-    return RedisSource(address.name, follow(address, spare))
+    follower = Follower(address, spare)
+    follower.open()
+    survive(follower)
+    return RedisSource(address.name, follower)
 
 
 class RedisSource:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import time
@@ -16,6 +17,10 @@ from openai_project_guard._sources.replace import locked, replace
 
 if TYPE_CHECKING:
     from openai_project_guard._registry import Snapshot
+
+_logger = logging.getLogger("openai_project_guard")
+_PAUSE = 5.0  # seconds until it is tried again to write the file
+_SHARE = 20  # writing takes at most one part in so many of the time
 
 _HEAD = re.compile(rb"# The last good snapshot of (\S+), revision (\S+)\.\n")
 
@@ -35,6 +40,9 @@ class Spare:
         self._place = FilePlace(path)
         self._place.path = os.path.realpath(self._place.path)
         self._name = name
+        self._has: str | None = None  # the revision that the file has
+        self._due = 0.0
+        self._fault = ""
 
     @property
     def name(self) -> str:
@@ -50,19 +58,34 @@ class Spare:
         data = load(self._place)
         revision = self._revision(data)
         content = Content(revision, parse(data, self._place))
+        self._has = revision
         return content, max(0.0, time.time() - os.stat(self._place.path).st_mtime)
 
-    def renew(self, content: Content) -> None:
-        """Writes the snapshot, unless another process has.
+    def keep(self, content: Content) -> None:
+        """Writes the snapshot if it is another; that it cannot be written is logged once.
 
-        Raises:
-            RegistryError: the file is of another registry.
-            OSError: it cannot be written.
+        A large registry that often changes is not written after each change, but every so often.
         """
+        started = time.monotonic()
+        if self._has == content.revision or started < self._due:
+            return
+        fault = ""
+        try:
+            self._write(content)
+            self._has = content.revision
+        except (RegistryError, OSError) as error:
+            fault = f"The last good snapshot cannot be kept: {error}"
+        if fault and fault != self._fault:
+            _logger.error("%s", fault)
+        self._fault = fault
+        done = time.monotonic()
+        self._due = done + max(_PAUSE if fault else 0.0, _SHARE * (done - started))
+
+    def _write(self, content: Content) -> None:
         path = self._place.path
         with locked(path):
             if os.path.exists(path) and self._revision(load(self._place)) == content.revision:
-                return
+                return  # another process has written it
             replace(path, self._data(content).encode(errors="surrogatepass"))
 
     def _revision(self, data: bytes) -> str:

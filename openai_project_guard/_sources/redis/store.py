@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 TIMEOUT = 2.0
 """Seconds that a server may take to answer, unless the URL says `socket_timeout=`."""
+_PATIENCE = 10.0  # the same for an administrator, whose change may be of 100,000 keys
 _LARGE = 1000  # entries; a message about more says only that there was a change
 _CHUNK = 1000  # entries a command, so that no command is too long
-_ATTEMPTS = 20  # to read two hashes while nobody changes them
 
 
 class Fault(Exception):  # noqa: N818 (it never leaves this folder)
@@ -28,6 +28,10 @@ class Fault(Exception):  # noqa: N818 (it never leaves this folder)
 
 
 class Refused(Fault):
+    """The server answered that it does not do that, be it only now: a replica, a full disk."""
+
+
+class Forbidden(Refused):
     """This user may not do that."""
 
 
@@ -56,7 +60,7 @@ class Store:
         problems = []
         for url in address.urls:
             try:
-                self._connect(url)
+                self._connect(url, _PATIENCE if writing else TIMEOUT)
                 if self.is_primary or not writing:
                     return
                 problems.append("the server is a replica, which accepts no change")
@@ -65,14 +69,14 @@ class Store:
             self.close()
         raise Fault("; then ".join(dict.fromkeys(problems)))
 
-    def _connect(self, url: str) -> None:
+    def _connect(self, url: str, timeout: float) -> None:
         redis = _library()
         retry = import_module("redis.retry").Retry(import_module("redis.backoff").NoBackoff(), 0)
         with self._faults():
             self._client = redis.Redis.from_url(
                 url,
                 single_connection_client=True,
-                socket_timeout=TIMEOUT,
+                socket_timeout=timeout,
                 socket_connect_timeout=TIMEOUT,
                 retry=retry,
                 protocol=2,
@@ -95,33 +99,40 @@ class Store:
             yield
         except (Fault, Conflict, RegistryError):
             raise
-        except redis.WatchError:
-            raise Conflict from None
+        except redis.WatchError as error:
+            # redis-py says the same of a connection that was lost, and there the change may stand.
+            lost = error.__context__
+            if not isinstance(lost, (redis.ConnectionError, redis.TimeoutError, OSError)):
+                raise Conflict from None
+            raise Fault(
+                f"{self._said(lost)}; whether the change was written is not known"
+            ) from None
         except Exception as error:
-            said = self.address.without_password(str(error) or type(error).__name__).rstrip(".")
+            said = self._said(error)
             if isinstance(error, redis.exceptions.NoPermissionError):
+                raise Forbidden(said) from None
+            if isinstance(error, redis.ResponseError):
                 raise Refused(said) from None
             if isinstance(error, redis.exceptions.AuthenticationError):
                 said += "; check user and password in the URL"
             raise Fault(said) from None
 
+    def _said(self, error: BaseException) -> str:
+        return self.address.without_password(str(error) or type(error).__name__).rstrip(".")
+
     def revision(self) -> str | None:
         """The registry's revision; `None` where there is no registry."""
         with self._faults():
-            found = self._client.get(self.address.revision)
-            return None if found is None else found.decode("utf-8", "replace")
+            return _text(self._client.get(self.address.revision))
 
     def read(self) -> Raw:
-        """The whole registry, at one revision."""
-        revision = self.revision()
-        for _ in range(_ATTEMPTS):
-            with self._faults():
-                projects = self._client.hgetall(self.address.projects)
-                keys = self._client.hgetall(self.address.keys)
-            before, revision = revision, self.revision()
-            if before == revision:
-                return Raw(revision, projects, keys)
-        raise Fault("the registry changes faster than it can be read")
+        """The whole registry, at one revision: nobody's change comes in between."""
+        with self._faults(), self._client.pipeline(transaction=True) as reading:
+            reading.get(self.address.revision)
+            reading.hgetall(self.address.projects)
+            reading.hgetall(self.address.keys)
+            revision, projects, keys = reading.execute()
+        return Raw(_text(revision), projects, keys)
 
     def projects(self) -> dict[bytes, bytes]:
         """The projects' hash."""
@@ -225,6 +236,10 @@ def _library() -> Any:
             "A registry in Redis needs the redis package, which is not installed: "
             'pip install "openai-project-guard[redis]"'
         ) from None
+
+
+def _text(value: bytes | None) -> str | None:
+    return None if value is None else value.decode("utf-8", "replace")
 
 
 def _change(data: bytes) -> Change | None:
