@@ -13,8 +13,8 @@ from weakref import WeakSet
 
 from openai_project_guard._errors import RegistryError
 from openai_project_guard._registry import Place, Project, Registry, Row, Snapshot
+from openai_project_guard._sources.draft import Holding
 from openai_project_guard._sources.redis.content import Change, Content, count_of
-from openai_project_guard._sources.redis.entries import Holding
 from openai_project_guard._sources.redis.learned import Learned, settle
 from openai_project_guard._sources.redis.store import Fault, Refused, Store
 
