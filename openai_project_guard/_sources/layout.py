@@ -123,8 +123,8 @@ def _changed(lines: list[str], name: str, edit: TableEdit) -> list[str]:
         table["keys"] = _parsed("[]")
     if edit.keys and not isinstance(table["keys"], Array):
         raise _Unsafe(f"projects.{spelled(name)}.keys")
-    for fingerprint, held in edit.keys.items():
-        _change_key(table["keys"], fingerprint, held)
+    if edit.keys:
+        _change_keys(table["keys"], edit.keys)
     text = document.as_string().removesuffix("\n")
     changed: list[str] = text.split("\n")
     if behind:
@@ -133,32 +133,36 @@ def _changed(lines: list[str], name: str, edit: TableEdit) -> list[str]:
     return changed
 
 
-def _change_key(keys: Any, fingerprint: str, held: Holding | None) -> None:
-    """Adds a key on a line of its own, renews it, or removes it with the comment behind it."""
-    found = [key["fingerprint"].lower() for key in keys]
-    position = found.index(fingerprint) if fingerprint in found else None
-    if held is None:
+def _change_keys(keys: Any, changes: Mapping[str, Holding | None]) -> None:
+    """Renews keys where they stand, removes them with the comment behind them, or adds them."""
+    standing = {key["fingerprint"].lower(): position for position, key in enumerate(keys)}
+    gone = [standing[fingerprint] for fingerprint, held in changes.items() if held is None]
+    new = []
+    for fingerprint, held in changes.items():
+        if held is None:
+            continue
+        if fingerprint in standing:
+            keys[standing[fingerprint]] = _parsed(written(fingerprint, held))
+        else:
+            new.append(written(fingerprint, held))
+    for position in sorted(gone, reverse=True):
         del keys[position]
-        if not keys and "#" not in keys.as_string():
-            keys.clear()  # or its brackets stay on two lines
-    elif position is not None:
-        keys[position] = _parsed(written(fingerprint, held))
-    else:
-        _add_key(keys, written(fingerprint, held))
+    if gone and not keys and "#" not in keys.as_string():
+        keys.clear()  # or its brackets stay on two lines
+    if new:
+        _add_keys(keys, new)
 
 
-def _add_key(keys: Any, key: str) -> None:
+def _add_keys(keys: Any, new: list[str]) -> None:
+    """Adds keys, each on a line of its own."""
     text = keys.as_string()
-    if "\n" in text:
-        indent = re.search(r"\n([ \t]+)\{", text)
-        keys.add_line(_parsed(key), indent=indent[1] if indent else "  ")
-        if not re.search(r"\n\s*\]$", text):
-            keys.add_line(indent="")
-    else:  # all on one line so far
-        keys_so_far = [item.as_string().strip() for item in keys]
+    indent = re.search(r"\n([ \t]+)\{", text)
+    if "\n" not in text:  # all on one line so far
+        new = [*(item.as_string().strip() for item in keys), *new]
         keys.clear()
-        for item in (*keys_so_far, key):
-            keys.add_line(_parsed(item), indent="  ")
+    for key in new:
+        keys.add_line(_parsed(key), indent=indent[1] if indent else "  ")
+    if not re.search(r"\n\s*\]$", text):
         keys.add_line(indent="")
 
 
