@@ -10,7 +10,7 @@ from openai_project_guard._cli import GOOD, NOT_IN_ORDER, target
 from openai_project_guard._cli.asking import is_confirmed
 from openai_project_guard._cli.saying import say
 from openai_project_guard._cli.terminal import Terminal
-from openai_project_guard._key import shown
+from openai_project_guard._key import FINGERPRINT, shown
 from openai_project_guard._registry import Entry, Project, Registry
 from openai_project_guard._sources import edit
 
@@ -47,6 +47,10 @@ def run(args: argparse.Namespace) -> int:
         return _remove_project(address, project, registry, is_sure=args.yes)
     meant = _meant(args.what, registry)
     errors = Terminal(sys.stderr)
+    if not meant and FINGERPRINT.fullmatch(args.what) and edit.remove(address, [args.what]):
+        said = f"Removed {args.what.lower()}, which counted for no project, from {name}."
+        say(Terminal(), said, "green", first="✓ ")
+        return GOOD
     if not meant:
         errors.paragraph(
             f"Nothing was removed: {name} has no key with this hint or fingerprint and no such "
