@@ -140,7 +140,7 @@ def fingerprint(key: str) -> str:
 
 
 def add(server: RedisServer, key: str, project: str = "proj_a", **more: Any) -> None:
-    from openai_project_guard._sources.redis import edit
+    from openai_project_guard._sources import edit
 
     edit.add(server.url, project, fingerprint(key), hint=hint(key), **more)
 

@@ -283,17 +283,25 @@ def test_the_file_of_the_user_is_used_where_there_is_none_here(run: Shell, tmp_p
 
 @pytest.mark.parametrize(
     ("names", "complaint"),
-    [("a.toml,b.toml", "names several registries"), ("redis://:pw@host/0", "a URL, not a file")],
+    [
+        ("a.toml,b.toml", "names several registries"),
+        ("a.toml,redis://:pw@host/0", "names several registries"),
+        ("vault://:pw@host/0", "a URL at which a registry can be read, not changed"),
+    ],
 )
-def test_several_registries_or_a_url_need_a_choice(run: Shell, names: str, complaint: str) -> None:
+def test_several_registries_or_one_to_read_need_a_choice(
+    run: Shell, names: str, complaint: str
+) -> None:
     run.patch.setenv("OPENAI_PROJECT_GUARD_REGISTRY", names)
     ran = run("register", "proj_a", stdin=A)
     assert (ran.status, complaint in ran.err, "--registry FILE" in ran.err) == (2, True, True)
     assert "pw" not in ran.err
 
 
-def test_a_url_is_no_file(run: Shell) -> None:
-    assert "is a URL" in run("remove", "x", "--registry", "redis://host/0").err
+@pytest.mark.parametrize("command", ["register", "remove"])
+def test_a_url_that_nobody_can_write_to_is_refused(run: Shell, command: str) -> None:
+    ran = run(command, "x", "--registry", "vault://:pw@host/0", stdin=A)
+    assert (ran.status, "can be read, not changed" in ran.err, "pw" in ran.err) == (2, True, False)
 
 
 # register: what the file keeps

@@ -191,7 +191,7 @@ def test_nothing_is_removed_without_prune(shell: Shell, api: LoopbackAPI) -> Non
     assert not report["pruned"]
     assert projects()["proj_gone"] == "gone"
     assert shell.sync() == 0
-    assert "1 project of the file not listed, and left; --prune removes:\n  ? gone" in shell.out
+    assert "1 project of the registry not listed, and left; --prune removes:\n  ? gone" in shell.out
     assert shell.report("--prune")["pruned"]
     assert sorted(projects()) == ["proj_chat", "proj_lab"]
     assert bound("some-key") == []

@@ -144,7 +144,7 @@ def fleet(server: RedisServer, by_url: Path) -> Iterator[Fleet]:
 
 def revoke(server: RedisServer) -> float:
     """Takes the key out of the registry; when that was asked for."""
-    from openai_project_guard._sources.redis import edit
+    from openai_project_guard._sources import edit
 
     asked = time.monotonic()
     assert edit.remove(server.url, [fingerprint(KEY)]) == 1
@@ -152,7 +152,7 @@ def revoke(server: RedisServer) -> float:
 
 
 def held(server: RedisServer) -> str:
-    from openai_project_guard._sources.redis import edit
+    from openai_project_guard._sources import edit
 
     rows = sorted(entry.fingerprint + entry.project for entry in edit.read(server.url))
     return hashlib.sha256("".join(rows).encode()).hexdigest()

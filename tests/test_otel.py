@@ -250,14 +250,14 @@ def test_gauges_show_how_redis_stands(
 ) -> None:
     pytest.importorskip("redis")
     from openai_project_guard import _settings
-    from openai_project_guard._sources.redis import edit as edit_redis
+    from openai_project_guard._sources import edit as edit_registry
     from openai_project_guard._sources.redis import follow, open_redis
 
     clean.setattr(follow, "_LOOK", 0.2)
     clean.setattr(_settings, "open_source", open_redis)  # whether it is installed or not
     server = RedisServer(tmp_path / "redis").start()
     try:
-        edit_redis.add(server.url, "proj_a", fingerprint_of(digest(A)))
+        edit_registry.add(server.url, "proj_a", fingerprint_of(digest(A)))
         opg.enable(registry=server.url)
         name = f"{server.url}/0"
         assert telemetry.gauges["status", name, "current"] == 1
@@ -268,7 +268,7 @@ def test_gauges_show_how_redis_stands(
         wait_for(lambda: telemetry.gauges["age", name] > before)
         server.start()
         wait_for(lambda: telemetry.gauges["status", name, "current"] == 1)
-        edit_redis.add(server.url, "proj_b", fingerprint_of(digest(B)))
+        edit_registry.add(server.url, "proj_b", fingerprint_of(digest(B)))
         wait_for(lambda: telemetry.gauges["keys", name] == 2)
     finally:
         opg.disable()

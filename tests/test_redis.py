@@ -38,15 +38,17 @@ from openai_project_guard._hooks._send import HTTP
 from openai_project_guard._key import digest, fingerprint_of, hint
 from openai_project_guard._outgoing import Destination
 from openai_project_guard._registry import Place
-from openai_project_guard._sources import edit as edit_file
-from openai_project_guard._sources.redis import edit, follow, open_redis, store
+from openai_project_guard._sources import edit
+from openai_project_guard._sources.redis import follow, open_redis, store
 from openai_project_guard._sources.redis.address import read_address
 from openai_project_guard._sources.redis.content import Content, Raw
 from openai_project_guard._sources.redis.store import Conflict, Fault, Store
+from openai_project_guard._sources.transfer import Transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from openai_project_guard._sources.draft import Draft
     from openai_project_guard._sources.redis.source import RedisSource
 
 pytest.importorskip("redis", reason="redis-py is not installed")
@@ -112,7 +114,7 @@ def test_a_file_and_a_url_hold_together(
     server: RedisServer, by_url: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(server, KEY)
-    edit_file.add("some.toml", "proj_b", fingerprint(OTHER))
+    edit.add("some.toml", "proj_b", fingerprint(OTHER))
     names = ["some.toml", server.socket_url]
     monkeypatch.setenv("OPENAI_PROJECT_GUARD_REGISTRY", ",".join(names))
     opg.enable()
@@ -193,7 +195,7 @@ opg.enable()  # the file by its default name
 assert len(opg.Registry.from_file("openai-projects.toml")) == 1
 assert not [name for name in sys.modules if name.startswith("{store.__package__}")]
 """
-    edit_file.add("openai-projects.toml", "proj_a", fingerprint(KEY))
+    edit.add("openai-projects.toml", "proj_a", fingerprint(KEY))
     out, err = python(code).communicate(timeout=60)
     assert (out, err) == ("", "")
 
@@ -218,9 +220,10 @@ def test_changes_of_all_kinds_arrive(server: RedisServer) -> None:
 def test_a_change_too_large_for_a_message_arrives(server: RedisServer) -> None:
     add(server, KEY)
     source = open_redis(server.url)
-    with edit.editing(server.url) as change:
-        for number in range(1500):
-            change.add_key("proj_a", fingerprint(f"key {number}"))
+    edit.change(
+        server.url,
+        lambda draft: [draft.add("proj_a", fingerprint(f"key {number}")) for number in range(1500)],
+    )
     wait(lambda: len(source.registry) == 1501)
 
 
@@ -661,7 +664,8 @@ def test_a_raw_key_for_a_name_is_not_shown() -> None:
 
 FORK = r"""
 import os, sys, time
-from openai_project_guard._sources.redis import edit, open_redis
+from openai_project_guard._sources import edit
+from openai_project_guard._sources.redis import open_redis
 url, fingerprint = sys.argv[1:]
 source = open_redis(url)
 def gone(limit=30):
@@ -755,13 +759,14 @@ def test_two_administrators_at_once_lose_nothing(server: RedisServer) -> None:
 def test_a_step_that_has_become_impossible_is_an_error(server: RedisServer) -> None:
     add(server, KEY)
 
-    def change() -> None:
-        with edit.editing(server.url) as change:
-            change.add_key(change.add_project("proj_b"), fingerprint(OTHER))
+    def step(draft: Draft) -> None:
+        draft.add("proj_b", fingerprint(OTHER))
+        if draft.standing.version == before:  # the first time
             add(server, OTHER, "proj_c")
 
+    before = edit.find(server.url).version
     with pytest.raises(RegistryError, match="stands under the project proj_c already"):
-        change()
+        edit.change(server.url, step)
     assert [entry.project for entry in edit.read(server.url).lookup(OTHER)] == ["proj_c"]
 
 
@@ -903,10 +908,8 @@ def test_push_and_pull(
 
 
 def test_push_does_not_overwrite_what_it_has_not_shown(server: RedisServer) -> None:
-    from openai_project_guard._sources.redis.transfer import Push
-
     Path("some.toml").write_text(FILE, "utf-8")
-    push = Push("some.toml", server.url)
+    push = Transfer("some.toml", server.url)
     add(server, OTHER)
     with pytest.raises(RegistryError, match="somebody else has changed the registry meanwhile"):
         push.carry_out()
@@ -921,9 +924,11 @@ def test_service_accounts_survive_push_and_pull(server: RedisServer) -> None:
     assert command("pull", "new.toml", "--yes", "--registry", server.url) == 0
     assert set(opg.Registry.from_file("new.toml").snapshot.accounts) == {"user-1", "user-2"}
     Path("old.toml").write_text(FILE, "utf-8")
-    with pytest.raises(RegistryError, match="service accounts of proj_a"):
-        command("pull", "old.toml", "--yes", "--registry", server.url)
-    assert Path("old.toml").read_text("utf-8") == FILE
+    assert command("pull", "old.toml", "--yes", "--registry", server.url) == 0
+    assert Path("old.toml").read_text("utf-8") == FILE.replace(
+        'id = "proj_a"  # the first\n',
+        'id = "proj_a"  # the first\nservice_accounts = ["user-1", "user-2"]\n',
+    )
 
 
 def test_push_and_pull_say_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from openai_project_guard import Registry, RegistryError
-from openai_project_guard._sources import edit, replace
+from openai_project_guard._registry import Place, Project, Snapshot
+from openai_project_guard._sources import edit, lines, replace, rewrite
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from pytest_mock import MockerFixture
 
 NAME = "openai-projects.toml"
@@ -149,7 +152,7 @@ def test_a_new_project_is_added_at_the_end() -> None:
 
 def test_an_organization_is_written_where_it_belongs() -> None:
     write(WRITTEN_BY_HAND)
-    with edit.editing(NAME) as file:
+    with rewrite.editing(NAME) as file:
         file.add_project("support-bot", organization="org-a")
         file.add_project("search", organization="org-b")
     page = "# from the settings page\n"
@@ -197,16 +200,16 @@ def test_a_removed_project_leaves_the_comments_around_it() -> None:
 
 def test_several_changes_are_written_in_one_step(mocker: MockerFixture) -> None:
     write(WRITTEN_BY_HAND)
-    replaced = mocker.spy(edit, "replace")
-    with edit.editing(NAME) as file:
+    replaced = mocker.spy(rewrite, "replace")
+    with rewrite.editing(NAME) as file:
         new = file.add_project("proj_new")
         file.add_key(new, C)
         file.add_key(new, D, hint="h")
         file.add_key(new, D, note="n")
         file.remove_key(C)
-        file.remove_project("proj_b")
+        file.remove_projects(["proj_b"])
         file.add_project("proj_b", alias="search")
-        file.remove_project(file.add_project("proj_gone"))
+        file.remove_projects([file.add_project("proj_gone")])
         file.add_key("search", D, also=True)
     assert replaced.call_count == 1
     rows = {(entry.fingerprint, entry.project, entry.note) for entry in Registry.from_file(NAME)}
@@ -218,9 +221,72 @@ def test_several_changes_are_written_in_one_step(mocker: MockerFixture) -> None:
     }
 
 
+@pytest.mark.parametrize("number", [1, 40])
+def test_a_change_of_many_projects_walks_the_file_once(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def walk(text: str) -> Iterator[tuple[lines.Path, int]]:
+        nonlocal walked
+        walked += len(text)
+        return original(text)
+
+    original, walked = lines._walk, 0
+    names = [f"proj_{number}" for number in range(50)]
+    edit.change(NAME, lambda draft: [draft.add(name, A, also=True) for name in names], create=True)
+    monkeypatch.setattr(lines, "_walk", walk)
+    size = len(text())
+    edit.change(NAME, lambda draft: draft.remove_projects(names[:number]))
+    assert {entry.project for entry in Registry.from_file(NAME)} == {*names[number:]}
+    assert walked == size
+    size, walked = len(text()), 0
+    edit.change(NAME, lambda draft: [draft.add_key(name, B, also=True) for name in names[number:]])
+    assert len(Registry.from_file(NAME)) == 2 * (50 - number)
+    assert walked == size
+
+
+def test_a_removed_project_among_others_leaves_their_text() -> None:
+    write(WRITTEN_BY_HAND)
+    edit.change(NAME, lambda draft: draft.remove_projects(["search", "support-bot"]))
+    assert text() == (
+        "# Who pays for what.\nversion = 1   # of the format\n\n# The bot.\n# The search.\n"
+        + WRITTEN_BY_HAND[WRITTEN_BY_HAND.index("# The rest.") :]
+    )
+    edit.remove_project(NAME, "the rest")
+    assert text().endswith("# The rest.\n# That is all.\n")
+
+
+def test_fields_are_changed_and_taken_away_where_they_stand() -> None:
+    write(WRITTEN_BY_HAND)
+    wanted = Snapshot()
+    place = Place("elsewhere")
+    wanted.add_project(Project("proj_a", place, "support-bot"), ["svc-2", "svc-3"])
+    wanted.add_project(Project("proj_b", place, "search"))
+    wanted.add_project(Project("proj_c", place, "rest"), ["svc"])
+    edit.change(NAME, lambda draft: draft.become(wanted, edit.find(NAME).version))
+    read = Registry.from_file(NAME).snapshot
+    assert {account: rows[0].project.id for account, rows in read.accounts.items()} == {
+        "svc": "proj_c",
+        "svc-2": "proj_a",
+        "svc-3": "proj_a",
+    }
+    assert read.projects["search"].organization is None
+    assert read.projects["rest"].id == "proj_c"
+    assert not read.rows
+    assert '# from the settings page\nservice_accounts = ["svc-2", "svc-3"]\n' in text()
+
+
+def test_a_file_that_was_changed_meanwhile_does_not_become_another() -> None:
+    write(WRITTEN_BY_HAND)
+    version = edit.find(NAME).version
+    edit.add(NAME, "proj_a", C)
+    with pytest.raises(RegistryError, match="somebody else has changed the file meanwhile"):
+        edit.change(NAME, lambda draft: draft.become(Snapshot(), version))
+    assert len(Registry.from_file(NAME)) == 4
+
+
 def test_nothing_is_written_when_the_changes_break_off() -> None:
     write(WRITTEN_BY_HAND)
-    with pytest.raises(ZeroDivisionError), edit.editing(NAME) as file:  # noqa: PT012
+    with pytest.raises(ZeroDivisionError), rewrite.editing(NAME) as file:  # noqa: PT012
         file.remove_key(A)
         raise ZeroDivisionError
     assert text() == WRITTEN_BY_HAND
@@ -262,7 +328,7 @@ def test_a_key_of_another_project_is_refused_unless_it_is_meant() -> None:
     refused(
         f"^{NAME}, line 10: the key {B} stands under the project support-bot already.", "proj_b", B
     )
-    with edit.editing(NAME) as file:
+    with rewrite.editing(NAME) as file:
         file.add_key("proj_b", B, also=True)
     assert [entry.project for entry in Registry.from_file(NAME).lookup("b")] == ["proj_a", "proj_b"]
 
@@ -356,7 +422,7 @@ def test_a_directory_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPa
 
 def test_a_writer_waits_for_the_other_but_not_forever(monkeypatch: pytest.MonkeyPatch) -> None:
     write(WRITTEN_BY_HAND)
-    with edit.editing(NAME) as file:
+    with rewrite.editing(NAME) as file:
         with monkeypatch.context() as patch:
             patch.setattr(replace, "PATIENCE", 0.02)
             with pytest.raises(RegistryError, match="another process holds its lock"):

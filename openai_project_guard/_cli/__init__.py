@@ -19,14 +19,14 @@ PROGRAM = "openai-project-guard"
 
 COMMANDS = {
     "demo": "send right and wrong calls to a server on this machine, without and with the guard",
-    "register": "add a key to the registry file; the key itself is not kept",
+    "register": "add a key to the registry; the key itself is not kept",
     "list": "show what is registered, and where it stands",
-    "remove": "take a key, or a project with its keys, out of the registry file",
+    "remove": "take a key, or a project with its keys, out of the registry",
     "check": "say whether a default OpenAI() in this environment would pass",
     "doctor": "show hooks, variables, registries and verdict, and how to mend what is wrong",
     "push": "make the registry in Redis what a file says, after a look at the difference",
     "pull": "make a file say what the registry in Redis is, after a look at the difference",
-    "sync": "take the organization's projects into the registry file and bind the keys at hand",
+    "sync": "take the organization's projects into the registry and bind the keys at hand",
 }
 """What each command does, in the words of `--help`."""
 

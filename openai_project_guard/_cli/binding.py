@@ -14,9 +14,8 @@ from typing import Literal, NamedTuple
 from openai_project_guard._cli.administration import Administration
 from openai_project_guard._cli.resume import Matches, Notebook
 from openai_project_guard._cli.secret import Secret
-from openai_project_guard._key import digest_of
-from openai_project_guard._registry import Registry, rows_of
-from openai_project_guard._sources.edit import editing
+from openai_project_guard._sources import edit
+from openai_project_guard._sources.draft import Draft
 
 Outcome = Literal["bound", "registered", "moved", "ambiguous", "unknown"]
 
@@ -58,7 +57,7 @@ class Binding:
 def match(
     keys: Sequence[LocalKey],
     projects: Sequence[str],
-    path: str,
+    address: str,
     api: Administration,
     show: Callable[[str], None],
 ) -> Matches:
@@ -67,12 +66,12 @@ def match(
     Args:
         keys: those at hand.
         projects: the ids of the projects.
-        path: the registry file.
+        address: where the registry is.
         api: where to read.
         show: is told how far it is.
     """
     secrets = {key.secret.fingerprint: key.secret for key in keys}
-    notebook = Notebook(path, (api.identity, *sorted(secrets)))
+    notebook = Notebook(address, (api.identity, *sorted(secrets)))
     with closing(notebook):
         for number, project in enumerate(projects, start=1):
             show(f"reading keys: {number:,} of {len(projects):,} projects")
@@ -87,31 +86,34 @@ def match(
     return {project: notebook.matches[project] for project in projects}
 
 
-def bind(keys: Sequence[LocalKey], matches: Matches, path: str) -> Iterator[Binding]:
-    """Writes the keys that have one project into the file; says what became of each.
+def bind(keys: Sequence[LocalKey], matches: Matches, address: str) -> list[Binding]:
+    """Writes the keys that have one project into the registry; says what became of each.
 
     Raises:
-        RegistryError: the file cannot be written.
+        RegistryError: the registry cannot be written.
     """
-    with editing(path) as edit:
-        registry = Registry.from_file(path)
-        for variable, secret in keys:
-            fingerprint = secret.fingerprint
-            standing = {row.project.id for row in rows_of((registry,), digest_of(fingerprint))}
-            fitting = [project for project, found in matches.items() if fingerprint in found]
-            rivals = _rivals(fingerprint, matches)
-            outcome = _outcome(standing, fitting, has_rivals=bool(rivals))
-            if outcome == "bound":
-                edit.add_key(fitting[0], fingerprint, hint=secret.hint, note=_NOTE)
-            names = {project: _name(project, registry) for project in (*standing, *fitting)}
-            others = [key.variable for key in keys if key.secret.fingerprint in rivals]
-            yield Binding(
-                variable,
-                secret.hint,
-                outcome,
-                tuple(sorted(standing)) if outcome == "registered" else tuple(fitting),
-                _says(outcome, variable, sorted(standing), fitting, others, names),
-            )
+    return edit.change(address, lambda draft: list(_bound(keys, matches, draft)))
+
+
+def _bound(keys: Sequence[LocalKey], matches: Matches, draft: Draft) -> Iterator[Binding]:
+    # Two variables may hold one key: what stands there is asked before any is bound.
+    standing_of = {key: draft.projects_of(key.secret.fingerprint) for key in keys}
+    for key, standing in standing_of.items():
+        variable, secret = key
+        fitting = [project for project, found in matches.items() if secret.fingerprint in found]
+        rivals = _rivals(secret.fingerprint, matches)
+        outcome = _outcome(set(standing), fitting, has_rivals=bool(rivals))
+        if outcome == "bound":
+            draft.add_key(fitting[0], secret.fingerprint, hint=secret.hint, note=_NOTE)
+        names = {project: draft.named(project) for project in (*standing, *fitting)}
+        others = [key.variable for key in keys if key.secret.fingerprint in rivals]
+        yield Binding(
+            variable,
+            secret.hint,
+            outcome,
+            tuple(sorted(standing)) if outcome == "registered" else tuple(fitting),
+            _says(outcome, variable, sorted(standing), fitting, others, names),
+        )
 
 
 def _rivals(fingerprint: str, matches: Matches) -> set[str]:
@@ -147,7 +149,7 @@ def _says(
         return f"registered for {stands} already"
     if outcome == "moved":
         return (
-            f"registered for {stands}, but the API lists it for {fits}. The file was left as it "
+            f"registered for {stands}, but the API lists it for {fits}. The entry was left as it "
             f"is; if the API is right, remove the key and run sync again"
         )
     if outcome == "unknown":
@@ -160,8 +162,3 @@ def _says(
     else:
         why = f"the key of {fits} that it may be may also be the one in {' or '.join(others)}"
     return f"not bound: {why}. If you know its project: {register}"
-
-
-def _name(project: str, registry: Registry) -> str:
-    alias = registry.snapshot.projects[project].alias
-    return f"{alias} ({project})" if alias else project

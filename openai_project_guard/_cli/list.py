@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print it as JSON")
     parser.add_argument(
-        "--registry", metavar="FILE", help="list this one, not those that the environment names"
+        "--registry", metavar="FILE|URL", help="list this one, not those that the environment names"
     )
 
 

@@ -2,28 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
+from openai_project_guard._cli.transfer import Transfer
 
-from openai_project_guard._cli import transfer
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments of `pull`."""
-    parser.epilog = (
-        "Shows what would change, and asks. What Redis does not have is removed from the file; the "
-        "file's comments and layout stay. Exit status: 0 if both say the same in the end, 1 if not."
-    )
-    parser.add_argument("file", metavar="FILE", help="the registry file; made where it is missing")
-    transfer.add_arguments(parser)
-
-
-def run(args: argparse.Namespace) -> int:
-    """Shows the difference, and writes it.
-
-    Returns:
-        0 if both say the same now, 1 if not.
-    """
-    url = transfer.registry_url(args.registry)
-    from openai_project_guard._sources.redis.transfer import Pull
-
-    return transfer.run(Pull(args.file, url), args.file, args)
+_pull = Transfer(
+    into_redis=False,
+    file="the registry file; made where it is missing",
+    says="What Redis does not have is removed from the file, whose comments and layout stay.",
+)
+add_arguments, run = _pull.add_arguments, _pull.run

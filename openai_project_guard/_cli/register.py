@@ -1,9 +1,8 @@
-"""`register`: adds a key to the registry file."""
+"""`register`: adds a key to the registry."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
 from openai_project_guard._cli import GOOD, NOT_IN_ORDER, target
@@ -12,7 +11,7 @@ from openai_project_guard._cli.secret import Secret, read_key
 from openai_project_guard._cli.terminal import Terminal
 from openai_project_guard._registry import Registry, project_id
 from openai_project_guard._sources import edit
-from openai_project_guard._sources.file import FilePlace
+from openai_project_guard._sources.draft import Draft
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "hint are kept."
     )
     parser.add_argument(
-        "project", metavar="PROJECT", help="the project's id (proj_...) or an alias of the file"
+        "project", metavar="PROJECT", help="the project's id (proj_...) or an alias of the registry"
     )
     parser.add_argument("--alias", metavar="A", help="the alias of a project that is new")
     parser.add_argument(
@@ -46,58 +45,53 @@ def run(args: argparse.Namespace) -> int:
     """Reads the key and adds it.
 
     Returns:
-        0 if the file has it now, 1 if the API says that it must not.
+        0 if the registry has it now, 1 if the API says that it must not.
     """
-    path = target.registry_file(args.registry)
-    is_new = not os.path.exists(path)
+    address = target.address(args.registry)
+    place = edit.place_of(address)
     key = read_key(args.key_env)
     if args.verify:
-        refused = _refused_by_the_api(key, path, args)
+        refused = _refused_by_the_api(key, address, args)
         if refused:
             problem = f"Nothing was registered: {refused}"
             Terminal(sys.stderr).paragraph(problem, "red")
             return NOT_IN_ORDER
-    change = edit.add(
-        path,
-        args.project,
-        key.fingerprint,
-        alias=args.alias,
-        organization=args.organization,
-        hint=key.hint,
-        note=args.note,
-        also=args.also,
-    )
-    _say(change, key, path, is_new=is_new, project=args.project)
+
+    def add(draft: Draft) -> tuple[str, str, str]:
+        """What is said of it, under which project it stands, and whether in a new registry."""
+        change = draft.add(
+            args.project,
+            key.fingerprint,
+            alias=args.alias,
+            organization=args.organization,
+            hint=key.hint,
+            note=args.note,
+            also=args.also,
+        )
+        name = draft.named(args.project)
+        said = {
+            "added": f"Registered the key {key.hint} for project {name}.",
+            "updated": f"The key {key.hint} was registered for project {name}; its entry is "
+            "renewed.",
+            "unchanged": f"The key {key.hint} is registered for project {name} already.",
+        }[change]
+        is_new = draft.standing.version is None
+        made = f", a new {draft.standing.word}; it holds no key" if is_new else ""
+        return said, draft.id_of(args.project), made
+
+    said, project, made = edit.change(address, add, create=True)
+    terminal = Terminal()
+    say(terminal, said, "green", first="✓ ")
+    terminal.paragraph(f"  {place.of(key.fingerprint, project)}{made}")
     return GOOD
 
 
-def _say(change: edit.Change, key: Secret, path: str, *, is_new: bool, project: str) -> None:
-    found = [
-        entry
-        for entry in Registry.from_file(path)
-        if entry.fingerprint == key.fingerprint and project in (entry.project, entry.alias)
-    ]
-    name = _named(found[0].project, found[0].alias) if found else project
-    said = {
-        "added": f"Registered the key {key.hint} for project {name}.",
-        "updated": f"The key {key.hint} was registered for project {name}; its entry is renewed.",
-        "unchanged": f"The key {key.hint} is registered for project {name} already.",
-    }[change]
-    terminal = Terminal()
-    say(terminal, said, "green", first="✓ ")
-    made = ", a new file; it holds no key" if is_new else ""
-    terminal.paragraph(f"  {FilePlace(path).of(key.fingerprint)}{made}")
-
-
-def _named(project: str, alias: str | None) -> str:
-    return f"{alias} ({project})" if alias else project
-
-
-def _refused_by_the_api(key: Secret, path: str, args: argparse.Namespace) -> str | None:
+def _refused_by_the_api(key: Secret, address: str, args: argparse.Namespace) -> str | None:
     """Why the API does not want this key for this project."""
     from openai_project_guard._cli.live import ask
 
-    known = Registry.from_file(path) if os.path.exists(path) else Registry()
+    known = Registry()
+    known.snapshot = edit.find(address).snapshot
     project = project_id((known,), args.project, "PROJECT")
     standing = known.snapshot.projects.get(project)
     organization = args.organization or (standing and standing.organization)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import urlsplit
 
 from openai_project_guard import _environment
 from openai_project_guard._errors import RegistryError
 from openai_project_guard._key import redact
 from openai_project_guard._registry import Project, Registry
 from openai_project_guard._sources import inline, open_source
+from openai_project_guard._sources.edit import is_redis, place_of
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,7 @@ def named(given: str | None = None) -> list[Named]:
 
 def _read(name: str) -> Named:
     if "://" in name:
-        url = urlsplit(name)
-        shown = redact(f"{url.scheme}://{url.netloc.rpartition('@')[2]}{url.path}")
+        shown = _shown(name)
         try:
             return Named("url", shown, open_source(name).registry)
         except RegistryError as error:
@@ -84,6 +85,18 @@ def _read(name: str) -> Named:
         return Named("file", shown, Registry.from_file(name), None, age)
     except RegistryError as error:
         return Named("file", shown, Registry(), str(error), age)
+
+
+def _shown(url: str) -> str:
+    """A URL without the password that may stand in it."""
+    with suppress(RegistryError):
+        if is_redis(url):
+            return place_of(url).name
+    scheme, _, rest = url.partition("://")
+    host, *options = re.split("[?#]", rest)
+    if any("@" in option for option in options):  # a password may have any of these in it
+        return f"{scheme}://…"
+    return redact(f"{scheme}://{host.rpartition('@')[2]}")
 
 
 def _inline(pairs: str) -> Named:

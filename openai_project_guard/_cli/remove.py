@@ -1,4 +1,4 @@
-"""`remove`: takes a key, or a project with its keys, out of the registry file."""
+"""`remove`: takes a key, or a project with its keys, out of the registry."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 import sys
 
 from openai_project_guard._cli import GOOD, NOT_IN_ORDER, target
+from openai_project_guard._cli.asking import is_confirmed
 from openai_project_guard._cli.saying import say
 from openai_project_guard._cli.terminal import Terminal
 from openai_project_guard._entry import Entry
-from openai_project_guard._errors import ConfigurationError
-from openai_project_guard._key import shown
+from openai_project_guard._key import FINGERPRINT, shown
 from openai_project_guard._registry import Project, Registry
 from openai_project_guard._sources import edit
 
@@ -21,8 +21,8 @@ _FINGERPRINT = re.compile(r"(?:sha256:)?([0-9a-fA-F]{8,64})")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `remove`."""
     parser.epilog = (
-        "A key is removed from every project that it stands under. A running process that watches "
-        "the file refuses the key's calls within a second."
+        "A key is removed from every project that it stands under. A running process that follows "
+        "the registry refuses the key's calls within a second."
     )
     parser.add_argument(
         "what",
@@ -40,16 +40,21 @@ def run(args: argparse.Namespace) -> int:
     Returns:
         0 if it was removed, 1 if nothing or more than one thing was meant, or the answer was no.
     """
-    path = target.registry_file(args.registry)
-    registry = Registry.from_file(path)
+    address = target.address(args.registry)
+    name = edit.place_of(address).name
+    registry = edit.read(address)
     project = registry.snapshot.projects.get(args.what)
     if project is not None:
-        return _remove_project(path, project, registry, is_sure=args.yes)
+        return _remove_project(address, project, registry, is_sure=args.yes)
     meant = _meant(args.what, registry)
     errors = Terminal(sys.stderr)
+    if not meant and FINGERPRINT.fullmatch(args.what) and edit.remove(address, [args.what]):
+        said = f"Removed {args.what.lower()}, which counted for no project, from {name}."
+        say(Terminal(), said, "green", first="✓ ")
+        return GOOD
     if not meant:
         errors.paragraph(
-            f"Nothing was removed: {path} has no key with this hint or fingerprint and no such "
+            f"Nothing was removed: {name} has no key with this hint or fingerprint and no such "
             f"project: {shown(args.what)}.",
             "red",
         )
@@ -63,12 +68,12 @@ def run(args: argparse.Namespace) -> int:
         for entry in meant:
             errors.line(f"  {_described(entry, digits=16)}")
         return NOT_IN_ORDER
-    if not edit.remove(path, [meant[0].fingerprint]):
+    if not edit.remove(address, [meant[0].fingerprint]):
         errors.paragraph("Nothing was removed: somebody else has just removed it.", "red")
         return NOT_IN_ORDER
     terminal = Terminal()
     for entry in meant:
-        say(terminal, f"Removed the key {_described(entry)}, from {path}.", "green", first="✓ ")
+        say(terminal, f"Removed the key {_described(entry)}, from {name}.", "green", first="✓ ")
     return GOOD
 
 
@@ -88,21 +93,14 @@ def _described(entry: Entry, *, digits: int = 8) -> str:
     return f"{hint}({fingerprint}…{note}) of {entry.alias or entry.project}"
 
 
-def _remove_project(path: str, project: Project, registry: Registry, *, is_sure: bool) -> int:
+def _remove_project(address: str, project: Project, registry: Registry, *, is_sure: bool) -> int:
     keys = sum(entry.project == project.id for entry in registry)
     name = f"{project.alias} ({project.id})" if project.alias else project.id
     what = f"project {name} with its {keys} key{'' if keys == 1 else 's'}"
-    if not is_sure and not _is_confirmed(f"Remove {what} from {path}?"):
+    where = edit.place_of(address).name
+    if not is_sure and not is_confirmed(f"Remove {what} from {where}?"):
         Terminal(sys.stderr).line("Nothing was removed.")
         return NOT_IN_ORDER
-    edit.remove_project(path, project.id)
-    say(Terminal(), f"Removed {what}, from {path}.", "green", first="✓ ")
+    edit.remove_project(address, project.id)
+    say(Terminal(), f"Removed {what}, from {where}.", "green", first="✓ ")
     return GOOD
-
-
-def _is_confirmed(question: str) -> bool:
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise ConfigurationError(f"{question} There is no terminal to ask at: say --yes.")
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")

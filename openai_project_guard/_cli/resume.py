@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 from hashlib import sha256
 
+from openai_project_guard._sources.edit import is_redis, place_of
+
 _HOUR = 3600.0
 """Seconds after which what was read is stale: keys come and go."""
 
@@ -19,21 +21,25 @@ Matches = dict[str, dict[str, list[str]]]
 class Notebook:
     """Keeps the matches of each project that was read, a line of JSON each.
 
-    It lies beside the registry file and holds ids and fingerprints only. What was written for
-    other local keys, another organization or too long ago does not count.
+    It lies beside the registry file, or, for a registry in Redis, in the user's cache. It holds ids
+    and fingerprints only. What was written for other local keys, another organization or too long
+    ago does not count.
 
     Args:
-        registry: the registry file.
+        address: where the registry is.
         about: what the matches depend on.
     """
 
-    def __init__(self, registry: str, about: Iterable[str]) -> None:
-        directory, name = os.path.split(os.path.realpath(registry))
-        self._path = os.path.join(directory, f".{name}.sync")
+    def __init__(self, address: str, about: Iterable[str]) -> None:
+        self._path = _path(address)
         self._run = sha256("\n".join(about).encode()).hexdigest()
         self.matches = self._read()
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | (0 if self.matches else os.O_TRUNC)
-        self._descriptor = os.open(self._path, flags, 0o600)
+        try:
+            os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
+            self._descriptor = os.open(self._path, flags, 0o600)
+        except OSError:  # no place for it, so an interrupted run begins anew
+            self._descriptor = os.open(os.devnull, os.O_WRONLY)
         if not self.matches:
             self._append({"run": self._run, "at": time.time()})
 
@@ -70,3 +76,12 @@ class Notebook:
                 entry = json.loads(line)
                 matches[entry["project"]] = entry["matches"]
         return matches
+
+
+def _path(address: str) -> str:
+    if is_redis(address):
+        cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+        name = sha256(place_of(address).name.encode()).hexdigest()[:16]
+        return os.path.join(cache, "openai-project-guard", f"{name}.sync")
+    directory, name = os.path.split(os.path.realpath(address))
+    return os.path.join(directory, f".{name}.sync")

@@ -1,10 +1,9 @@
-"""`sync`: takes the organization's projects into the registry file and binds the keys at hand."""
+"""`sync`: takes the organization's projects into the registry and binds the keys at hand."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -20,8 +19,8 @@ from openai_project_guard._cli.switched import off
 from openai_project_guard._cli.terminal import Terminal
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._key import redact
-from openai_project_guard._registry import Registry
-from openai_project_guard._sources.edit import editing
+from openai_project_guard._sources import edit
+from openai_project_guard._sources.draft import Draft
 
 API_KEY = "OPENAI_API_KEY"
 _LONGEST_ALIAS = 60
@@ -41,10 +40,10 @@ class Report:
     """What was done; `--json` prints it as it is.
 
     Attributes:
-        registry: the file.
+        registry: its path, or its URL without the password.
         listed: how many projects the API lists.
-        added: those of them that are new in the file.
-        unlisted: those of the file that the API does not list.
+        added: those of them that are new in the registry.
+        unlisted: those of the registry that the API does not list.
         pruned: whether these were removed.
         keys: what became of the keys at hand.
     """
@@ -62,11 +61,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = (
         f"{ADMIN_KEY} must hold an admin key; OPENAI_BASE_URL is honoured. A new project's\n"
-        "alias is its name in lower case with dashes; what stands in the file is kept. A key\n"
+        "alias is its name in lower case with dashes; what is registered stays. A key\n"
         "at hand is bound if what the API shows of keys fits keys of one project only.\n"
         "Interrupted and run again within the hour, it goes on where it was.\n\n"
         "--json prints one object:\n"
-        '  "registry": file, "listed": number, "pruned": true | false,\n'
+        '  "registry": file or URL, "listed": number, "pruned": true | false,\n'
         '  "added", "unlisted": [{"project", "alias"}],\n'
         '  "keys": [{"variable", "hint", "projects": [id], "says",\n'
         '            "outcome": "bound" | "registered" | "moved" | "ambiguous" | "unknown"}]\n\n'
@@ -86,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prune",
         action="store_true",
-        help="remove the projects that the API does not list from the file, with their keys",
+        help="remove the projects that the API does not list from the registry, with their keys",
     )
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
 
@@ -98,7 +97,8 @@ def run(args: argparse.Namespace) -> int:
         0 if every key at hand has its project, else 1.
     """
     keys = _keys_at_hand(args.key_env)
-    path = target.registry_file(args.registry)
+    address = target.address(args.registry)
+    name = edit.place_of(address).name
     progress = Progress()
     with off(), ExitStack() as stack:
         stack.callback(progress.wipe)
@@ -107,12 +107,12 @@ def run(args: argparse.Namespace) -> int:
         for project in api.projects(include_archived=args.include_archived):
             projects.append(project)
             progress.show(f"reading projects: {len(projects):,}")
-        added, unlisted = _take_in(projects, path, prune=args.prune)
+        added, unlisted = _take_in(projects, address, prune=args.prune)
         bindings: tuple[Binding, ...] = ()
         if keys:
             ids = [project.id for project in projects]
-            bindings = tuple(bind(keys, match(keys, ids, path, api, progress.show), path))
-    report = Report(path, len(projects), tuple(added), tuple(unlisted), args.prune, bindings)
+            bindings = tuple(bind(keys, match(keys, ids, address, api, progress.show), address))
+    report = Report(name, len(projects), tuple(added), tuple(unlisted), args.prune, bindings)
     if args.json:
         Terminal().line(json.dumps(asdict(report), indent=2))
     else:
@@ -136,34 +136,31 @@ def _keys_at_hand(named: Sequence[str]) -> list[LocalKey]:
 
 
 def _take_in(
-    projects: Sequence[RemoteProject], path: str, *, prune: bool
+    projects: Sequence[RemoteProject], address: str, *, prune: bool
 ) -> tuple[list[Listed], list[Listed]]:
-    """Writes the projects into the file; gives those that are new, and those of it alone."""
+    """Writes the projects down; gives those that are new, and those that only the registry has."""
     if not projects:
         raise ConfigurationError(
             "The API lists no project at all, and every organization has one. Nothing was changed; "
             f"check {ADMIN_KEY} and OPENAI_BASE_URL."
         )
-    with editing(path, create=True) as edit:
-        registry = Registry.from_file(path) if os.path.exists(path) else Registry()
-        known = registry.snapshot.projects
-        taken = set(known)
+
+    def take_in(draft: Draft) -> tuple[list[Listed], list[Listed]]:
+        known = dict(draft.projects)
+        taken = {*known, *(notes.alias for notes in known.values() if notes.alias)}
         added = []
         for project in projects:
             if project.id not in known:
                 alias = _alias(project.name, taken)
-                edit.add_project(project.id, alias=alias)
+                draft.add_project(project.id, alias=alias)
                 added.append(Listed(project.id, alias))
         listed = {project.id for project in projects}
-        unlisted = [
-            Listed(project.id, project.alias)
-            for name, project in known.items()
-            if name == project.id and name not in listed
-        ]
+        unlisted = [Listed(id_, known[id_].alias) for id_ in known if id_ not in listed]
         if prune:
-            for gone in unlisted:
-                edit.remove_project(gone.project)
-    return added, unlisted
+            draft.remove_projects(gone.project for gone in unlisted)
+        return added, unlisted
+
+    return edit.change(address, take_in, create=True)
 
 
 def _alias(name: str, taken: set[str]) -> str | None:
@@ -191,7 +188,7 @@ def _show(report: Report, terminal: Terminal) -> None:
         _name_some("✗", report.unlisted, "yellow", terminal)
     elif report.unlisted:
         terminal.paragraph(
-            f"{_count(report.unlisted)} of the file not listed, and left; --prune removes:"
+            f"{_count(report.unlisted)} of the registry not listed, and left; --prune removes:"
         )
         _name_some("?", report.unlisted, "yellow", terminal)
     for key in report.keys:

@@ -1,108 +1,73 @@
-"""What `push` and `pull` have in common: which URL, the preview, the question."""
+"""What `push` and `pull` do, each in its direction: the preview, the question, the writing."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-from typing import Protocol
+from dataclasses import dataclass
 
-from openai_project_guard import _environment
-from openai_project_guard._cli import GOOD, NOT_IN_ORDER
+from openai_project_guard._cli import GOOD, NOT_IN_ORDER, target
+from openai_project_guard._cli.asking import is_confirmed
 from openai_project_guard._cli.terminal import Terminal
-from openai_project_guard._errors import ConfigurationError
-from openai_project_guard._sources.redis.difference import Step
+from openai_project_guard._sources import transfer
+from openai_project_guard._sources.edit import place_of
 
-SCHEMES = ("redis://", "rediss://", "unix://")
 _STYLES = {"+": "green", "-": "red", "~": "yellow"}
 
 
-class Move(Protocol):
-    """A registry to be moved."""
+@dataclass(frozen=True)
+class Transfer:
+    """A command that makes one registry what another is.
 
-    steps: list[Step]
-    is_new: bool
-
-    def carry_out(self) -> None:
-        """Writes it."""
-        ...
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares what both take."""
-    parser.add_argument(
-        "--registry",
-        metavar="URL",
-        help="the registry in Redis (default: the redis://, rediss:// or unix:// URL in "
-        f"{_environment.REGISTRY})",
-    )
-    parser.add_argument("--yes", action="store_true", help="write without asking")
-    parser.add_argument("--dry-run", action="store_true", help="only show what would change")
-    parser.add_argument("--json", action="store_true", help="print the difference as JSON")
-
-
-def registry_url(given: str | None) -> str:
-    """The URL that was given, or else the only one that the environment names.
-
-    Raises:
-        ConfigurationError: it names none, or several.
+    Args:
+        into_redis: from the file into Redis, or else from Redis into the file.
+        file: what the file is, in the words of `--help`.
+        says: what else is to be known, likewise.
     """
-    if given is not None:
-        if given.lower().startswith(SCHEMES):
-            return given
-        raise ConfigurationError("--registry takes a redis://, rediss:// or unix:// URL here.")
-    names = _environment.registry_names()
-    urls = [name for name in names if name.lower().startswith(SCHEMES)]
-    if len(urls) == 1:
-        return urls[0]
-    raise ConfigurationError(
-        f"{_environment.REGISTRY} names {'several registries' if urls else 'no registry'} in "
-        "Redis. Say which one is meant: --registry URL."
-    )
 
+    into_redis: bool
+    file: str
+    says: str
 
-def name_of(url: str) -> str:
-    """The URL without its password."""
-    from openai_project_guard._sources.redis.address import read_address
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Declares the command's arguments."""
+        parser.epilog = (
+            f"Shows what would change, and asks. {self.says} If somebody else changes it in "
+            "between, nothing is written. Exit status: 0 if both say the same in the end, 1 if not."
+        )
+        parser.add_argument("file", metavar="FILE", help=self.file)
+        target.add_url_argument(parser)
+        parser.add_argument("--yes", action="store_true", help="write without asking")
+        parser.add_argument("--dry-run", action="store_true", help="only show what would change")
+        parser.add_argument("--json", action="store_true", help="print the difference as JSON")
 
-    return read_address(url).name
+    def run(self, args: argparse.Namespace) -> int:
+        """Shows the difference, and writes it if that is wanted.
 
-
-def run(move: Move, target: str, args: argparse.Namespace) -> int:
-    """Shows the difference, and writes it if that is wanted.
-
-    Returns:
-        0 if both say the same now, 1 if not.
-    """
-    terminal = Terminal()
-    if not args.json:
-        for step in move.steps:
-            terminal.line(f"{step.sign} {step.text}", _STYLES[step.sign])
-    is_written = False
-    is_due = bool(move.steps) or move.is_new
-    if is_due and not args.dry_run and (args.yes or _is_confirmed(len(move.steps), target)):
-        move.carry_out()
-        is_written = True
-    if args.json:
-        steps = [{"change": step.sign, "what": step.text} for step in move.steps]
-        terminal.line(json.dumps({"written": is_written, "difference": steps}, indent=2))
-    elif not is_due:
-        terminal.paragraph(f"✓ No difference: {target} is up to date.", "green")
-    elif is_written:
-        terminal.paragraph(f"✓ {_changes(len(move.steps))} written to {target}.", "green")
-    else:
-        Terminal(sys.stderr).paragraph(f"Nothing was written to {target}.")
-    return GOOD if is_written or not is_due else NOT_IN_ORDER
-
-
-def _is_confirmed(count: int, target: str) -> bool:
-    question = f"Write {_changes(count)} to {target}?"
-    if sys.stdin is None or not sys.stdin.isatty():
-        raise ConfigurationError(f"{question} There is no terminal to ask at: say --yes.")
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
-
-
-def _changes(count: int) -> str:
-    return f"{count} change{'' if count == 1 else 's'}"
+        Returns:
+            0 if both say the same now, 1 if not.
+        """
+        ends = (args.file, target.url(args.registry))
+        origin, aim = ends if self.into_redis else reversed(ends)
+        move, name = transfer.Transfer(origin, aim), place_of(aim).name
+        terminal = Terminal()
+        if not args.json:
+            for step in move.steps:
+                terminal.line(f"{step.sign} {step.text}", _STYLES[step.sign])
+        changes = f"{len(move.steps)} change{'' if len(move.steps) == 1 else 's'}"
+        is_due, is_written = bool(move.steps) or move.is_new, False
+        if is_due and not args.dry_run:
+            is_written = args.yes or is_confirmed(f"Write {changes} to {name}?")
+        if is_written:
+            move.carry_out()
+        if args.json:
+            steps = [{"change": step.sign, "what": step.text} for step in move.steps]
+            terminal.line(json.dumps({"written": is_written, "difference": steps}, indent=2))
+        elif not is_due:
+            terminal.paragraph(f"✓ No difference: {name} is up to date.", "green")
+        elif is_written:
+            terminal.paragraph(f"✓ {changes} written to {name}.", "green")
+        else:
+            Terminal(sys.stderr).paragraph(f"Nothing was written to {name}.")
+        return GOOD if is_written or not is_due else NOT_IN_ORDER

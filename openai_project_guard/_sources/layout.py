@@ -4,34 +4,35 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_project_guard._errors import RegistryError
-from openai_project_guard._key import digest_of, fingerprint_of
 from openai_project_guard._sources.file import BARE_NAME
 from openai_project_guard._sources.lines import Lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
 
     from openai_project_guard._registry import Place
+    from openai_project_guard._sources.draft import Holding, ProjectNotes
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
-class KeyNotes(NamedTuple):
-    """What stands beside a key's fingerprint."""
+class TableEdit(NamedTuple):
+    """What is to be changed in a project's table.
 
-    hint: str
-    note: str | None
+    Attributes:
+        fields: new values by name; an empty one removes the field.
+        keys: new ones by fingerprint; `None` removes the key.
+    """
+
+    fields: dict[str, Any]
+    keys: dict[str, Holding | None]
 
 
 class Layout:
-    """A registry file's text. A project's table is changed through `tomlkit`, apart from the rest.
-
-    Every method raises `RegistryError` for a layout that it cannot change safely.
-    """
+    """A registry file's text. Each table is changed through `tomlkit`, apart from the rest."""
 
     def __init__(self, data: bytes, place: Place) -> None:
         self._place = place
@@ -50,62 +51,45 @@ class Layout:
         data = (text.replace("\n", "\r\n") if self._crlf else text).encode(errors="surrogatepass")
         return _BYTE_ORDER_MARK + data if self._mark else data
 
-    def add_key(self, name: str, key_digest: bytes, notes: KeyNotes) -> None:
-        """Adds a key to the project's `keys`, on a line of its own."""
-        key = written(key_digest, notes)
-        with self._table(name) as table:
-            if "keys" not in table:
-                table["keys"] = _parsed(f"[\n  {key},\n]")
-                return
-            keys = self._keys(name, table)
-            text = keys.as_string()
-            if "\n" in text:
-                indent = re.search(r"\n([ \t]+)\{", text)
-                keys.add_line(_parsed(key), indent=indent[1] if indent else "  ")
-                if not re.search(r"\n\s*\]$", text):
-                    keys.add_line(indent="")
-            else:  # all on one line so far
-                keys_so_far = [item.as_string().strip() for item in keys]
-                keys.clear()
-                for item in (*keys_so_far, key):
-                    keys.add_line(_parsed(item), indent="  ")
-                keys.add_line(indent="")
+    def change(self, tables: Mapping[str, TableEdit | None]) -> None:
+        """Changes projects' tables, by name; `None` removes one. The text is walked once.
 
-    def renew_key(self, name: str, key_digest: bytes, notes: KeyNotes) -> None:
-        """Writes a key's hint and note anew."""
-        with self._table(name) as table:
-            keys = self._keys(name, table)
-            keys[_position(keys, key_digest)] = _parsed(written(key_digest, notes))
+        Comments in front of a removed table and behind it stay.
 
-    def remove_key(self, name: str, key_digest: bytes) -> None:
-        """Removes a key, and the comment behind it."""
-        with self._table(name) as table:
-            keys = self._keys(name, table)
-            del keys[_position(keys, key_digest)]
-            if not keys and "#" not in keys.as_string():
-                keys.clear()  # or its brackets stay on two lines
+        Raises:
+            RegistryError: one is laid out in a way that cannot be changed safely.
+        """
+        if not tables:
+            return
+        unsafe = ""
+        blocks = Lines(self._text).blocks(("projects",))
+        if missing := [name for name in tables if name not in blocks]:
+            unsafe = f"projects.{spelled(missing[0])}"
+        else:
+            try:
+                self._change(sorted((*blocks[name], name) for name in tables), tables)
+            except _Unsafe as error:
+                unsafe = str(error)
+        if unsafe:
+            raise self.refusal(unsafe)
 
-    def set_organization(self, name: str, organization: str) -> None:
-        """Writes a project's organization."""
-        with self._table(name) as table:
-            if "organization" in table:
-                table["organization"] = organization
-                return
-        behind = Lines(self._text).of(("projects", name, "id"))
-        self._put(behind + 1, behind, [f"organization = {_quoted(organization)}"])
-
-    def remove_project(self, name: str) -> None:
-        """Removes a project's table; comments in front of it and behind it stay."""
-        first, last = self._block(name)
+    def _change(
+        self, blocks: list[tuple[int, int, str]], tables: Mapping[str, TableEdit | None]
+    ) -> None:
         lines = self._text.split("\n")
-        before, after = lines[: first - 1], lines[last:]
-        while after and not after[0].strip():  # the empty lines in front stay
-            del after[0]
-        if not after:
-            after = [""]
-            while before and not before[-1].strip():
-                del before[-1]
-        self._text = "\n".join(before + after)
+        for first, last, name in reversed(blocks):  # so that the lines in front keep their numbers
+            edit = tables[name]
+            if edit is not None:
+                lines[first - 1 : last] = _changed(lines[first - 1 : last], name, edit)
+                continue
+            while last < len(lines) and not lines[last].strip():  # the empty lines in front stay
+                last += 1
+            del lines[first - 1 : last]
+            if len(lines) == first - 1:
+                while lines and not lines[-1].strip():
+                    del lines[-1]
+                lines.append("")
+        self._text = "\n".join(lines)
 
     def refusal(self, what: str) -> RegistryError:
         """The error about a layout that cannot be changed safely."""
@@ -115,54 +99,85 @@ class Layout:
             "Nothing was written."
         )
 
-    @contextmanager
-    def _table(self, name: str) -> Iterator[Any]:
-        """A project's table to change. The comments behind it, the next one's, are not in it."""
-        import tomlkit
 
-        first, last = self._block(name)
-        lines = self._text.split("\n")[first - 1 : last]
-        document: Any = tomlkit.parse("\n".join([*lines, ""]))
-        yield document["projects"][name]
-        self._put(first, last, document.as_string().removesuffix("\n").split("\n"))
-
-    def _keys(self, name: str, table: Any) -> Any:
-        from tomlkit.items import Array
-
-        keys = table["keys"]
-        if not isinstance(keys, Array):
-            raise self.refusal(f"projects.{spelled(name)}.keys")
-        return keys
-
-    def _block(self, name: str) -> tuple[int, int]:
-        """First and last line of a project's table."""
-        block = Lines(self._text).block(("projects", name))
-        if block is None:
-            raise self.refusal(f"projects.{spelled(name)}")
-        return block
-
-    def _put(self, first: int, last: int, lines: list[str]) -> None:
-        """Puts lines in the place of others."""
-        text = self._text.split("\n")
-        text[first - 1 : last] = lines
-        self._text = "\n".join(text)
+class _Unsafe(Exception):  # noqa: N818 (it never leaves this module)
+    """What is laid out in a way that cannot be changed safely."""
 
 
-def written(key_digest: bytes, notes: KeyNotes) -> str:
+def _changed(lines: list[str], name: str, edit: TableEdit) -> list[str]:
+    """A table's lines after a change."""
+    import tomlkit
+    from tomlkit.items import Array
+
+    document: Any = tomlkit.parse("\n".join([*lines, ""]))
+    table = document["projects"][name]
+    behind = []  # the id: new fields, which tomlkit would put at the end
+    for field, value in edit.fields.items():
+        if field not in table:
+            behind += [f"{field} = {_quoted(value)}"] if value else []
+        elif value:
+            table[field] = value
+        else:
+            del table[field]
+    if edit.keys and "keys" not in table:
+        table["keys"] = _parsed("[]")
+    if edit.keys and not isinstance(table["keys"], Array):
+        raise _Unsafe(f"projects.{spelled(name)}.keys")
+    if edit.keys:
+        _change_keys(table["keys"], edit.keys)
+    text = document.as_string().removesuffix("\n")
+    changed: list[str] = text.split("\n")
+    if behind:
+        line = Lines(text).of(("projects", name, "id"))
+        changed[line:line] = behind
+    return changed
+
+
+def _change_keys(keys: Any, changes: Mapping[str, Holding | None]) -> None:
+    """Renews keys where they stand, removes them with the comment behind them, or adds them."""
+    standing = {key["fingerprint"].lower(): position for position, key in enumerate(keys)}
+    gone = [standing[fingerprint] for fingerprint, held in changes.items() if held is None]
+    new = []
+    for fingerprint, held in changes.items():
+        if held is None:
+            continue
+        if fingerprint in standing:
+            keys[standing[fingerprint]] = _parsed(written(fingerprint, held))
+        else:
+            new.append(written(fingerprint, held))
+    for position in sorted(gone, reverse=True):
+        del keys[position]
+    if gone and not keys and "#" not in keys.as_string():
+        keys.clear()  # or its brackets stay on two lines
+    if new:
+        _add_keys(keys, new)
+
+
+def _add_keys(keys: Any, new: list[str]) -> None:
+    """Adds keys, each on a line of its own."""
+    text = keys.as_string()
+    indent = re.search(r"\n([ \t]+)\{", text)
+    if "\n" not in text:  # all on one line so far
+        new = [*(item.as_string().strip() for item in keys), *new]
+        keys.clear()
+    for key in new:
+        keys.add_line(_parsed(key), indent=indent[1] if indent else "  ")
+    if not re.search(r"\n\s*\]$", text):
+        keys.add_line(indent="")
+
+
+def written(fingerprint: str, held: Holding) -> str:
     """A key as the file has it."""
-    fields = [f"fingerprint = {_quoted(fingerprint_of(key_digest))}"]
-    fields += [f"hint = {_quoted(notes.hint)}"] if notes.hint else []
-    fields += [f"note = {_quoted(notes.note)}"] if notes.note else []
+    fields = [f"fingerprint = {_quoted(fingerprint)}"]
+    fields += [f"hint = {_quoted(held.hint)}"] if held.hint else []
+    fields += [f"note = {_quoted(held.note)}"] if held.note else []
     return "{ " + ", ".join(fields) + " }"
 
 
-def written_project(
-    project_id: str, alias: str | None, organization: str | None, keys: dict[bytes, KeyNotes]
-) -> str:
+def written_project(project: str, notes: ProjectNotes, keys: Mapping[str, Holding]) -> str:
     """A project as the file has it; without an alias, its table is named for its id."""
-    lines = [f"[projects.{spelled(alias or project_id)}]", f"id = {_quoted(project_id)}"]
-    if organization:
-        lines.append(f"organization = {_quoted(organization)}")
+    lines = [f"[projects.{spelled(notes.alias or project)}]", f"id = {_quoted(project)}"]
+    lines += [f"{name} = {_quoted(value)}" for name, value in other_fields(notes).items() if value]
     if keys:
         lines += ["keys = [", *(f"  {written(*key)}," for key in keys.items()), "]"]
     else:
@@ -170,21 +185,21 @@ def written_project(
     return "\n".join([*lines, ""])
 
 
+def other_fields(notes: ProjectNotes) -> dict[str, Any]:
+    """What stands in a project's table beside its id and its keys."""
+    return {"organization": notes.organization, "service_accounts": list(notes.service_accounts)}
+
+
 def spelled(name: str) -> str:
     """A table's name, in quotes where it needs them."""
     return name if BARE_NAME.fullmatch(name) else _quoted(name)
 
 
-def _quoted(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+def _quoted(value: str | list[str]) -> str:
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _parsed(value: str) -> Any:
     import tomlkit
 
     return tomlkit.parse(f"value = {value}")["value"]
-
-
-def _position(keys: Any, key_digest: bytes) -> int:
-    found = (digest_of(key["fingerprint"]) == key_digest for key in keys)
-    return list(found).index(True)

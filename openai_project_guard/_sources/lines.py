@@ -55,28 +55,31 @@ class Lines:
         again = [path for path, at in self._all if at == line and self._first[path] < line]
         return max(again, key=len, default=None)
 
-    def block(self, path: Path) -> tuple[int, int] | None:
-        """First and last line of a table with a [header], if it stands in one piece.
+    def blocks(self, parent: Path) -> dict[str | int, tuple[int, int]]:
+        """First and last line of each table in a table, if it has a [header] and is in one piece.
 
-        Comments and empty lines behind it belong to what follows.
+        Comments and empty lines behind a table belong to what follows.
         """
         text = self._text.split("\n")
-        depth = len(path)
-        inside = [line for at, line in self._all if at[:depth] == path]
-        if not inside or not text[inside[0] - 1].lstrip().startswith("["):
-            return None
-        first = inside[0]
-        others = [
-            line
-            for at, line in self._all
-            if line > first and at[:depth] != path and path[: len(at)] != at
-        ]
-        last = others[0] - 1 if others else len(text)
-        if inside[-1] > last:
-            return None
-        while not text[last - 1].strip() or text[last - 1].lstrip().startswith("#"):
-            last -= 1
-        return first, last
+        depth = len(parent)
+        runs: list[tuple[str | int | None, int]] = []  # who owns the lines from there on
+        for at, line in self._all:
+            if parent[: len(at)] != at:
+                owner = at[depth] if at[:depth] == parent else None
+                if not runs or runs[-1][0] != owner:
+                    runs.append((owner, line))
+        found: dict[str | int, tuple[int, int]] = {}
+        torn = set()
+        ends = [line - 1 for _, line in runs[1:]] + [len(text)]
+        for (owner, first), last in zip(runs, ends, strict=True):
+            if owner is None:
+                continue
+            if owner in found or not text[first - 1].lstrip().startswith("["):
+                torn.add(owner)
+            while not text[last - 1].strip() or text[last - 1].lstrip().startswith("#"):
+                last -= 1
+            found[owner] = first, last
+        return {name: block for name, block in found.items() if name not in torn}
 
 
 def _walk(text: str) -> Iterator[tuple[Path, int]]:

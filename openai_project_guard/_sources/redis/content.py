@@ -5,17 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from openai_project_guard._registry import Place, Project, Row, Snapshot
-from openai_project_guard._sources.redis.entries import (
-    Holding,
-    ProjectNotes,
-    Unfit,
-    name_of,
-    read_key,
-    read_project,
-)
+from openai_project_guard._sources.redis.entries import Unfit, name_of, read_key, read_project
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from openai_project_guard._sources.draft import Holdings
 
 
 class Raw(NamedTuple):
@@ -50,7 +45,7 @@ class Content:
     def __init__(self, revision: str | None, snapshot: Snapshot) -> None:
         self.revision = revision
         self.snapshot = snapshot
-        self.disputed: dict[bytes, dict[str, Holding]] = {}
+        self.disputed: dict[bytes, Holdings] = {}
         self.faults: dict[str, str] = {}
         self._checksum: int | None = None
 
@@ -140,29 +135,6 @@ class Content:
             return
         self.snapshot.rows.pop(key_digest, None)
         self.disputed.pop(key_digest, None)
-
-
-def listing(
-    snapshot: Snapshot,
-) -> tuple[dict[str, ProjectNotes], dict[bytes, dict[str, Holding]]]:
-    """A snapshot in the words of the two hashes."""
-    accounts: dict[str, list[str]] = {}
-    for account, rows in snapshot.accounts.items():
-        accounts.setdefault(rows[0].project.id, []).append(account)
-    projects = {
-        project.id: ProjectNotes(
-            project.alias, project.organization, tuple(accounts.get(project.id, ()))
-        )
-        for project in snapshot.projects.values()
-    }
-    keys = {
-        key_digest: {
-            row.project.id: Holding(row.hint, row.note)
-            for row in ((rows,) if isinstance(rows, Row) else rows)
-        }
-        for key_digest, rows in snapshot.rows.items()
-    }
-    return projects, keys
 
 
 def count_of(revision: str | None) -> int:

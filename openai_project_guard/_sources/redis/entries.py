@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 from openai_project_guard._key import FINGERPRINT, RAW_KEY, digest, digest_of, hint
 from openai_project_guard._registry import PROJECT_ID
+from openai_project_guard._sources.draft import Holding, Holdings, ProjectNotes
 
 _ORGANIZATION = re.compile(r"org-[A-Za-z0-9_-]+")
 _decode = json.JSONDecoder().decode  # json.loads() looks at its options each time
@@ -17,23 +18,6 @@ _OF_KEY = frozenset({"hint", "note", "learned", "disputed"})
 
 class Unfit(Exception):  # noqa: N818 (it never leaves this folder)
     """An entry that is refused; its words say why and hold nothing that stands there."""
-
-
-class ProjectNotes(NamedTuple):
-    """What stands beside a project's id."""
-
-    alias: str | None = None
-    organization: str | None = None
-    service_accounts: tuple[str, ...] = ()
-
-
-class Holding(NamedTuple):
-    """What stands beside a key, for one project that it belongs to."""
-
-    hint: str = ""
-    note: str | None = None
-    learned: bool = False
-    disputed: bool = False
 
 
 def read_project(field: bytes, value: bytes) -> tuple[str, ProjectNotes]:
@@ -64,7 +48,7 @@ def read_project(field: bytes, value: bytes) -> tuple[str, ProjectNotes]:
     return project, ProjectNotes(alias, organization, tuple(dict.fromkeys(accounts)))
 
 
-def read_key(field: bytes, value: bytes) -> tuple[bytes, dict[str, Holding]]:
+def read_key(field: bytes, value: bytes) -> tuple[bytes, Holdings]:
     """A key's digest, and what stands beside it for each of its projects.
 
     Raises:
@@ -96,7 +80,7 @@ def written_project(notes: ProjectNotes) -> str:
     return _written(notes._asdict())
 
 
-def written_key(holdings: dict[str, Holding]) -> str:
+def written_key(holdings: Holdings) -> str:
     """A key's value."""
     return _written({project: _sparse(held._asdict()) for project, held in holdings.items()})
 

@@ -9,9 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from openai_project_guard._key import fingerprint_of
+from openai_project_guard._sources.draft import Holding, Holdings, ProjectNotes
 from openai_project_guard._sources.redis.entries import (
-    Holding,
-    ProjectNotes,
     Unfit,
     read_key,
     written_key,
@@ -46,7 +45,7 @@ def settle(store: Store, key_digest: bytes, learned: Learned) -> tuple[Settled, 
         revision = store.revision()
         value = store.key(fingerprint)
         if value is None:
-            holdings: dict[str, Holding] = {}
+            holdings: Holdings = {}
         else:
             try:
                 _, holdings = read_key(fingerprint.encode(), value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -10,9 +9,10 @@ import time
 from typing import TYPE_CHECKING
 
 from openai_project_guard._errors import RegistryError
+from openai_project_guard._sources.draft import Holding, listing
 from openai_project_guard._sources.file import FilePlace, load, parse
-from openai_project_guard._sources.layout import KeyNotes, written_project
-from openai_project_guard._sources.redis.content import Content, listing
+from openai_project_guard._sources.layout import written_project
+from openai_project_guard._sources.redis.content import Content
 from openai_project_guard._sources.replace import locked, replace
 
 if TYPE_CHECKING:
@@ -100,21 +100,17 @@ class Spare:
 
     def _data(self, content: Content) -> str:
         head = f"# The last good snapshot of {self._name}, revision {content.revision}.\n"
-        return head + written(content.snapshot)
+        return head + _written(content.snapshot)
 
 
-def written(snapshot: Snapshot) -> str:
+def _written(snapshot: Snapshot) -> str:
     """A snapshot in the registry file's format."""
     projects, keys = listing(snapshot)
-    of_project: dict[str, dict[bytes, KeyNotes]] = {project: {} for project in projects}
-    for key_digest, holdings in keys.items():
+    of_project: dict[str, dict[str, Holding]] = {project: {} for project in projects}
+    for fingerprint, holdings in keys.items():
         for project, held in holdings.items():
-            of_project[project][key_digest] = KeyNotes(held.hint, held.note)
-    tables = []
-    for project, notes in projects.items():
-        table = written_project(project, notes.alias, notes.organization, of_project[project])
-        if notes.service_accounts:
-            accounts = json.dumps(notes.service_accounts, ensure_ascii=False)
-            table = table.replace("\nkeys = ", f"\nservice_accounts = {accounts}\nkeys = ", 1)
-        tables.append(table)
+            of_project[project][fingerprint] = held
+    tables = [
+        written_project(project, notes, of_project[project]) for project, notes in projects.items()
+    ]
     return "\n".join(["version = 1\n", *tables])

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from openai_project_guard._key import fingerprint_of
-from openai_project_guard._sources.redis.content import listing
+from openai_project_guard._sources.draft import listing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from openai_project_guard._registry import Snapshot
-    from openai_project_guard._sources.redis.entries import Holding, ProjectNotes
+    from openai_project_guard._sources.draft import Holding, Holdings, ProjectNotes
 
 Sign = Literal["+", "-", "~"]
 
@@ -50,24 +49,22 @@ def _of_projects(old: dict[str, ProjectNotes], new: dict[str, ProjectNotes]) -> 
             )
 
 
-def _of_keys(
-    old: dict[bytes, dict[str, Holding]], new: dict[bytes, dict[str, Holding]]
-) -> Iterator[Step]:
-    for key_digest in sorted({*old, *new}):
-        before, after = old.get(key_digest, {}), new.get(key_digest, {})
+def _of_keys(old: dict[str, Holdings], new: dict[str, Holdings]) -> Iterator[Step]:
+    for fingerprint in sorted({*old, *new}):
+        before, after = old.get(fingerprint, {}), new.get(fingerprint, {})
         for project in sorted({*before, *after}):
             held, wanted = before.get(project), after.get(project)
             if held == wanted:
                 continue
             shown = held or wanted
             assert shown is not None
-            name = f"key {_key(key_digest, shown)} of {project}"
+            name = f"key {_key(fingerprint, shown)} of {project}"
             if held is None:
                 yield Step("+", name)
             elif wanted is None:
                 yield Step("-", name)
             else:
-                yield Step("~", f"{name}: now {_key(key_digest, wanted)}")
+                yield Step("~", f"{name}: now {_key(fingerprint, wanted)}")
 
 
 def _described(project: str, notes: ProjectNotes) -> str:
@@ -82,6 +79,6 @@ def _sorted(notes: ProjectNotes) -> ProjectNotes:
     return notes._replace(service_accounts=tuple(sorted(notes.service_accounts)))
 
 
-def _key(key_digest: bytes, held: Holding) -> str:
-    name = held.hint or f"{fingerprint_of(key_digest)[:15]}…"
+def _key(fingerprint: str, held: Holding) -> str:
+    name = held.hint or f"{fingerprint[:15]}…"
     return f"{name} ({held.note})" if held.note else name
