@@ -103,7 +103,7 @@ def test_the_table_fits_80_columns_and_all_is_as_expected(tmp_path: Path) -> Non
         assert re.search(r"│ ✓ 200 +│ proj_chat │ ✓ 200, proj_chat +│ +\d{3}$", rows[call])
     assert re.search(r"✓ 200 .*✓ 200, header put in", rows["no project=, inject"])
     assert "scenarios, all as expected" in done.stdout
-    assert lines[-1].startswith("Next: ")
+    assert any(line.startswith("Next: openai-project-guard register PROJECT") for line in lines)
 
 
 def test_the_users_environment_neither_disturbs_nor_is_asked(tmp_path: Path) -> None:

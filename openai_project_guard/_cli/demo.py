@@ -6,7 +6,7 @@ import argparse
 import json
 from dataclasses import asdict
 
-from openai_project_guard._cli import GOOD, NOT_IN_ORDER
+from openai_project_guard._cli import GOOD, NOT_IN_ORDER, PROGRAM
 from openai_project_guard._cli.play import OK, Result, play
 from openai_project_guard._cli.terminal import Cell, Terminal
 from openai_project_guard._key import hint
@@ -71,7 +71,8 @@ def _show(results: list[Result], terminal: Terminal) -> None:
         "green",
     )
     terminal.paragraph(
-        'Next: openai_project_guard.enable(registry={"proj_...": key}) in your program.'
+        f"Next: {PROGRAM} register PROJECT, which asks for your key; then import "
+        "openai_project_guard in your program, with OPENAI_PROJECT_GUARD=enforce."
     )
 
 
