@@ -61,7 +61,10 @@ def name_of(server: RedisServer) -> str:
 
 
 def stored(address: str) -> list[tuple[str, str | None, str, str | None]]:
-    return [(e.project, e.alias, e.hint, e.note) for e in edit.read(address)]
+    """In the order of the fingerprints, whatever Redis's own is: so `list` shows them too."""
+    entries = list(edit.read(address))
+    assert [e.fingerprint for e in entries] == sorted(e.fingerprint for e in entries)
+    return [(e.project, e.alias, e.hint, e.note) for e in entries]
 
 
 @pytest.fixture(params=["by variable", "by option", "through a socket"])
@@ -95,7 +98,7 @@ def test_a_key_is_registered_listed_and_removed(redis: tuple[Any, str, str]) -> 
     assert " ".join(ran.out.split()) == f"{said} {name}, a new registry; it holds no key"
     ran = command("register", "bot", "--organization", "org-a", stdin=B)
     assert ran.out.split()[-1] == name
-    assert stored(url) == [
+    assert sorted(stored(url), key=str) == [
         ("proj_a", "bot", "sk-proj-…AAAA", "CI"),
         ("proj_a", "bot", "sk-proj-…BBBB", None),
     ]

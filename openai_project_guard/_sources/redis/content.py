@@ -59,7 +59,7 @@ class Content:
                 content._add_project(field, value, place)
             except Unfit as fault:  # noqa: PERF203 (one entry's fault is not the next one's)
                 content.faults[name_of(field)] = str(fault)
-        for field, value in raw.keys.items():
+        for field, value in sorted(raw.keys.items()):
             content._add_key(field, value)
         return content
 
