@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from openai_project_guard import _observers, _settings
 from openai_project_guard._key import fingerprint_of, redact
 from openai_project_guard._outgoing import (
+    NOTHING,
     Destination,
     Facts,
     Headers,
@@ -24,7 +25,7 @@ from openai_project_guard._outgoing import (
 )
 from openai_project_guard._registry import Row, rows_of, rows_of_account
 from openai_project_guard._scope import innermost
-from openai_project_guard._verdict import Policy, Verdict, decide
+from openai_project_guard._verdict import Credential, Policy, Verdict, decide
 from openai_project_guard._words import Mode, Outcome, Reason
 
 if TYPE_CHECKING:
@@ -61,43 +62,60 @@ class Call:
     Attributes:
         client: the SDK's client, or `None`.
         options: the options of this call, where they are known.
-        facts: what was read of its headers when it last passed.
-        rows: the registry's rows that it passed by.
-        is_fresh: it was judged just now, where the SDK lets go: good for one hand-over.
+        message: what passed last: a request, or the handshake of a WebSocket.
+        facts: what was read of its headers.
+        rows: the registry's rows that it passed by; by the short road the first of them.
         is_unanswered: the server's answer has not been compared yet.
+        is_over: it has ended; a task that it started may still have it in its context.
         learns: the unregistered key's digest and hint, if its project is to be learned.
         hears_at_last_door: its answer is compared where the HTTP client gets it, for the SDK hands
             it to nobody.
     """
 
-    __slots__ = ("client", "facts", "is_fresh", "is_unanswered", "learns", "options", "rows")
+    __slots__ = (
+        "client",
+        "facts",
+        "is_over",
+        "is_unanswered",
+        "learns",
+        "message",
+        "options",
+        "rows",
+    )
 
     hears_at_last_door = False
 
     def __init__(self, client: Any, options: Any = None) -> None:
         self.client = client
         self.options = options
-        self.facts: Facts | None = None
+        self.message: Any = None
+        self.facts: Facts = NOTHING
         self.rows: tuple[Row, ...] = ()
-        self.is_fresh = self.is_unanswered = False
+        self.is_over = self.is_unanswered = False
         self.learns: tuple[bytes, str] | None = None
 
     @classmethod
-    def passed_by(cls, row: Row | None) -> Call:
-        """A call that went past the whole of the SDK, made up only to hear its answer."""
+    def passed_by(cls, row: Row | None, message: Any, wire: Wire) -> Call:
+        """One that nobody had to make until its answer was a surprise."""
         call = cls(None)
-        call.let_pass((None, None, None), () if row is None else (row,))
+        facts = read_headers(wire.headers(message))
+        call.let_pass(message, facts, () if row is None else (row,))
         return call
+
+    def beside(self) -> Call:
+        """For a request that is sent by the way: it must not pass for this call's, or answer it."""
+        return type(self)(self.client, self.options)
 
     def as_raised(self, error: Exception) -> BaseException:
         """A refusal in the form in which it gets through to the caller."""
         return error
 
-    def let_pass(self, facts: Facts, rows: tuple[Row, ...]) -> None:
+    def let_pass(self, message: Any, facts: Facts, rows: tuple[Row, ...]) -> None:
         """Notes what the call passed with."""
+        self.message = message
         self.facts = facts
         self.rows = rows
-        self.is_fresh = self.is_unanswered = True
+        self.is_unanswered = True
 
 
 _OFF = Mode.OFF  # an enum's members are looked up by a descriptor, each time
@@ -110,27 +128,27 @@ def is_watching() -> bool:
     return _settings.in_force is not None or innermost.get() is not None
 
 
-def check_once(call: Call, message: Any, wire: Wire) -> BaseException | None:
+def check_again(call: Call, message: Any, wire: Wire, *, was_judged: bool) -> BaseException | None:
     """Judges what is about to leave, unless it was judged a moment ago and is unchanged."""
-    if call.is_fresh:
-        call.is_fresh = False
-        if read_headers(wire.headers(message)) == call.facts:
-            return None
+    if was_judged and read_headers(wire.headers(message)) == call.facts:
+        return None
     error = judge(call, message, wire)
-    call.is_fresh = False
     return None if error is None else call.as_raised(error)
 
 
-def row_in_order(settings: _settings.Settings, call: Call | None, triples: Triples) -> Row | None:
+def row_in_order(
+    settings: _settings.Settings, call: Call | None, message: Any, wire: Wire
+) -> Row | None:
     """Whether key and project plainly agree: the short road, which nearly every call takes.
 
     It decides nothing that takes longer to find out. What it does not let pass, `judge()` judges.
     """
+    # No local here holds the headers: a source may log, and what takes logs may look at frames.
     if settings.sources:
         now = monotonic()
         for source in settings.sources:
             source.refresh(now)
-    facts = key_digest, header, organization = read_headers(triples)
+    facts = key_digest, header, organization = read_headers(wire.headers(message))
     if key_digest is None:
         return None
     for registry in settings.registries:
@@ -143,7 +161,7 @@ def row_in_order(settings: _settings.Settings, call: Call | None, triples: Tripl
                 and (settings.policy.pinned is None or settings.policy.pinned == project.id)
             ):
                 if call is not None:
-                    call.let_pass(facts, (row,))
+                    call.let_pass(message, facts, (row,))
                 return row
     return None
 
@@ -155,7 +173,6 @@ def judge(
 
     A trial finds out only whether it would be refused; what passes is judged once more later.
     """
-    call.is_fresh = call.is_unanswered = False
     settings = _settings.in_force
     scope = innermost.get()
     if scope is not None:
@@ -168,30 +185,30 @@ def judge(
     if policy.mode is _OFF:
         return None
     facts = read_headers(wire.headers(message))
-    key_digest, project, organization = headers = Headers.of(facts)
-    if key_digest is None:
+    if facts[0] is None:
         return None
     if settings.sources:
         now = monotonic()
         for source in settings.sources:
             source.refresh(now)
-    rows = rows_of(settings.registries, key_digest)
-    if rows:
-        outcome, reason = decide(project, organization, rows, policy)
-    else:
+    rows = rows_of(settings.registries, facts[0])
+    credential: Credential = "key"
+    if not rows:
         rows = _rows_of_identity(call, settings, message, wire)
         credential = read_credential(wire.headers(message))
         if not rows and any(map(settings.knows, read_strays(wire.headers(message)))):
             credential = "malformed"
         elif not rows and not settings.is_openai(wire.host(message)):
             return None
-        outcome, reason = decide(project, organization, rows, policy, credential)
+    headers = Headers.of(facts)
+    outcome, reason = decide(headers.project, headers.organization, rows, policy, credential)
     if is_trial and outcome != "blocked":
         return None
     if reason is None:
-        call.let_pass(facts, rows)
+        call.let_pass(message, facts, rows)
         if not _observers.observers:
             return None
+    headers, facts = headers.shown(), NOTHING  # a frame's locals: somebody pastes a key anywhere
     return _carry_out(call, message, wire, headers, rows, policy, outcome, reason)
 
 
@@ -210,7 +227,7 @@ def _carry_out(
         wire,
         outcome=outcome,
         reason=reason,
-        expected=tuple(r.project.id for r in rows) if policy.pinned is None else (policy.pinned,),
+        expected=_ids(rows) if policy.pinned is None else (policy.pinned,),
         actual=headers.project,
     )
     if outcome == "blocked":
@@ -221,9 +238,8 @@ def _carry_out(
         return error
     if outcome == "injected":
         wire.put_project(message, verdict.expected[0])
-    facts = read_headers(wire.headers(message))
     _observers.tell(verdict)
-    call.let_pass(facts, rows)  # last: an observer may make a call of its own, within this one
+    call.let_pass(message, read_headers(wire.headers(message)), rows)
     if reason == "unregistered" and policy.unregistered == "learn" and headers.key_digest:
         call.learns = headers.key_digest, verdict.key_hint
     return None
@@ -243,7 +259,7 @@ def _verdict(
         outcome=outcome,
         reason=reason,
         expected=expected,
-        actual=None if actual is None else redact(actual.replace("\n", ", ")),
+        actual=None if actual is None else actual.replace("\n", ", "),
         key_hint=read_hint(wire.headers(message)),
         method=destination.method,
         host=redact(destination.host),
@@ -277,16 +293,18 @@ def hear(call: Call, response: Any, message: Any, wire: Wire) -> None:
     for row in call.rows:
         if row.project.header == answer:
             return
-    billed = answer.decode("latin-1")
-    if call.rows:
-        expected = tuple(row.project.id for row in call.rows)
+    rows = _all_rows(call)
+    if any(row.project.header == answer for row in rows):
+        return
+    billed = redact(answer.decode("latin-1"))
+    if rows:
         _observers.tell(
             _verdict(
                 message,
                 wire,
                 outcome="allowed",
                 reason="drift",
-                expected=expected,
+                expected=_ids(rows),
                 actual=billed,
             )
         )
@@ -297,6 +315,19 @@ def hear(call: Call, response: Any, message: Any, wire: Wire) -> None:
         learn(*learns, billed, response.status_code, wire.destination(message))
 
 
+def _all_rows(call: Call) -> tuple[Row, ...]:
+    """The rows of its key in every registry, where it may have passed by the first."""
+    settings = _settings.in_force
+    if settings is None or not call.rows or call.facts[0] is None:
+        return call.rows
+    known = rows_of(settings.registries, call.facts[0])
+    return (*call.rows, *(row for row in known if row not in call.rows))
+
+
+def _ids(rows: tuple[Row, ...]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(row.project.id for row in rows))
+
+
 _SERVER_DISAGREES = ("mismatched_project", "mismatched_organization")
 
 
@@ -304,9 +335,10 @@ def annotate(call: Call, error: BaseException) -> None:
     """Notes on the server's 401 what the guard had checked, if it had let the call pass."""
     if getattr(error, "code", None) not in _SERVER_DISAGREES or not call.rows:
         return
-    needle = fingerprint_of(call.facts[0] or b"") if call.facts else ""
+    needle = fingerprint_of(call.facts[0] or b"")
     checked = " or ".join(
-        f"{row.project.id} (in {row.project.place.of(needle, row.project.id)})" for row in call.rows
+        f"{row.project.id} (in {row.project.place.of(needle, row.project.id)})"
+        for row in _all_rows(call)
     )
     note = (
         "openai-project-guard let this call pass: the registry has its key for project "

@@ -124,6 +124,11 @@ def _cure(
             f"scope that is pinned to it (guard(project=...), enable(project=...) or "
             "OPENAI_PROJECT_GUARD_PROJECT)"
         )
+    if verdict.reason == "missing" and len(verdict.expected) > 1:
+        return (
+            f"{origin.cure} (expected: {expected}): the registry has this key for several "
+            'projects, so mode="inject" has none to put in'
+        )
     if verdict.reason == "missing":
         return f'{origin.cure} (expected: {expected}), or use mode="inject" to have it put in'
     cure = f"{origin.cure} (expected: {expected})" if expected else origin.cure

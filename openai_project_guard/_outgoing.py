@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any, NamedTuple
 
-from openai_project_guard._key import hint
+from openai_project_guard._key import hint, redact
 from openai_project_guard._verdict import Credential
 from openai_project_guard._words import Transport
 
@@ -36,12 +36,26 @@ class Headers(NamedTuple):
             None if organization is None else organization.decode("latin-1"),
         )
 
+    def shown(self) -> Headers:
+        """The same as an error, a log line or an observer may have it: without a key."""
+        return self._replace(
+            project=self._without_key(self.project),
+            organization=self._without_key(self.organization),
+        )
+
+    def _without_key(self, value: str | None) -> str | None:
+        if value is None or sha256(value.strip().encode("latin-1")).digest() != self.key_digest:
+            return value and redact(value)
+        return hint(value.strip())  # the call's own key, of whatever form
+
 
 Triples = Iterable[tuple[bytes, bytes, bytes]]
 """Headers as httpx keeps them: name as written, name in lower case, value."""
 
 Facts = tuple[bytes | None, bytes | None, bytes | None]
 """The fields of `Headers` as they stand: text is made of them only where somebody reads it."""
+
+NOTHING: Facts = (None, None, None)
 
 
 def read_headers(triples: Triples) -> Facts:

@@ -112,7 +112,8 @@ def injectable(rows: Sequence[Row], pinned: str | None) -> str | None:
     """The one project that a missing header may be filled with, if there is just one."""
     if pinned is not None:
         return pinned
-    return rows[0].project.id if len(rows) == 1 else None
+    ids = {row.project.id for row in rows}
+    return ids.pop() if len(ids) == 1 else None
 
 
 def is_well_formed(value: str) -> bool:

@@ -40,6 +40,7 @@ class CallUnderWay(Call):
         traceback: TracebackType | None,
     ) -> None:
         under_way.set(self._outer)
+        self.is_over = True
         if isinstance(error, Refused):
             raise error.error from None
         if error is not None:
@@ -68,6 +69,10 @@ class ForeignCall(CallUnderWay):
     def __init__(self, family: type[Exception]) -> None:
         super().__init__(None)
         self._family = family
+
+    def beside(self) -> ForeignCall:
+        """For a request that is sent by the way."""
+        return ForeignCall(self._family)
 
     def as_raised(self, error: Exception) -> BaseException:
         """The refusal as an error of both families: ours and the library's."""

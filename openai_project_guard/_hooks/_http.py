@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from openai_project_guard._check import check_once, under_way
+from openai_project_guard._check import Call, check_again, under_way
 from openai_project_guard._hooks._call import Sealed, await_inside, foreign_call, run_inside
-from openai_project_guard._hooks._place import Wrapper, as_method, hook, is_hooked
+from openai_project_guard._hooks._place import Wrapper, as_method, hook, is_reached
 from openai_project_guard._hooks._send import HTTP, send, send_async
 
 HAND_OVER = "_send_single_request"
@@ -32,7 +33,10 @@ def _hand_over(is_async: bool, family: type[Exception]) -> Wrapper:
     def hand_over(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         if instance is None:
             wrapped, _, args = as_method(wrapped, args)
+        request = args[0] if args else kwargs["request"]
         call = under_way.get()
+        if call is None or call.is_over:
+            call = _left_to_last_door.get(request) if _left_to_last_door else None
         if call is None:
             foreign = foreign_call(family)
             if foreign is None:
@@ -40,27 +44,47 @@ def _hand_over(is_async: bool, family: type[Exception]) -> Wrapper:
             sealed = Sealed(hand_over, (wrapped, instance, args, kwargs), {})
             del args, kwargs
             return run(foreign, sealed)
-        error = check_once(call, args[0], HTTP)
+        was_judged = call.message is request
+        if not was_judged and not _sends_for(call, instance):
+            call = call.beside()
+        error = check_again(call, request, HTTP, was_judged=was_judged)
         if error is None and not call.hears_at_last_door:
             return wrapped(*args, **kwargs)
-        return finish(call, error, wrapped, args, kwargs)
+        return finish(call, request, error, None, wrapped, args, kwargs)
 
     return hand_over
 
 
-def sends_as_it_is(client: Any, auth: object) -> bool:
-    """Whether nothing between here and the transport may still change key or header.
+_left_to_last_door: WeakKeyDictionary[Any, Call] = WeakKeyDictionary()
+
+
+def is_left_to_last_door(call: Call, client: Any, request: Any, auth: object) -> bool:
+    """Whether key or header may still change on the way to the transport: it is judged there then.
 
     A stand-in for an HTTP client, or one that sends in its own way, may never come by the last
     door, so for it this is the last.
+
+    Args:
+        call: remembered with the request, for whoever sends it may do so in another thread.
+        client: the HTTP client.
+        request: what it is about to send.
+        auth: its `auth=`, if it was given one with the request.
     """
     if not hasattr(type(client), HAND_OVER):
-        return True
-    if auth is None and client.auth is None and not client.event_hooks["request"]:
-        return True
-    return not all(_is_inherited(client, step) for step in STEPS)
+        return False
+    may_change = auth or client.auth or client.event_hooks["request"] or request.url.userinfo
+    if not may_change or not all(_is_inherited(client, step) for step in STEPS):
+        return False
+    _left_to_last_door[request] = call
+    return True
 
 
 def _is_inherited(client: Any, step: str) -> bool:
     owner = next((owner for owner in type(client).__mro__ if step in vars(owner)), None)
-    return owner is not None and is_hooked(owner, HAND_OVER) and step not in vars(client)
+    return owner is not None and is_reached(owner, HAND_OVER) and step not in vars(client)
+
+
+def _sends_for(call: Call, http_client: Any) -> bool:
+    if call.client is None:  # a call that is not the SDK's is one request
+        return call.message is None
+    return getattr(call.client, "_client", None) is http_client

@@ -64,6 +64,12 @@ def is_hooked(owner: Any, name: str) -> bool:
     return (id(owner), name) in _places
 
 
+def is_reached(owner: Any, name: str) -> bool:
+    """Whether a call of this very class or module still comes by our wrapper."""
+    place = _places.get((id(owner), name))
+    return place is not None and place.is_reached()
+
+
 def mend() -> None:
     """Wraps anew what somebody else took our wrapper off."""
     for key, place in list(_places.items()):

@@ -20,7 +20,7 @@ from openai_project_guard._hooks._call import (
     await_inside,
     run_inside,
 )
-from openai_project_guard._hooks._http import HAND_OVER, sends_as_it_is
+from openai_project_guard._hooks._http import HAND_OVER, is_left_to_last_door
 from openai_project_guard._hooks._place import Wrapper, as_method, hook, is_hooked
 from openai_project_guard._hooks._send import HTTP, send, send_async
 from openai_project_guard._scope import innermost
@@ -79,17 +79,20 @@ def _call(lets_go: bool, is_async: bool) -> Wrapper:
     def around(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
         if instance is None:
             wrapped, instance, args = as_method(wrapped, args)
-        outer = under_way.get()
-        if not is_watching() or (outer is not None and outer.client is instance):
+        if not is_watching():
             return wrapped(*args, **kwargs)
+        options = args[1] if len(args) > 1 else kwargs.get("options")
+        outer = under_way.get()
+        if outer is not None and outer.client is instance and outer.options is options:
+            return wrapped(*args, **kwargs)  # this very call: a subclass hands it on to its base
         if not lets_go:
             owner = _first_with(PREPARE, type(instance))
             hook(owner, PREPARE, _preparation(owner, is_async))
         elif getattr(instance, "workload_identity", None):
             hook(_first_with(LET_GO, type(instance)), LET_GO, _before_token)
-        call = call_type(instance, args[1] if len(args) > 1 else kwargs.get("options"))
+        call = call_type(instance, options)
         sealed = Sealed(wrapped, args, kwargs)
-        del args, kwargs
+        del args, kwargs, options
         return run(call, sealed)
 
     return around
@@ -124,18 +127,21 @@ def _let_go(is_async: bool) -> Wrapper:
         if settings is None and scope is None:
             return wrapped(*args, **kwargs)
         call = under_way.get()
+        if call is not None and (call.client is not instance or call.is_over):
+            call = None
         if call is None and hasattr(instance._client, HAND_OVER):
             # Somebody took our hook off `request`, or went round it.
             sealed = Sealed(let_go, (wrapped, instance, args, kwargs), {})
             del args, kwargs
             return run(CallUnderWay(instance), sealed)
+        request = args[0] if args else kwargs["request"]
         if settings is not None and scope is None and not _observers.observers:
-            row = row_in_order(settings, call, HTTP.headers(args[0]))
+            row = row_in_order(settings, call, request, HTTP)
             if row is not None:
-                return finish(call, None, wrapped, args, kwargs, row)
+                return finish(call, request, None, row, wrapped, args, kwargs)
         call = call or Call(instance)
-        error = _judge(call, args[0], kwargs.get("auth"))
-        return finish(call, error, wrapped, args, kwargs)
+        error = _judge(call, instance, request, kwargs.get("auth"))
+        return finish(call, request, error, None, wrapped, args, kwargs)
 
     return let_go
 
@@ -145,7 +151,8 @@ def _before_token(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs:
     if instance is None:
         wrapped, instance, args = as_method(wrapped, args)
     if is_watching() and getattr(instance, "workload_identity", None):
-        error = judge(Call(instance), args[0], HTTP, is_trial=True)
+        request = args[0] if args else kwargs["request"]
+        error = judge(Call(instance), request, HTTP, is_trial=True)
         if error is not None:
             raise error
     return wrapped(*args, **kwargs)
@@ -162,10 +169,11 @@ def _preparation(owner: type, is_async: bool) -> Wrapper:
         if not is_watching() or _first_with(PREPARE, type(client)) is not owner:
             return
         call = under_way.get()
-        if call is None:  # somebody took our hook off `request`: nothing behind this door looks
+        if call is None or call.client is not client or call.is_over:
+            # Somebody took our hook off `request`: nothing behind this door looks.
             error: Exception | None = judge(Call(client), request, HTTP)
         else:
-            error = _judge(call, request, getattr(client, "custom_auth", None))
+            error = _judge(call, client, request, getattr(client, "custom_auth", None))
         if error is not None:
             raise error
 
@@ -173,7 +181,7 @@ def _preparation(owner: type, is_async: bool) -> Wrapper:
         if instance is None:
             wrapped, instance, args = as_method(wrapped, args)
         result = wrapped(*args, **kwargs)
-        check(instance, args[0])
+        check(instance, args[0] if args else kwargs["request"])
         return result
 
     async def prepare_async(
@@ -182,16 +190,16 @@ def _preparation(owner: type, is_async: bool) -> Wrapper:
         if instance is None:
             wrapped, instance, args = as_method(wrapped, args)
         result = await wrapped(*args, **kwargs)
-        check(instance, args[0])
+        check(instance, args[0] if args else kwargs["request"])
         return result
 
     return prepare_async if is_async else prepare
 
 
-def _judge(call: Call, request: Any, auth: object) -> Exception | None:
+def _judge(call: Call, client: Any, request: Any, auth: object) -> Exception | None:
     """Judges the request, unless the HTTP client may still change it: then the last door does."""
-    call.is_fresh = False
-    if not sends_as_it_is(call.client._client, auth):
+    call.message, call.is_unanswered = None, False
+    if is_left_to_last_door(call, client._client, request, auth):
         return None
     return judge(call, request, HTTP)
 

@@ -54,11 +54,12 @@ HTTP = Http()
 
 def send(
     call: Call | None,
+    request: Any,
     error: BaseException | None,
+    row: Row | None,
     wrapped: Callable[..., Any],
     args: Any,
     kwargs: Any,
-    row: Row | None = None,
 ) -> Any:
     """Sends a request that was judged, or raises its refusal.
 
@@ -70,17 +71,18 @@ def send(
     if row is None or (
         (call is None or call.is_unanswered) and HTTP.billed(response) != row.project.header
     ):
-        hear(call or Call.passed_by(row), response, args[0], HTTP)
+        hear(call or Call.passed_by(row, request, HTTP), response, request, HTTP)
     return response
 
 
 async def send_async(
     call: Call | None,
+    request: Any,
     error: BaseException | None,
+    row: Row | None,
     wrapped: Callable[..., Awaitable[Any]],
     args: Any,
     kwargs: Any,
-    row: Row | None = None,
 ) -> Any:
     """The same, awaiting."""
     if error is not None:
@@ -89,5 +91,5 @@ async def send_async(
     if row is None or (
         (call is None or call.is_unanswered) and HTTP.billed(response) != row.project.header
     ):
-        hear(call or Call.passed_by(row), response, args[0], HTTP)
+        hear(call or Call.passed_by(row, request, HTTP), response, request, HTTP)
     return response

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-from openai_project_guard._check import Call, check_once, hear, is_watching, judge, under_way
+from openai_project_guard._check import Call, check_again, hear, is_watching, judge, under_way
 from openai_project_guard._errors import UnsupportedSDKError
 from openai_project_guard._hooks._call import CallUnderWay, Sealed, await_inside, run_inside
 from openai_project_guard._hooks._place import Wrapper, hook
@@ -44,7 +44,10 @@ class WebSocket:
     @staticmethod
     def headers(message: Handshake) -> Triples:
         """Its headers, as they stand."""
-        return [(n.encode(), n.lower().encode(), value.encode()) for n, value in message.headers]
+        return [
+            (name.encode(), name.lower().encode(), str(value).encode())
+            for name, value in message.headers
+        ]
 
     @staticmethod
     def host(message: Handshake) -> str:
@@ -181,8 +184,11 @@ def _last_look(
     given = args[0] if args else kwargs.get("additional_headers")
     host = f"[{uri.host}]" if ":" in uri.host else uri.host
     message = Handshake(f"{'wss' if uri.secure else 'ws'}://{host}{uri.path}", given)
-    call = under_way.get() or Call(None)
-    error = check_once(call, message, WEBSOCKET)
+    call = under_way.get()
+    was_judged = call is not None and isinstance(call.message, Handshake)  # at the first door
+    if call is None or not was_judged:
+        call = Call(None)
+    error = check_again(call, message, WEBSOCKET, was_judged=was_judged)
     if args:
         args = (message.headers_to_send(), *args[1:])
     else:
