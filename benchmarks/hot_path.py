@@ -31,27 +31,39 @@ def _empty(wrapped: Callable[..., Any], _: Any, args: Any, kwargs: Any) -> Any:
     return wrapped(*args, **kwargs)
 
 
-def dressed(made: Any, wrapper: Any) -> Any:
-    """A client like this one whose `_send_request` is wrapped where the guard would hook it.
+def dressed(made: Any, wrapper: Any, method: str = "_send_request") -> Any:
+    """A client like this one with a method wrapped where the guard would hook it.
 
     The SDK's classes are left alone, for each change to a class costs all its users their caches:
     the wrapper stands on a class of its own, just before the SDK's own in the order of look-up.
     """
-    owner: Any = stage.base_of(made)
-    original = vars(owner)["_send_request"]
+    owner: Any = stage.base_of(made, method)
+    original = vars(owner)[method]
     standing = original if wrapper is None else wrapt.FunctionWrapper(original, wrapper)
-    shim = type("Shim", (owner,), {"_send_request": standing})
+    shim = type("Shim", (owner,), {method: standing})
     twin = copy.copy(made)
-    twin.__class__ = type(type(made).__name__, (type(made), shim), {})
+    bases = (shim,) if type(made) is owner else (type(made), shim)
+    twin.__class__ = type(type(made).__name__, bases, {})
     return twin
 
 
-def guards_wrapper(made: Any) -> Any:
-    """The wrapper that the guard puts around `_send_request`."""
+def guards_wrapper(made: Any, method: str = "_send_request") -> Any:
+    """The wrapper that the guard puts around a method."""
     opg.enable(registry=Registry())
-    wrapper = vars(stage.base_of(made))["_send_request"]._self_wrapper
+    wrapper = vars(stage.base_of(made, method))[method]._self_wrapper
     opg.disable()
     return wrapper
+
+
+def dressed_whole(made: Any, *, is_guarded: bool) -> Any:
+    """The same with all that the guard hooks on the road of a call."""
+    twin = made
+    for method in ("request", "_send_request"):
+        twin = dressed(twin, guards_wrapper(made, method) if is_guarded else None, method)
+    method = "_send_single_request"
+    wrapper = guards_wrapper(made._client, method) if is_guarded else None
+    twin._client = dressed(made._client, wrapper, method)
+    return twin
 
 
 @contextmanager
@@ -92,7 +104,7 @@ def one_call(*, is_async: bool, turns: int) -> Times:
         _must_refuse(guarded, loop)
         times = in_turns(
             {
-                name: _under(settings, stage.timer(client, [request], CALLS, loop))
+                name: under(settings, stage.timer(client, [request], CALLS, loop))
                 for name, (client, settings) in things.items()
             },
             turns,
@@ -102,9 +114,9 @@ def one_call(*, is_async: bool, turns: int) -> Times:
     return times
 
 
-def _under(
-    settings: _settings.Settings | None, measure: Callable[[], float]
-) -> Callable[[], float]:
+def under(settings: _settings.Settings | None, measure: Callable[[], float]) -> Callable[[], float]:
+    """The measuring with these settings in force."""
+
     def thing() -> float:
         _settings.in_force = settings
         return measure()
@@ -207,7 +219,7 @@ def big_registry(turns: int, keys: int = 1_000_000) -> Row:
     with settings_restored():
         times = in_turns(
             {
-                name: _under(settings, stage.timer(client, requests, CALLS, None))
+                name: under(settings, stage.timer(client, requests, CALLS, None))
                 for name, (client, settings, requests) in things.items()
             },
             turns,

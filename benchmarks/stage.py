@@ -129,9 +129,9 @@ def finished_request(made: Any) -> Any:
     return made._build_request(FinalRequestOptions.construct(**options))
 
 
-def base_of(made: Any) -> type:
-    """The SDK's own class that defines `_send_request` at the bottom: where the guard hooks."""
-    return next(owner for owner in reversed(type(made).__mro__) if "_send_request" in vars(owner))
+def base_of(made: Any, method: str = "_send_request") -> type:
+    """The class that defines a method at the bottom: where the guard hooks it."""
+    return next(owner for owner in reversed(type(made).__mro__) if method in vars(owner))
 
 
 def seconds_per_call(made: Any, requests: list[Any], calls: int) -> float:

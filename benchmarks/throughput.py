@@ -9,29 +9,31 @@ import asyncio
 import time
 from collections.abc import Callable
 from threading import Barrier, Thread
+from typing import Any
 
+import hot_path
 import stage
 from rounds import in_turns
 from rows import Row
 
 import openai_project_guard as opg
+from openai_project_guard import _settings
 
 THREADS, TASKS = 8, 1_000
 
 
-def throughput(turns: int, calls: int = 25) -> Row:
+def throughput(turns: int, calls: int = 5) -> Row:
     """8 threads and 1,000 tasks, over the mock transport."""
     loop = asyncio.new_event_loop()
-    made = stage.mocked_client(is_async=False)
-    made_async = stage.mocked_client(is_async=True)
+    settings = hot_path.settings_of({stage.PROJECT: stage.KEY})
 
-    def threads() -> float:
+    def threads(client: Any) -> float:
         start = Barrier(THREADS + 1)
 
         def work() -> None:
             start.wait()
             for _ in range(calls):
-                made.chat.completions.create(**stage.QUESTION)
+                client.chat.completions.create(**stage.QUESTION)
 
         workers = [Thread(target=work) for _ in range(THREADS)]
         for worker in workers:
@@ -42,19 +44,40 @@ def throughput(turns: int, calls: int = 25) -> Row:
             worker.join()
         return time.perf_counter() - began
 
-    async def gather() -> float:
+    async def gather(client: Any) -> float:
         began = time.perf_counter()
         await asyncio.gather(
-            *(made_async.chat.completions.create(**stage.QUESTION) for _ in range(TASKS))
+            *(client.chat.completions.create(**stage.QUESTION) for _ in range(TASKS))
         )
         return time.perf_counter() - began
 
-    def tasks() -> float:
-        return loop.run_until_complete(gather())
+    def tasks(client: Any) -> float:
+        return loop.run_until_complete(gather(client))
 
-    threads_times = in_turns({"bare": _warm(threads), "guarded": _guarded(threads)}, turns)
-    tasks_times = in_turns({"bare": _warm(tasks), "guarded": _guarded(tasks)}, turns)
-    loop.run_until_complete(made_async.close())
+    def both(load: Callable[[Any], float], *, is_async: bool) -> dict[str, Callable[[], float]]:
+        made = stage.mocked_client(is_async=is_async)
+        bare = hot_path.dressed_whole(made, is_guarded=False)
+        guarded = hot_path.dressed_whole(made, is_guarded=True)
+        must_refuse(guarded, is_async=is_async)
+        return {
+            "bare": hot_path.under(None, lambda: load(bare)),
+            "guarded": hot_path.under(settings, lambda: load(guarded)),
+        }
+
+    def must_refuse(client: Any, *, is_async: bool) -> None:
+        """A guard that judged nothing would be fast."""
+        _settings.in_force = hot_path.settings_of({"proj_of_somebody_else": stage.KEY})
+        try:
+            answer = client.chat.completions.create(**stage.QUESTION)
+            if is_async:
+                loop.run_until_complete(answer)
+        except opg.ProjectMismatchError:
+            return
+        raise AssertionError("the guard is not in force: nothing was measured")
+
+    with hot_path.settings_restored():
+        threads_times = in_turns(both(threads, is_async=False), turns * 4)
+        tasks_times = in_turns(both(tasks, is_async=True), turns)
     loop.close()
     kinds = {f"{THREADS} threads": threads_times, f"{TASKS:,} tasks": tasks_times}
     details = []
@@ -77,23 +100,3 @@ def throughput(turns: int, calls: int = 25) -> Row:
         details,
         at_least=True,
     )
-
-
-def _warm(load: Callable[[], float]) -> Callable[[], float]:
-    def run() -> float:
-        load()
-        return load()
-
-    return run
-
-
-def _guarded(load: Callable[[], float]) -> Callable[[], float]:
-    def run() -> float:
-        opg.enable(registry={stage.PROJECT: stage.KEY})
-        try:
-            load()  # the hooks went in just now, and cost the SDK's classes their caches
-            return load()
-        finally:
-            opg.disable()
-
-    return run
