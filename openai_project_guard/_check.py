@@ -17,6 +17,7 @@ from openai_project_guard._outgoing import (
     Destination,
     Facts,
     Headers,
+    Triple,
     Triples,
     read_credential,
     read_headers,
@@ -57,13 +58,14 @@ class Wire(Protocol):
 
 
 class Call:
-    """One call while it is under way. It holds no key.
+    """One call while it is under way.
 
     Attributes:
         client: the SDK's client, or `None`.
         options: the options of this call, where they are known.
         message: what passed last: a request, or the handshake of a WebSocket.
-        facts: what was read of its headers.
+        headers: its headers as they stood then; they go when the call is over.
+        facts: what was read of them.
         rows: the registry's rows that it passed by; by the short road the first of them.
         is_unanswered: the server's answer has not been compared yet.
         is_over: it has ended; a task that it started may still have it in its context.
@@ -75,6 +77,7 @@ class Call:
     __slots__ = (
         "client",
         "facts",
+        "headers",
         "is_over",
         "is_unanswered",
         "learns",
@@ -89,6 +92,7 @@ class Call:
         self.client = client
         self.options = options
         self.message: Any = None
+        self.headers: list[Triple] = []
         self.facts: Facts = NOTHING
         self.rows: tuple[Row, ...] = ()
         self.is_over = self.is_unanswered = False
@@ -99,7 +103,7 @@ class Call:
         """One that nobody had to make until its answer was a surprise."""
         call = cls(None)
         facts = read_headers(wire.headers(message))
-        call.let_pass(message, facts, () if row is None else (row,))
+        call.let_pass(message, wire, facts, () if row is None else (row,))
         return call
 
     def beside(self) -> Call:
@@ -110,9 +114,10 @@ class Call:
         """A refusal in the form in which it gets through to the caller."""
         return error
 
-    def let_pass(self, message: Any, facts: Facts, rows: tuple[Row, ...]) -> None:
+    def let_pass(self, message: Any, wire: Wire, facts: Facts, rows: tuple[Row, ...]) -> None:
         """Notes what the call passed with."""
         self.message = message
+        self.headers = [*wire.headers(message)]
         self.facts = facts
         self.rows = rows
         self.is_unanswered = True
@@ -128,10 +133,8 @@ def is_watching() -> bool:
     return _settings.in_force is not None or innermost.get() is not None
 
 
-def check_again(call: Call, message: Any, wire: Wire, *, was_judged: bool) -> BaseException | None:
-    """Judges what is about to leave, unless it was judged a moment ago and is unchanged."""
-    if was_judged and read_headers(wire.headers(message)) == call.facts:
-        return None
+def refusal_of(call: Call, message: Any, wire: Wire) -> BaseException | None:
+    """Judges what is about to leave; the error is in the form in which it gets through."""
     error = judge(call, message, wire)
     return None if error is None else call.as_raised(error)
 
@@ -161,7 +164,7 @@ def row_in_order(
                 and (settings.policy.pinned is None or settings.policy.pinned == project.id)
             ):
                 if call is not None:
-                    call.let_pass(message, facts, (row,))
+                    call.let_pass(message, wire, facts, (row,))
                 return row
     return None
 
@@ -205,7 +208,7 @@ def judge(
     if is_trial and outcome != "blocked":
         return None
     if reason is None:
-        call.let_pass(message, facts, rows)
+        call.let_pass(message, wire, facts, rows)
         if not _observers.observers:
             return None
     headers, facts = headers.shown(), NOTHING  # a frame's locals: somebody pastes a key anywhere
@@ -239,7 +242,7 @@ def _carry_out(
     if outcome == "injected":
         wire.put_project(message, verdict.expected[0])
     _observers.tell(verdict)
-    call.let_pass(message, read_headers(wire.headers(message)), rows)
+    call.let_pass(message, wire, read_headers(wire.headers(message)), rows)
     if reason == "unregistered" and policy.unregistered == "learn" and headers.key_digest:
         call.learns = headers.key_digest, verdict.key_hint
     return None

@@ -49,8 +49,10 @@ class Headers(NamedTuple):
         return hint(value.strip())  # the call's own key, of whatever form
 
 
-Triples = Iterable[tuple[bytes, bytes, bytes]]
-"""Headers as httpx keeps them: name as written, name in lower case, value."""
+Triple = tuple[bytes, bytes, bytes]
+"""A header as httpx keeps it: name as written, name in lower case, value."""
+
+Triples = Iterable[Triple]
 
 Facts = tuple[bytes | None, bytes | None, bytes | None]
 """The fields of `Headers` as they stand: text is made of them only where somebody reads it."""

@@ -40,7 +40,7 @@ class CallUnderWay(Call):
         traceback: TracebackType | None,
     ) -> None:
         under_way.set(self._outer)
-        self.is_over = True
+        self.is_over, self.headers = True, []
         if isinstance(error, Refused):
             raise error.error from None
         if error is not None:

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from openai_project_guard._check import Call, check_again, under_way
+from openai_project_guard._check import Call, refusal_of, under_way
 from openai_project_guard._hooks._call import Sealed, await_inside, foreign_call, run_inside
 from openai_project_guard._hooks._place import Wrapper, as_method, hook, is_reached
 from openai_project_guard._hooks._send import HTTP, send, send_async
@@ -44,10 +44,12 @@ def _hand_over(is_async: bool, family: type[Exception]) -> Wrapper:
             sealed = Sealed(hand_over, (wrapped, instance, args, kwargs), {})
             del args, kwargs
             return run(foreign, sealed)
-        was_judged = call.message is request
-        if not was_judged and not _sends_for(call, instance):
-            call = call.beside()
-        error = check_again(call, request, HTTP, was_judged=was_judged)
+        if call.message is request and call.headers == HTTP.headers(request):
+            error = None  # judged a moment ago, and unchanged
+        else:
+            if call.message is not request and not _sends_for(call, instance):
+                call = call.beside()
+            error = refusal_of(call, request, HTTP)
         if error is None and not call.hears_at_last_door:
             return wrapped(*args, **kwargs)
         return finish(call, request, error, None, wrapped, args, kwargs)

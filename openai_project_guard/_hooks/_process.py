@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-from openai_project_guard._check import hear, judge, under_way
+from openai_project_guard._check import hear, refusal_of, under_way
 from openai_project_guard._hooks._call import ForeignCall, Sealed, foreign_call, run_inside
 from openai_project_guard._hooks._place import hook
 from openai_project_guard._outgoing import PROJECT_HEADER, Destination, Triples, read_headers
@@ -119,9 +119,9 @@ def install_aiohttp(connector: ModuleType) -> None:
         if call is not None:
             request = args[0]
             message = Request(request.method, request.url, request.headers)
-            error = None if _was_judged(message) else judge(call, message, MAPPED)
+            error = None if _was_judged(message) else refusal_of(call, message, MAPPED)
             if error is not None:
-                raise call.as_raised(error)
+                raise error
         return wrapped(*args, **kwargs)
 
     hook(connector.BaseConnector, "connect", connect)
@@ -140,9 +140,9 @@ def _was_judged(message: Request) -> bool:
 def _send(call: ForeignCall, message: Request, send: Sealed) -> Any:
     if _was_judged(message):
         return send()
-    error = judge(call, message, MAPPED)
+    error = refusal_of(call, message, MAPPED)
     if error is not None:
-        raise call.as_raised(error)
+        raise error
     response = run_inside(call, send)
     hear(call, response, message, MAPPED)
     return response

@@ -11,11 +11,11 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-from openai_project_guard._check import Call, check_again, hear, is_watching, judge, under_way
+from openai_project_guard._check import Call, hear, is_watching, judge, refusal_of, under_way
 from openai_project_guard._errors import UnsupportedSDKError
 from openai_project_guard._hooks._call import CallUnderWay, Sealed, await_inside, run_inside
 from openai_project_guard._hooks._place import Wrapper, hook
-from openai_project_guard._outgoing import PROJECT_HEADER, Destination, Triples
+from openai_project_guard._outgoing import PROJECT_HEADER, Destination, Triples, read_headers
 
 
 class Handshake:
@@ -185,10 +185,11 @@ def _last_look(
     host = f"[{uri.host}]" if ":" in uri.host else uri.host
     message = Handshake(f"{'wss' if uri.secure else 'ws'}://{host}{uri.path}", given)
     call = under_way.get()
-    was_judged = call is not None and isinstance(call.message, Handshake)  # at the first door
-    if call is None or not was_judged:
+    if call is None or not isinstance(call.message, Handshake):  # it went past the first door
         call = Call(None)
-    error = check_again(call, message, WEBSOCKET, was_judged=was_judged)
+    error = None
+    if call.message is None or read_headers(WEBSOCKET.headers(message)) != call.facts:
+        error = refusal_of(call, message, WEBSOCKET)
     if args:
         args = (message.headers_to_send(), *args[1:])
     else:
