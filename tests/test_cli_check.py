@@ -256,7 +256,9 @@ def test_as_a_step_of_ci(good: Shell) -> None:
     assert "\x1b" not in done.stdout
 
 
-@pytest.mark.parametrize("key", ["gateway.key.7777", "key7", "sess-canaryCANARY7777canary"])
+@pytest.mark.parametrize(
+    "key", ["gateway.key.7777", "key7", "a-\\1", "sess-canaryCANARY7777canary"]
+)
 @pytest.mark.parametrize("around", ["{}", "'{}'"])
 @pytest.mark.parametrize(
     "name",

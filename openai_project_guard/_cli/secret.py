@@ -66,7 +66,8 @@ def without_keys(text: str) -> str:
         if len(key) >= _LEAST:
             text = text.replace(key, hint(key))
         elif key:
-            text = re.sub(rf"(^\W*|['\"]){re.escape(key)}(\W*$|['\"])", rf"\1{hint(key)}\2", text)
+            alone = rf"(?:(?<=['\"])|^\W*){re.escape(key)}(?=['\"]|\W*$)"
+            text = re.sub(alone, lambda _: hint(""), text)
     return redact(text)
 
 
