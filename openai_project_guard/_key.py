@@ -11,13 +11,15 @@ FINGERPRINT = re.compile(r"sha256:[0-9a-fA-F]{64}")
 # A key, and neither its hint (sk-proj-…Ab3d) nor a name in lower case (sk-learn-recommendations).
 RAW_KEY = re.compile(
     r"(?:sk-(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]{8}"
-    r"|(?<![A-Za-z0-9])(?:sk|ek)[-_](?=[a-z_-]*[A-Z0-9])[A-Za-z0-9_-]{16})[A-Za-z0-9_-]*"
+    r"|(?<![A-Za-z0-9])(?:(?:sk|ek)[-_]|sess-)(?=[a-z_-]*[A-Z0-9])[A-Za-z0-9_-]{16})[A-Za-z0-9_-]*"
 )
 _ASSIGNMENT = re.compile(r"[A-Za-z_]+=")
 _MIN_SECRET = 8  # a shorter secret would be half given away by its last four characters
 _KEY_LIKE = re.compile(  # wherever it begins; a hint is left alone
-    r"(?:(?<![A-Za-z0-9])(?:sk|ek)[-_]|sk-(?:proj|svcacct|admin|None)-)[\w-]+(?![\w…-])"
+    r"(?:(?<![A-Za-z0-9])(?:(?:sk|ek)[-_]|sess-)|sk-(?:proj|svcacct|admin|None)-)[\w-]+(?![\w…-])"
 )
+# Of a mistyped URL too; a password may have anything in it.
+_USER_INFO = re.compile(r"(?<=//)\S*@|(?<=:/)(?!/)\S*:\S*@")
 
 
 def digest(key: str) -> bytes:
@@ -54,8 +56,13 @@ def hint(key: str) -> str:
 
 
 def redact(text: str) -> str:
-    """The text with whatever looks like a key replaced by its hint."""
-    return _KEY_LIKE.sub(lambda found: hint(found.group()), text)
+    """The text without user info, and with whatever looks like a key replaced by its hint."""
+    return _KEY_LIKE.sub(lambda found: hint(found.group()), without_user_info(text))
+
+
+def without_user_info(text: str) -> str:
+    """The text without the user and the password of whatever looks like a URL."""
+    return _USER_INFO.sub("…@", text) if "@" in text else text
 
 
 def shown(value: object) -> str:
@@ -63,11 +70,12 @@ def shown(value: object) -> str:
     return repr(redact(value)) if isinstance(value, str) else redact(repr(value))
 
 
-def refuse_unfit(key: object) -> None:
+def refuse_unfit(key: object, note: object = None) -> None:
     """Refuses what cannot be registered as a key.
 
     Raises:
-        ConfigurationError: it is empty, has a space or quotes around it, or is an admin key.
+        ConfigurationError: it is empty, has a space or quotes around it, or is an admin key; or
+            the note, which is kept as it stands, contains it.
     """
     if not isinstance(key, str):
         raise ConfigurationError(f"A key must be a string, not {type(key).__name__}.")
@@ -86,5 +94,7 @@ def refuse_unfit(key: object) -> None:
         problem = "this is an assignment, not the key alone"
     elif key.startswith("sk-admin-"):
         problem = "an admin key belongs to the organization, not to a project"
+    elif isinstance(note, str) and key in note:
+        problem = "its note contains the key itself, and a registry holds no key"
     if problem:
         raise ConfigurationError(f"This key cannot be registered: {problem}.")

@@ -169,12 +169,13 @@ class Registry:
             note: whatever helps to recognise the key later.
 
         Raises:
-            ConfigurationError: the key is empty or unfit, or the project is no project id.
+            ConfigurationError: the key is empty or unfit, the project is no project id, or the
+                note contains the key.
 
         Example:
             >>> Registry().register("sk-proj-0123456789Ab3d", "proj_support", note="CI runner")
         """
-        refuse_unfit(key)
+        refuse_unfit(key, note)
         known = self.snapshot.projects.get(project) if isinstance(project, str) else None
         self.add(
             digest(key),

@@ -138,12 +138,13 @@ def register(
         note: whatever helps to recognise the key later.
 
     Raises:
-        ConfigurationError: the key is empty or unfit, or the project is neither id nor alias.
+        ConfigurationError: the key is empty or unfit, the project is neither id nor alias, or the
+            note contains the key.
 
     Example:
         >>> register("sk-proj-0123456789Ab3d", "proj_support", note="CI runner")
     """
-    refuse_unfit(key)
+    refuse_unfit(key, note)
     settings = _settings.in_force
     registries = settings.registries if settings else (_settings.registered,)
     _settings.registered.register(

@@ -254,3 +254,38 @@ def test_as_a_step_of_ci(good: Shell) -> None:
     assert "ProjectMismatchError" in done.stdout
     assert done.stderr == ""
     assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "key", ["gateway.key.7777", "key7", "a-\\1", "sess-canaryCANARY7777canary"]
+)
+@pytest.mark.parametrize("around", ["{}", "'{}'"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "OPENAI_PROJECT_ID",
+        "OPENAI_PROJECT",
+        "OPENAI_ORG_ID",
+        "OPENAI_PROJECT_GUARD_PROJECT",
+    ],
+)
+@pytest.mark.parametrize("command", ["check", "doctor"])
+def test_the_key_in_another_variable_is_not_shown(
+    command: str, name: str, around: str, key: str, good: Shell
+) -> None:
+    good.patch.setenv("OPENAI_API_KEY", key)
+    good.patch.setenv(name, around.format(key))
+    for options in ([], ["--json"]):
+        ran = good(command, *options)
+        assert ran.out
+        assert key not in ran.out + ran.err
+
+
+@pytest.mark.parametrize("url", ["redis//user:PASSWORD@host/0", "//user:PASSWORD@host"])
+@pytest.mark.parametrize("command", ["list", "check", "doctor"])
+def test_the_password_of_a_mistyped_url_is_not_shown(command: str, url: str, good: Shell) -> None:
+    good.patch.setenv("OPENAI_PROJECT_GUARD_REGISTRY", url)
+    for options in ([], ["--json"]):
+        ran = good(command, *options)
+        assert "…@host" in ran.out + ran.err
+        assert "PASSWORD" not in ran.out + ran.err

@@ -658,3 +658,13 @@ def test_as_a_user_in_a_shell(tmp_path: Path, clean: pytest.MonkeyPatch) -> None
     assert (done.returncode, "sk-proj-…AAAA" in done.stdout) == (0, True)
     done = command("remove", "bot", "--yes", env={"PYTHONIOENCODING": "ascii"})
     assert done.stdout.startswith("+ Removed project bot")
+
+
+def test_a_note_that_contains_the_key_is_refused(run: Shell) -> None:
+    key = "gateway.key.7777"
+    run.patch.setenv("MY_KEY", key)
+    ran = run("register", "proj_a", "--key-env", "MY_KEY", "--note", f"my {key}")
+    assert ran.status == 2
+    assert "its note contains the key itself" in ran.err
+    assert key not in ran.out + ran.err
+    assert not Path(NAME).exists()

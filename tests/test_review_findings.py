@@ -14,6 +14,7 @@ import pytest
 from support import A, B, Recorder, async_client, clean, http, python, sync_client
 
 import openai_project_guard as opg
+from openai_project_guard._key import redact
 
 __all__ = ["clean"]
 
@@ -223,3 +224,68 @@ def test_of_two_entries_of_a_project_the_one_that_fits_decides(sent: Recorder) -
     opg.register(A, "proj_a")
     sync_client(sent, project="proj_a", organization="org-2").models.list()
     assert len(sent.requests) == 1
+
+
+SESSION = "sess-canaryCANARYcanaryCANARY7777canaryCANARY"
+
+
+@pytest.mark.parametrize("before", ["", "\n", "'", "proj_", "é"])
+def test_a_session_key_is_hidden(before: str, sent: Recorder) -> None:
+    client = sync_client(sent, project="proj_a")
+    with pytest.raises(opg.ProjectMismatchError) as caught:
+        client.models.list(
+            extra_headers={"OpenAI-Organization": SESSION, "OpenAI-Project": "proj_" + SESSION}
+        )
+    assert SESSION not in f"{caught.value} {caught.value.verdict}"
+    with pytest.raises(opg.ConfigurationError) as refused:
+        opg.enable(project=before + SESSION)
+    assert SESSION not in str(refused.value)
+    assert "sess-…NARY" in str(refused.value)
+
+
+def test_a_registry_file_with_a_session_key_is_refused(tmp_path: Any) -> None:
+    path = tmp_path / "openai-projects.toml"
+    path.write_text(
+        f'version = 1\n[projects.a]\nid = "proj_a"\nkeys = [{{ fingerprint = "{SESSION}" }}]\n'
+    )
+    with pytest.raises(opg.RegistryError, match="this is a raw key") as refused:
+        opg.enable(registry=path)
+    assert SESSION not in str(refused.value)
+
+
+@pytest.mark.parametrize("register", [opg.register, opg.Registry().register])
+@pytest.mark.parametrize("note", ["{}", "the key {} of CI"])
+def test_a_note_that_contains_the_key_is_refused(register: Any, note: str) -> None:
+    key = "gateway.key.7777"  # of a form that nothing would recognise
+    with pytest.raises(opg.ConfigurationError) as refused:
+        register(key, "proj_a", note=note.format(key))
+    assert str(refused.value) == (
+        "This key cannot be registered: its note contains the key itself, and a registry holds "
+        "no key."
+    )
+    register(key, "proj_a", note="the key of CI")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("redis//u:PASSWORD@h/0", "redis//…@h/0"),
+        ("//u:p@h", "//…@h"),
+        ("redis:/u:p@h/0", "redis:/…@h/0"),
+        ("https://u:p/a@s?s@h and a@b", "https://…@h and a@b"),
+        ("ops@example.com", "ops@example.com"),
+        ("C:/app@2/openai-projects.toml", "C:/app@2/openai-projects.toml"),
+        ("https://h/x", "https://h/x"),
+    ],
+)
+def test_user_info_is_hidden(text: str, shown: str) -> None:
+    assert redact(text) == shown
+
+
+def test_a_call_whose_key_gives_way_to_user_info_is_not_told_as_allowed(sent: Recorder) -> None:
+    seen: list[opg.Verdict] = []
+    opg.add_observer(seen.append)
+    url = "http://user:password@gateway.example.com/v1"
+    sync_client(sent, project="proj_a", base_url=url).models.list()
+    assert sent.requests[0].headers["authorization"].startswith("Basic ")
+    assert seen == []

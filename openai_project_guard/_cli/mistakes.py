@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from openai_project_guard._cli.secret import without_keys
 from openai_project_guard._cli.situation import KEY, Situation
 from openai_project_guard._cli.values import origin, shown_url
 from openai_project_guard._key import redact
@@ -46,7 +47,7 @@ class Mistake:
 def recognise(situation: Situation) -> list[Mistake]:
     """The mistakes of a situation: those that put it out of order first."""
     found = [
-        Mistake(name, *finding)
+        Mistake(name, without_keys(finding.sentence), without_keys(finding.cure), finding.is_wrong)
         for name, recognised in MISTAKES.items()
         if (finding := recognised(situation)) is not None
     ]

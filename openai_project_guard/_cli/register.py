@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     """
     address = target.address(args.registry)
     place = edit.place_of(address)
-    key = read_key(args.key_env)
+    key = read_key(args.key_env, args.note)
     if args.verify:
         refused = _refused_by_the_api(key, address, args)
         if refused:

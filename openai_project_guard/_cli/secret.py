@@ -13,7 +13,8 @@ from openai_project_guard._key import digest, fingerprint_of, hint, redact, refu
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OF_KEYS = ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY")
-_LEAST = 8  # characters; a shorter value would be found in every other word
+_LEAST = 8  # characters; a shorter value would be found in every other word: it must stand alone
+_WRAPPING = re.compile(r"^(?:Bearer\s)?[\s\"'‘’“”]*|[\s\"'‘’“”]*$", re.IGNORECASE)
 
 
 class Secret:
@@ -43,27 +44,36 @@ class Secret:
 
 
 @forgetful
-def read_key(variable: str | None) -> Secret:
+def read_key(variable: str | None, note: str | None = None) -> Secret:
     """A key from the named variable, or else from standard input or from a prompt without echo.
 
     Args:
         variable: the variable's name.
+        note: what is to be kept with it.
 
     Raises:
-        ConfigurationError: there is no key, or it is unfit to be registered.
+        ConfigurationError: there is no key, it is unfit to be registered, or the note contains it.
     """
     key = _asked() if variable is None else _of_variable(variable)
-    refuse_unfit(key)
+    refuse_unfit(key, note)
     return Secret(key)
 
 
 def without_keys(text: str) -> str:
     """The text with every key in it, of the environment or by its looks, replaced by its hint."""
     for name in _OF_KEYS:
-        key = os.environ.get(name, "").strip()
+        key = bare(os.environ.get(name, ""))
         if len(key) >= _LEAST:
             text = text.replace(key, hint(key))
+        elif key:
+            alone = rf"(?:(?<=['\"])|^\W*){re.escape(key)}(?=['\"]|\W*$)"
+            text = re.sub(alone, lambda _: hint(""), text)
     return redact(text)
+
+
+def bare(key: str) -> str:
+    """A key without what may be around it by mistake."""
+    return _WRAPPING.sub("", key)
 
 
 def _of_variable(name: str) -> str:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from openai_project_guard import _environment, _settings
 from openai_project_guard._cli.client import Sent, send_default
 from openai_project_guard._cli.live import Answer, ask
 from openai_project_guard._cli.registries import Named, named
-from openai_project_guard._cli.secret import without_keys
+from openai_project_guard._cli.secret import bare, without_keys
 from openai_project_guard._cli.switched import off, on
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._key import digest, hint
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from openai_project_guard._verdict import Verdict
 
 KEY = "OPENAI_API_KEY"
-_WRAPPING = re.compile(r"^(?:Bearer\s)?[\s\"'‘’“”]*|[\s\"'‘’“”]*$", re.IGNORECASE)
 _OF_PROJECTS = ("sk-proj-", "sk-svcacct-")
 
 
@@ -128,9 +126,9 @@ def look_around(*, live: bool = False, hooks: Hooks | None = None) -> Situation:
             settings = _settings.in_force
             if sent is not None:
                 refusal = _judge()
-                verdict = verdicts[-1] if verdicts else None
+                verdict = _shown(verdicts[-1]) if verdicts else None
     except ConfigurationError as error:
-        settings_error = str(error)
+        settings_error = without_keys(str(error))
     known = settings.registries if settings else tuple(known.registry for known in registries)
     return Situation(
         mode=mode,
@@ -163,18 +161,22 @@ def _judge() -> tuple[str, str] | None:
     try:
         send_default()
     except ProjectGuardError as error:
-        return type(error).__name__, str(error)
+        return type(error).__name__, without_keys(str(error))
     return None
+
+
+def _shown(verdict: Verdict) -> Verdict:
+    return replace(verdict, actual=verdict.actual and without_keys(verdict.actual))
 
 
 def _look(known: tuple[Registry, ...]) -> Look | None:
     key = os.environ.get(KEY)
     if not key:
         return None
-    bare = _WRAPPING.sub("", key)
-    if not bare.isascii():
-        return Look(hint(""), _kind(bare), "a character that no key has")
-    return Look(hint(bare), _kind(bare), _fault(key), rows_of(known, digest(bare)))
+    alone = bare(key)
+    if not alone.isascii():
+        return Look(hint(""), _kind(alone), "a character that no key has")
+    return Look(hint(alone), _kind(alone), _fault(key), rows_of(known, digest(alone)))
 
 
 def _kind(key: str) -> str:

@@ -13,7 +13,14 @@ import sys
 from typing import Any
 
 from openai_project_guard._errors import RegistryError
-from openai_project_guard._key import FINGERPRINT, RAW_KEY, digest, digest_of, hint
+from openai_project_guard._key import (
+    FINGERPRINT,
+    RAW_KEY,
+    digest,
+    digest_of,
+    hint,
+    without_user_info,
+)
 from openai_project_guard._registry import PROJECT_ID, Place, Project, Row, Snapshot
 from openai_project_guard._sources.lines import Lines, Path
 
@@ -52,7 +59,7 @@ class FilePlace(Place):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         name = os.fspath(path)
-        super().__init__(RAW_KEY.sub(lambda key: hint(key.group()), name))
+        super().__init__(RAW_KEY.sub(lambda key: hint(key.group()), without_user_info(name)))
         self.path = os.path.abspath(name)  # the process may change its directory
         self._known: tuple[object, dict[bytes, list[int]]] = (None, {})
 
@@ -296,7 +303,7 @@ def _refuse_key(key: Any, path: Path) -> None:
 
 
 def _not_a_fingerprint(value: str) -> str:
-    if value.startswith(("sk-", "sk_", "ek-", "ek_")):
+    if value.startswith(("sk-", "sk_", "ek-", "ek_", "sess-")):
         return f"this is a raw key ({hint(value)}), not a fingerprint. {_no_key_here()}"
     if FINGERPRINT.fullmatch(f"sha256:{value}"):
         return "this fingerprint lacks its beginning: put sha256: before the 64 hex digits."
