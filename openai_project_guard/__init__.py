@@ -17,6 +17,7 @@ from openai_project_guard._errors import ConfigurationError, RegistryError, Unsu
 from openai_project_guard._words import Mode
 
 if TYPE_CHECKING:
+    from openai_project_guard._entry import Entry
     from openai_project_guard._observers import add_observer, remove_observer
     from openai_project_guard._refusals import (
         MalformedHeaderError,
