@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from openai_project_guard._environment import check_choices as _check_choices
 from openai_project_guard._environment import mode as _mode
 from openai_project_guard._errors import ConfigurationError, RegistryError, UnsupportedSDKError
+from openai_project_guard._errors import forgetful as _forgetful
 from openai_project_guard._words import Mode
 
 if TYPE_CHECKING:
@@ -107,9 +108,14 @@ def _is_own_command() -> bool:
     return by_name or command[1:3] == ["-m", __name__]
 
 
-if not _is_own_command():
+@_forgetful  # somebody pastes a key into any of the variables
+def _start() -> None:
     _check_choices()
     if _mode() is not Mode.OFF:
         from openai_project_guard._switch import enable
 
         enable()
+
+
+if not _is_own_command():
+    _start()

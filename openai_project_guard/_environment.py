@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TypeVar
 
 from openai_project_guard._errors import ConfigurationError
@@ -16,6 +17,8 @@ KEYS = PREFIX + "_KEYS"
 PROJECT = PREFIX + "_PROJECT"
 HOSTS = PREFIX + "_HOSTS"
 LEARNED = PREFIX + "_LEARNED"
+
+_NAMES = re.compile(r"\s*[a-z]+://[^/@]*@[^,]*|[^,]+")  # a password may have commas in it
 
 _ON = ("1", "true", "on", "yes")
 _OFF = ("0", "false", "no", "")
@@ -56,7 +59,7 @@ def registry_names() -> tuple[str, ...]:
     """`OPENAI_PROJECT_GUARD_REGISTRY`, or the two default files if they are there."""
     named = text(REGISTRY)
     if named is not None:
-        return tuple(part.strip() for part in named.split(",") if part.strip())
+        return tuple(part.strip() for part in _NAMES.findall(named) if part.strip())
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
     for path in (
         "openai-projects.toml",

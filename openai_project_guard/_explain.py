@@ -29,8 +29,15 @@ def refusal(
     """The error for a blocked call, with its whole explanation."""
     reason = verdict.reason
     assert reason is not None
+    account = _service_account(client, verdict)
     if reason == "organization":
         origin = origin_of(ORGANIZATION, headers.organization, client, options, verdict.transport)
+    elif reason == "unregistered" and account:
+        origin = Origin(
+            f"The call is sent for the service account {account}, by the client's workload "
+            "identity.",
+            f"list {account} under service_accounts of its project, in the registry",
+        )
     elif reason == "unregistered" or (reason == "malformed" and _is_well_formed(headers)):
         origin = origin_of_key(headers.key_digest, client, options)
     elif reason == "missing" and verdict.transport == "websocket":
@@ -43,7 +50,7 @@ def refusal(
             _registry_says(rows, headers.key_digest, pinned),
             origin.sentence,
             "Nothing was sent.",
-            f"To fix it: {_cure(verdict, headers, rows, origin, pinned)}.",
+            f"To fix it: {_cure(verdict, headers, rows, origin, pinned, account is not None)}.",
         )
     )
     return BY_REASON[reason](redact(text), verdict)
@@ -106,8 +113,11 @@ def _cure(
     rows: tuple[Row, ...],
     origin: Origin,
     pinned: str | None,
+    is_account: bool,
 ) -> str:
     expected = " or ".join(verdict.expected)
+    if verdict.reason == "unregistered" and is_account:
+        return origin.cure
     if verdict.reason == "unregistered":
         return (
             "if the key is right, register it: openai-project-guard register PROJECT "
@@ -140,6 +150,14 @@ def _cure(
         f"{cure}, or use a key of project {verdict.actual}. If the key does belong to "
         f"{verdict.actual}, register it there: openai-project-guard register {verdict.actual}"
     )
+
+
+def _service_account(client: Any, verdict: Verdict) -> str | None:
+    identity = getattr(client, "workload_identity", None)
+    if not identity or verdict.key_hint.startswith("sk-"):  # a key is somebody's override
+        return None
+    account: str = identity["service_account_id"]
+    return account
 
 
 def _left_off_the_websocket() -> Origin:

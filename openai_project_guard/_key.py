@@ -70,12 +70,16 @@ def shown(value: object) -> str:
     return repr(redact(value)) if isinstance(value, str) else redact(repr(value))
 
 
-def refuse_unfit(key: object, note: object = None) -> None:
+def refuse_unfit(key: object, *beside: object) -> None:
     """Refuses what cannot be registered as a key.
+
+    Args:
+        key: the key.
+        beside: what is to be kept with it as it stands: its note, its organization.
 
     Raises:
         ConfigurationError: it is empty, has a space or quotes around it, or is an admin key; or
-            the note, which is kept as it stands, contains it.
+            there is a key in what is kept with it.
     """
     if not isinstance(key, str):
         raise ConfigurationError(f"A key must be a string, not {type(key).__name__}.")
@@ -94,7 +98,7 @@ def refuse_unfit(key: object, note: object = None) -> None:
         problem = "this is an assignment, not the key alone"
     elif key.startswith("sk-admin-"):
         problem = "an admin key belongs to the organization, not to a project"
-    elif isinstance(note, str) and key in note:
-        problem = "its note contains the key itself, and a registry holds no key"
+    elif any(isinstance(text, str) and (key in text or RAW_KEY.search(text)) for text in beside):
+        problem = "its note or its organization has a key in it, and a registry holds no key"
     if problem:
         raise ConfigurationError(f"This key cannot be registered: {problem}.")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from openai_project_guard._key import digest
+from openai_project_guard._key import digest, hint, redact
 from openai_project_guard._words import Transport
 
 
@@ -72,15 +72,15 @@ def origin_of(
     # The SDK merges the variable into the client's own headers, from openai 2.31 to 2.35 on.
     of_variable = _find(_custom_headers(), header)
     of_client = _find(getattr(client, "_custom_headers", None), header)
-    if value in of_call:
+    if _is_among(value, of_call):
         place, cure = "`extra_headers` of this call", "correct its `extra_headers`"
-    elif value in of_variable and (client is None or value in of_client):
+    elif _is_among(value, of_variable) and (client is None or _is_among(value, of_client)):
         place, cure = "OPENAI_CUSTOM_HEADERS in the environment", "correct OPENAI_CUSTOM_HEADERS"
-    elif value in of_client:
+    elif _is_among(value, of_client):
         place, cure = "`default_headers` of the client", "correct its `default_headers`"
-    elif value == os.environ.get(variable):
+    elif _is_among(value, (os.environ.get(variable),)):
         place, cure = f"{variable} in the environment", f"correct or unset {variable}"
-    elif value == getattr(client, argument, None):
+    elif _is_among(value, (getattr(client, argument, None),)):
         place = f"the client's `{argument}=` (`with_options()` and `copy()` keep it)"
         cure = f"give the client the right `{argument}=`, in with_options(api_key=...) too"
     elif client is None:  # a WebSocket: the client is not to be seen from where it is opened
@@ -92,10 +92,19 @@ def origin_of(
     return Origin(f"That {header} comes from {place}.", cure)
 
 
+def _is_among(value: str, found: tuple[Any, ...]) -> bool:
+    """Whether one of these is the value, which is shown without any key that is in it."""
+    texts = (text for text in found if isinstance(text, str))
+    return any(value in (text, redact(text), hint(text.strip())) for text in texts)
+
+
 def origin_of_key(key_digest: bytes | None, client: Any, options: Any) -> Origin:
     """Where the call's key came from."""
+    of_variable = _find(_custom_headers(), "Authorization")
     if _find(getattr(options, "headers", None), "Authorization"):
         place, cure = "`extra_headers` of this call", "correct its `extra_headers`"
+    elif any(digest(value.partition(" ")[2].strip()) == key_digest for value in of_variable):
+        place, cure = "OPENAI_CUSTOM_HEADERS in the environment", "correct OPENAI_CUSTOM_HEADERS"
     elif digest(os.environ.get("OPENAI_API_KEY", "")) == key_digest:
         place, cure = "OPENAI_API_KEY in the environment", "correct OPENAI_API_KEY"
     elif digest(getattr(client, "api_key", None) or "") == key_digest:

@@ -170,12 +170,12 @@ class Registry:
 
         Raises:
             ConfigurationError: the key is empty or unfit, the project is no project id, or the
-                note contains the key.
+                note or the organization has a key in it.
 
         Example:
             >>> Registry().register("sk-proj-0123456789Ab3d", "proj_support", note="CI runner")
         """
-        refuse_unfit(key, note)
+        refuse_unfit(key, note, organization)
         known = self.snapshot.projects.get(project) if isinstance(project, str) else None
         self.add(
             digest(key),

@@ -139,12 +139,12 @@ def register(
 
     Raises:
         ConfigurationError: the key is empty or unfit, the project is neither id nor alias, or the
-            note contains the key.
+            note or the organization has a key in it.
 
     Example:
         >>> register("sk-proj-0123456789Ab3d", "proj_support", note="CI runner")
     """
-    refuse_unfit(key, note)
+    refuse_unfit(key, note, organization)
     settings = _settings.in_force
     registries = settings.registries if settings else (_settings.registered,)
     _settings.registered.register(

@@ -79,8 +79,8 @@ def test_json_of_what_is_refused(good: Shell) -> None:
                 "name": "key_of_another_project",
                 "sentence": "The key sk-proj-…AAAA is the key of another project: it belongs to "
                 "bot (proj_a), and OPENAI_PROJECT_ID says lab (proj_b).",
-                "cure": "Set OPENAI_API_KEY to a key of lab (proj_b), or OPENAI_PROJECT_ID to "
-                "proj_a.",
+                "cure": "Set OPENAI_PROJECT_ID to proj_a, or set OPENAI_API_KEY to a key of lab "
+                "(proj_b).",
                 "is_wrong": True,
             },
             {
@@ -109,7 +109,7 @@ def test_a_refusal_is_shown_whole(good: Shell) -> None:
         "comes from OPENAI_PROJECT_ID in the environment.",
         "Nothing was sent.",
         "To fix it: ",
-        "Set OPENAI_API_KEY to a key of lab (proj_b), or OPENAI_PROJECT_ID to proj_a.",
+        "Set OPENAI_PROJECT_ID to proj_a, or set OPENAI_API_KEY to a key of lab (proj_b).",
     ):
         assert sentence in text
     assert max(map(len, ran.out.splitlines())) < 80

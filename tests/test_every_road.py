@@ -485,8 +485,12 @@ def test_a_service_account_that_nobody_registered_is_refused(
     identity: Any, way: Any, exchange: Exchange
 ) -> None:
     client = way.client(exchange, workload_identity=identity("user-svc-x"), project="proj_a")
-    refused(way, lambda: chat(client), opg.UnregisteredKeyError)
+    with pytest.raises(opg.UnregisteredKeyError) as caught:
+        way.run(lambda: chat(client))
     assert exchange.requests == []
+    text = str(caught.value)
+    assert "for the service account user-svc-x, by the client's workload identity." in text
+    assert "To fix it: list user-svc-x under service_accounts of its project" in text
 
 
 @BOTH

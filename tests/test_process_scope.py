@@ -289,3 +289,14 @@ def test_urllib3_takes_its_arguments_by_position(api: LoopbackAPI) -> None:
         assert pool.urlopen("GET", "/v1/models", None, given, False).status == 200
         with pytest.raises(opg.ProjectMismatchError):
             pool.urlopen("GET", "/v1/models", None, headers(A, "proj_b"), False)
+
+
+def test_a_proxy_is_not_the_host_that_is_judged(api: LoopbackAPI) -> None:
+    urllib3 = pytest.importorskip("urllib3")
+    opg.enable(registry={}, scope="process")
+    with (
+        urllib3.ProxyManager(api.base_url) as proxy,
+        pytest.raises(opg.UnregisteredKeyError, match=r"GET api\.openai\.com/v1/models was"),
+    ):
+        proxy.request("GET", "http://api.openai.com/v1/models", headers=headers(A, "proj_a"))
+    assert list(api.ledger) == []

@@ -487,6 +487,7 @@ def test_a_service_reads_and_subscribes_and_no_more(
     assert "secret" not in str(caught.value)
     edit.remove_project(administrator, "proj_b")
     wait(lambda: not has(source, OTHER))
+    assert has(open_redis(administrator), KEY)  # as `list`, `check` and `doctor` do
 
 
 def test_a_service_that_may_not_write_keeps_what_it_learns_in_memory(
@@ -503,7 +504,7 @@ def test_a_service_that_may_not_write_keeps_what_it_learns_in_memory(
 
 def test_a_service_that_may_write_shares_what_it_learns(server: RedisServer) -> None:
     add(server, KEY)
-    source = open_redis(permit(server, "learner", f"{ADMINISTRATOR} +subscribe"))
+    source = open_redis(permit(server, "learner", ADMINISTRATOR))
     other = open_redis(permit(server, "service", SERVICE))
     source.remember(digest(OTHER), hint(OTHER), "proj_b")
     wait(lambda: has(other, OTHER))

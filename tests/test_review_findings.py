@@ -14,7 +14,9 @@ import pytest
 from support import A, B, Recorder, async_client, clean, http, python, sync_client
 
 import openai_project_guard as opg
+from openai_project_guard import _environment
 from openai_project_guard._key import redact
+from openai_project_guard._sources.redis.address import read_address
 
 __all__ = ["clean"]
 
@@ -260,8 +262,8 @@ def test_a_note_that_contains_the_key_is_refused(register: Any, note: str) -> No
     with pytest.raises(opg.ConfigurationError) as refused:
         register(key, "proj_a", note=note.format(key))
     assert str(refused.value) == (
-        "This key cannot be registered: its note contains the key itself, and a registry holds "
-        "no key."
+        "This key cannot be registered: its note or its organization has a key in it, and a "
+        "registry holds no key."
     )
     register(key, "proj_a", note="the key of CI")
 
@@ -289,3 +291,58 @@ def test_a_call_whose_key_gives_way_to_user_info_is_not_told_as_allowed(sent: Re
     sync_client(sent, project="proj_a", base_url=url).models.list()
     assert sent.requests[0].headers["authorization"].startswith("Basic ")
     assert seen == []
+
+
+@pytest.mark.parametrize(
+    ("named", "names"),
+    [
+        ("a.toml,b.toml", ("a.toml", "b.toml")),
+        ("redis://:pass,word@h:1/0, b.toml", ("redis://:pass,word@h:1/0", "b.toml")),
+        ("a.toml, redis://u:a,b,c@h/0", ("a.toml", "redis://u:a,b,c@h/0")),
+        ("redis://h:6379,rediss://u:p@h/0", ("redis://h:6379", "rediss://u:p@h/0")),
+    ],
+)
+def test_a_comma_in_a_password_ends_no_name(
+    clean: pytest.MonkeyPatch, named: str, names: tuple[str, ...]
+) -> None:
+    clean.setenv("OPENAI_PROJECT_GUARD_REGISTRY", named)
+    assert _environment.registry_names() == names
+
+
+def test_a_database_that_is_no_number_is_an_error() -> None:
+    with pytest.raises(opg.RegistryError, match="not the number of a database, such as /0"):
+        read_address("redis://h:6379/zero")
+
+
+@pytest.mark.parametrize("beside", ["note", "organization"])
+def test_another_key_beside_a_key_is_refused(beside: str) -> None:
+    with pytest.raises(opg.ConfigurationError, match="has a key in it") as refused:
+        opg.register(A, "proj_a", **{beside: f"of {KEY}"})
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize("variable", ["KEYS", "HOSTS", "UNREGISTERED"])
+def test_no_frame_of_an_import_that_fails_has_the_key(variable: str) -> None:
+    run = python(
+        "import os, traceback\n"
+        f"os.environ.update(OPENAI_PROJECT_GUARD='enforce', OPENAI_PROJECT_GUARD_{variable}="
+        f"'proj_a=' + {KEY!r})\n"
+        "try:\n"
+        "    import openai_project_guard\n"
+        "except Exception as error:\n"
+        "    lines = traceback.TracebackException.from_exception(error, capture_locals=True)\n"
+        "    print(''.join(lines.format()))\n"
+    )
+    assert "ConfigurationError" in run.stdout or "RegistryError" in run.stdout, run.stderr
+    assert SECRET not in run.stdout
+
+
+def test_a_key_in_the_project_variable_is_said_to_come_from_there(
+    clean: pytest.MonkeyPatch, sent: Recorder
+) -> None:
+    clean.setenv("OPENAI_PROJECT_ID", KEY)
+    client = sync_client(sent, project=None)
+    with pytest.raises(opg.ProjectGuardError) as refused:
+        client.models.list()
+    assert "comes from OPENAI_PROJECT_ID in the environment" in str(refused.value)
+    assert SECRET not in str(refused.value)

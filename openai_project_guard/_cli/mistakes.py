@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from openai_project_guard._cli.secret import without_keys
 from openai_project_guard._cli.situation import KEY, Situation
-from openai_project_guard._cli.values import origin, shown_url
+from openai_project_guard._cli.values import CUSTOM, origin, shown_url
 from openai_project_guard._key import redact
 from openai_project_guard._registry import PROJECT_ID, Project
 from openai_project_guard._settings import HOST_NAME
@@ -91,7 +91,7 @@ def _stale_project(at: Situation) -> Finding | None:
     return Finding(
         f"{where} is stale: it says {project}, a project that no registry knows. The key "
         f"{_hint(at)} belongs to {_names(at.rows)}.",
-        f"Set {where} to {_ids(at)}, or unset it where {_ids(at)} is set in another way.",
+        f"{_set(where, _ids(at))}, or unset it where {_ids(at)} is set in another way.",
     )
 
 
@@ -104,7 +104,7 @@ def _key_of_another_project(at: Situation) -> Finding | None:
     return Finding(
         f"The key {_hint(at)} is the key of another project: it belongs to {_names(at.rows)}, and "
         f"{where} says {_name(known)}.",
-        f"Set {KEY} to a key of {_name(known)}, or {where} to {_ids(at)}.",
+        f"{_set(where, _ids(at))}, or set {KEY} to a key of {_name(known)}.",
     )
 
 
@@ -118,12 +118,12 @@ def _name_for_id(at: Situation) -> Finding | None:
         return Finding(
             f"{where} says {redact(repr(project))}, which is no project id; perhaps it is the "
             "project's name. The API wants the id, proj_ and letters and digits.",
-            f"Set {where} to {_ids(at) or 'the id that the project`s settings page shows'}.",
+            f"{_set(where, _ids(at) or 'the id on the settings page of the project')}.",
         )
     return Finding(
         f"{where} says {project!r}: that is the project's name (its alias in the registry), and "
         f"the API wants its id, {known.id}.",
-        f"Set {where} to {known.id}.",
+        f"{_set(where, known.id)}.",
     )
 
 
@@ -134,7 +134,7 @@ def _unclean_project(at: Situation) -> Finding | None:
     where = origin(at, "OpenAI-Project")
     return Finding(
         f"{where} has quotes or white space around the project id: {project!r}.",
-        f"Set {where} to {bare}, alone.",
+        f"{_set(where, bare)}, alone.",
     )
 
 
@@ -158,7 +158,7 @@ def _no_project(at: Situation) -> Finding | None:
     return Finding(
         "Nothing names a project: OPENAI_PROJECT_ID is not set. The API would bill whatever "
         "project the key belongs to.",
-        f"Set OPENAI_PROJECT_ID to {_ids(at) or 'the project`s id'}.",
+        f"Set OPENAI_PROJECT_ID to {_ids(at) or 'the id of the project'}.",
     )
 
 
@@ -174,6 +174,13 @@ def _another_organization(at: Situation) -> Finding | None:
         f"{wanted or 'one that the registry does not name'}, and {where} says {said}.",
         f"Set {where} to {wanted or 'the organization of the key'}, or unset it.",
     )
+
+
+def _set(where: str, project: str) -> str:
+    """What to do where a default client takes its OpenAI-Project from."""
+    if where == CUSTOM:  # which holds whole lines
+        return f"Have {CUSTOM} say OpenAI-Project: {project}"
+    return f"Set {where} to {project}"
 
 
 def _legacy_key(at: Situation) -> Finding | None:
@@ -196,9 +203,13 @@ def _unregistered_key(at: Situation) -> Finding | None:
         return None  # said already
     if not any(len(known) for known in at.known):
         return None  # the empty registry is the mistake
+    where = origin(at, "Authorization")
     return Finding(
         f"No registry knows the key {_hint(at)}.",
-        f"If it is the right one: openai-project-guard register PROJECT --key-env {KEY}.",
+        f"If it is the right one: openai-project-guard register PROJECT --key-env {KEY}."
+        if where == KEY
+        else f"It comes from {where}: correct it there, or register it: openai-project-guard "
+        "register PROJECT, which asks for the key.",
         is_wrong=at.verdict.outcome != "allowed",
     )
 

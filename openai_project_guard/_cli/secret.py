@@ -52,7 +52,8 @@ def read_key(variable: str | None, note: str | None = None) -> Secret:
         note: what is to be kept with it.
 
     Raises:
-        ConfigurationError: there is no key, it is unfit to be registered, or the note contains it.
+        ConfigurationError: there is no key, it is unfit to be registered, or the note has
+            one in it.
     """
     key = _asked() if variable is None else _of_variable(variable)
     refuse_unfit(key, note)

@@ -98,13 +98,14 @@ def install_urllib3(connectionpool: ModuleType) -> None:
         given = named.get("headers")
         # A copy, for the caller's mapping is not ours to mend.
         headers = header_dict(pool.headers if given is None else given)
-        url = f"{pool.scheme}://{pool.host}{urlsplit(named['url']).path}"
+        target = urlsplit(named["url"])  # a whole URL where a proxy passes the request on
+        url = f"{pool.scheme}://{target.netloc or pool.host}{target.path}"
         message = Request(named["method"], url, headers)
         if len(args) > 3:
             sealed = Sealed(wrapped, (*args[:3], headers, *args[4:]), kwargs)
         else:
             sealed = Sealed(wrapped, args, {**kwargs, "headers": headers})
-        del args, kwargs, named, given, headers
+        del args, kwargs, named, given, headers, target, url
         return _send(call, message, sealed)
 
     hook(connectionpool.HTTPConnectionPool, "urlopen", urlopen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
@@ -9,6 +10,7 @@ from openai_project_guard._errors import RegistryError
 from openai_project_guard._key import redact
 
 PREFIX = "openai-project-guard"
+_DATABASE = re.compile(r"/?\d*/?")
 _OURS = ("prefix", "replica")
 
 
@@ -72,6 +74,8 @@ def read_address(url: str) -> Address:
             problem = "it names no socket: unix:///path/to/redis.sock"
         elif parts.scheme != "unix" and not parts.hostname:
             problem = "it names no host"
+        elif parts.scheme != "unix" and not _DATABASE.fullmatch(parts.path):
+            problem = "what follows the host is not the number of a database, such as /0"
     if problem:
         url = ""
         raise RegistryError(f"The URL of the registry in Redis cannot be read: {problem}.")
