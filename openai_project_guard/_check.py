@@ -7,7 +7,6 @@ knows the SDK. The steps: what is about to be sent, who the key belongs to, verd
 from __future__ import annotations
 
 from contextvars import ContextVar
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Protocol
 
 from openai_project_guard import _observers, _settings
@@ -148,9 +147,7 @@ def row_in_order(
     """
     # No local here holds the headers: a source may log, and what takes logs may look at frames.
     if settings.sources:
-        now = monotonic()
-        for source in settings.sources:
-            source.refresh(now)
+        settings.refresh()
     facts = key_digest, header, organization = read_headers(wire.headers(message))
     if key_digest is None:
         return None
@@ -187,13 +184,11 @@ def judge(
         return None
     if policy.mode is _OFF:
         return None
+    if settings.sources:
+        settings.refresh()
     facts = read_headers(wire.headers(message))
     if facts[0] is None:
         return None
-    if settings.sources:
-        now = monotonic()
-        for source in settings.sources:
-            source.refresh(now)
     rows = rows_of(settings.registries, facts[0])
     credential: Credential = "key"
     if not rows:

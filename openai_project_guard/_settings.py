@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from threading import RLock
+from time import monotonic
 from typing import TypeVar, Union
 
 from openai_project_guard import _environment
@@ -58,6 +59,12 @@ class Settings:
         """The same, but for the project that they pin the process to."""
         policy = self.policy._replace(pinned=project)
         return Settings(policy, self.registries, self.hosts, self.scope, self.sources)
+
+    def refresh(self) -> None:
+        """Brings the registries up to date; mostly there is nothing to do."""
+        now = monotonic()
+        for source in self.sources:
+            source.refresh(now)
 
     def is_openai(self, host: str) -> bool:
         """Whether a host counts as OpenAI's; a trailing dot makes no other host of it."""
