@@ -22,6 +22,7 @@ from openai_project_guard._outgoing import (
     read_headers,
     read_hint,
     read_strays,
+    service_account,
 )
 from openai_project_guard._registry import Row, rows_of, rows_of_account
 from openai_project_guard._scope import innermost
@@ -271,13 +272,10 @@ def _rows_of_identity(
 ) -> tuple[Row, ...]:
     """The rows of the client's workload identity, if this call is sent in its name.
 
-    The SDK exchanges the identity for a short-lived token, which no registry can know. An API key
-    on such a client is somebody's override, and stands for itself.
+    The SDK exchanges the identity for a short-lived token, which no registry can know.
     """
-    identity = getattr(call.client, "workload_identity", None)
-    if not identity or read_hint(wire.headers(message)).startswith("sk-"):
-        return ()
-    return rows_of_account(settings.registries, identity["service_account_id"])
+    account = service_account(call.client, read_hint(wire.headers(message)))
+    return () if account is None else rows_of_account(settings.registries, account)
 
 
 def hear(call: Call, response: Any, message: Any, wire: Wire) -> None:

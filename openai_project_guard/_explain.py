@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from openai_project_guard._key import fingerprint_of, redact
-from openai_project_guard._outgoing import Headers
+from openai_project_guard._outgoing import Headers, service_account
 from openai_project_guard._provenance import (
     ORGANIZATION,
     PROJECT,
@@ -29,7 +29,7 @@ def refusal(
     """The error for a blocked call, with its whole explanation."""
     reason = verdict.reason
     assert reason is not None
-    account = _service_account(client, verdict)
+    account = service_account(client, verdict.key_hint)
     if reason == "organization":
         origin = origin_of(ORGANIZATION, headers.organization, client, options, verdict.transport)
     elif reason == "unregistered" and account:
@@ -150,14 +150,6 @@ def _cure(
         f"{cure}, or use a key of project {verdict.actual}. If the key does belong to "
         f"{verdict.actual}, register it there: openai-project-guard register {verdict.actual}"
     )
-
-
-def _service_account(client: Any, verdict: Verdict) -> str | None:
-    identity = getattr(client, "workload_identity", None)
-    if not identity or verdict.key_hint.startswith("sk-"):  # a key is somebody's override
-        return None
-    account: str = identity["service_account_id"]
-    return account
 
 
 def _left_off_the_websocket() -> Origin:

@@ -90,6 +90,18 @@ def read_hint(triples: Triples) -> str:
     return " and ".join(hint(key.decode("latin-1")) for key in _keys(triples))
 
 
+def service_account(client: Any, key_hint: str) -> str | None:
+    """The service account in whose name a call is sent, by the client's workload identity.
+
+    An API key on such a client is somebody's override, and stands for itself.
+    """
+    identity = getattr(client, "workload_identity", None)
+    if not identity or key_hint.startswith("sk-"):
+        return None
+    account: str = identity["service_account_id"]
+    return account
+
+
 def read_credential(triples: Triples) -> Credential:
     """What kind of credential the call carries."""
     keys = _keys(triples)
