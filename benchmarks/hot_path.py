@@ -21,8 +21,9 @@ from rows import Row
 
 import openai_project_guard as opg
 from openai_project_guard import _settings
-from openai_project_guard._key import digest, hint
-from openai_project_guard._registry import Place, Project, Registry
+from openai_project_guard._keys import digest, hint
+from openai_project_guard._registry.model import Place, Project
+from openai_project_guard._registry.registry import Registry
 
 CALLS = 100  # in one round: some 0.4 ms
 

@@ -56,7 +56,7 @@ def _memory_of(case: str, meter: str, keys: int) -> float:
     if case == "register()":
         registry.register("sk-proj-warm-up-0123456789", "proj_warm")  # imports, caches
     else:
-        from openai_project_guard._sources import file
+        from openai_project_guard._registry.file import parse as file
 
         place = file.FilePlace("openai-projects.toml")
     gc.collect()

@@ -164,7 +164,7 @@ def timer(
 
 def registry_text(projects: int, keys: int) -> str:
     """A registry file of so many projects with so many keys each; ours is the first."""
-    from openai_project_guard._key import digest, fingerprint_of, hint
+    from openai_project_guard._keys import digest, fingerprint_of, hint
 
     lines = ["version = 1"]
     for number in range(projects):

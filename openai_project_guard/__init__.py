@@ -11,16 +11,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from openai_project_guard._environment import check_choices as _check_choices
-from openai_project_guard._environment import mode as _mode
+from openai_project_guard._env import check_choices as _check_choices
+from openai_project_guard._env import mode as _mode
 from openai_project_guard._errors import ConfigurationError, RegistryError, UnsupportedSDKError
 from openai_project_guard._errors import forgetful as _forgetful
-from openai_project_guard._words import Mode
+from openai_project_guard._types import Mode
 
 if TYPE_CHECKING:
-    from openai_project_guard._entry import Entry
-    from openai_project_guard._observers import add_observer, remove_observer
-    from openai_project_guard._refusals import (
+    from openai_project_guard._api import disable, enable, is_enabled, register
+    from openai_project_guard._check.errors import (
         MalformedHeaderError,
         OrganizationMismatchError,
         ProjectGuardError,
@@ -29,10 +28,11 @@ if TYPE_CHECKING:
         ProjectScopeError,
         UnregisteredKeyError,
     )
-    from openai_project_guard._registry import Registry
+    from openai_project_guard._check.observers import add_observer, remove_observer
+    from openai_project_guard._check.verdict import Verdict
+    from openai_project_guard._registry.entry import Entry
+    from openai_project_guard._registry.registry import Registry
     from openai_project_guard._scope import guard
-    from openai_project_guard._switch import disable, enable, is_enabled, register
-    from openai_project_guard._verdict import Verdict
 
 __all__ = [
     "ConfigurationError",
@@ -59,23 +59,23 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Entry": "_entry",
-    "MalformedHeaderError": "_refusals",
-    "OrganizationMismatchError": "_refusals",
-    "ProjectGuardError": "_refusals",
-    "ProjectMismatchError": "_refusals",
-    "ProjectMissingError": "_refusals",
-    "ProjectScopeError": "_refusals",
-    "Registry": "_registry",
-    "UnregisteredKeyError": "_refusals",
-    "Verdict": "_verdict",
-    "add_observer": "_observers",
-    "disable": "_switch",
-    "enable": "_switch",
+    "Entry": "_registry.entry",
+    "MalformedHeaderError": "_check.errors",
+    "OrganizationMismatchError": "_check.errors",
+    "ProjectGuardError": "_check.errors",
+    "ProjectMismatchError": "_check.errors",
+    "ProjectMissingError": "_check.errors",
+    "ProjectScopeError": "_check.errors",
+    "Registry": "_registry.registry",
+    "UnregisteredKeyError": "_check.errors",
+    "Verdict": "_check.verdict",
+    "add_observer": "_check.observers",
+    "disable": "_api",
+    "enable": "_api",
     "guard": "_scope",
-    "is_enabled": "_switch",
-    "register": "_switch",
-    "remove_observer": "_observers",
+    "is_enabled": "_api",
+    "register": "_api",
+    "remove_observer": "_check.observers",
 }
 
 
@@ -112,7 +112,7 @@ def _is_own_command() -> bool:
 def _start() -> None:
     _check_choices()
     if _mode() is not Mode.OFF:
-        from openai_project_guard._switch import enable
+        from openai_project_guard._api import enable
 
         enable()
 

@@ -11,11 +11,11 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast, overload
 
 from openai_project_guard._errors import ConfigurationError, forgetful
-from openai_project_guard._key import shown
-from openai_project_guard._words import Mode, ModeName
+from openai_project_guard._keys import shown
+from openai_project_guard._types import Mode, ModeName
 
 if TYPE_CHECKING:
-    from openai_project_guard._verdict import Policy
+    from openai_project_guard._check.verdict import Policy
 
 F = TypeVar("F", bound="Callable[..., Any] | classmethod[Any, Any, Any] | staticmethod[Any, Any]")
 
@@ -147,7 +147,7 @@ def guard(
 
 @forgetful
 def _pinned(project: str | None) -> str | None:
-    from openai_project_guard._registry import project_id
+    from openai_project_guard._registry.model import project_id
     from openai_project_guard._settings import base_of_scopes
 
     settings = base_of_scopes()  # now: what is wrong with them must not wait for the first call

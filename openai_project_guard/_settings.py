@@ -10,14 +10,15 @@ from threading import RLock
 from time import monotonic
 from typing import TypeVar, Union
 
-from openai_project_guard import _environment
+from openai_project_guard import _env
+from openai_project_guard._check.verdict import Policy
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._forks import fork_safe
-from openai_project_guard._key import redact, shown
-from openai_project_guard._registry import Registry, project_id, rows_of
-from openai_project_guard._sources import Source, open_source
-from openai_project_guard._verdict import Policy
-from openai_project_guard._words import (
+from openai_project_guard._keys import redact, shown
+from openai_project_guard._registry.model import project_id, rows_of
+from openai_project_guard._registry.registry import Registry
+from openai_project_guard._registry.source import Source, open_source
+from openai_project_guard._types import (
     CALL_SCOPES,
     UNREGISTERED,
     CallScope,
@@ -106,13 +107,13 @@ def build(
         policy=Policy(
             mode=read_mode(mode),
             unregistered=choice("unregistered", unregistered, UNREGISTERED)
-            or _environment.unregistered()
+            or _env.unregistered()
             or "block",
             pinned=_pinned(project, registries, registry),
         ),
         registries=registries,
         hosts=frozenset({OPENAI_HOST, *host_names(hosts)}),
-        scope=choice("scope", scope, CALL_SCOPES) or _environment.scope() or "sdk",
+        scope=choice("scope", scope, CALL_SCOPES) or _env.scope() or "sdk",
         sources=sources,
     )
 
@@ -170,7 +171,7 @@ def _named(
     if isinstance(registry, Registry):
         return (registry,), ()
     if isinstance(registry, Mapping):
-        from openai_project_guard._sources import mapping
+        from openai_project_guard._registry import mapping
 
         return (mapping.read(registry),), ()
     if registry is not None:
@@ -184,13 +185,13 @@ def _named(
                 )
         return (), tuple(map(open_source, names))
     fixed: tuple[Registry, ...] = ()
-    inline = _environment.text(_environment.KEYS)
+    inline = _env.text(_env.KEYS)
     if inline is not None:
-        from openai_project_guard._sources import inline as source
+        from openai_project_guard._registry import inline as source
 
-        fixed = (source.read(inline, _environment.KEYS),)
-    names = _environment.registry_names()
-    learned = _environment.text(_environment.LEARNED)
+        fixed = (source.read(inline, _env.KEYS),)
+    names = _env.registry_names()
+    learned = _env.text(_env.LEARNED)
     if learned is not None and os.path.exists(learned):
         names += (learned,)
     return fixed, tuple(map(open_source, names))
@@ -207,8 +208,8 @@ def _pinned(
                 "project, so every call would be refused. Add it there, or leave one of them out."
             )
         return pinned
-    variable = _environment.PROJECT
-    named = _environment.text(variable)
+    variable = _env.PROJECT
+    named = _env.text(variable)
     return None if named is None else project_id(registries, named, f"The variable {variable}")
 
 
@@ -216,7 +217,7 @@ def host_names(hosts: Sequence[str]) -> Iterator[str]:
     if isinstance(hosts, (str, bytes)) or not isinstance(hosts, Iterable):
         what = "one string" if isinstance(hosts, str) else "no list"
         raise ConfigurationError(f"hosts={shown(hosts)} is {what}. Expected a list of host names.")
-    for argument, names in (("hosts=", hosts), (_environment.HOSTS, _environment.hosts())):
+    for argument, names in (("hosts=", hosts), (_env.HOSTS, _env.hosts())):
         for name in names:
             host = name.strip().lower().rstrip(".") if isinstance(name, str) else ""
             if not HOST_NAME.fullmatch(host) or redact(host) != host:

@@ -14,9 +14,9 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, g
 from opentelemetry.trace import get_current_span
 from opentelemetry.util.types import AttributeValue
 
-from openai_project_guard._recording import project_of, standings
-from openai_project_guard._sources.status import STATES
-from openai_project_guard._verdict import Verdict, is_noteworthy
+from openai_project_guard._check.verdict import Verdict, is_noteworthy
+from openai_project_guard._metrics import project_of, standings
+from openai_project_guard._registry.status import STATES
 
 __all__ = ["OpenTelemetryObserver"]
 

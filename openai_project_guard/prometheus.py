@@ -14,9 +14,9 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from openai_project_guard._recording import project_of, standings
-from openai_project_guard._sources.status import STATES
-from openai_project_guard._verdict import Verdict
+from openai_project_guard._check.verdict import Verdict
+from openai_project_guard._metrics import project_of, standings
+from openai_project_guard._registry.status import STATES
 
 __all__ = ["PrometheusObserver"]
 

@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from openai_project_guard._check.verdict import Verdict
     from openai_project_guard._settings import Settings
-    from openai_project_guard._verdict import Verdict
 
 __all__ = ["IsolatedGuard"]
 
@@ -88,10 +88,11 @@ def openai_project_guard(request: pytest.FixtureRequest) -> Iterator[IsolatedGua
     It enforces, knows no key but those registered in the test, and heeds neither variables nor
     registry files. Whatever the test or the tested code does to the guard is undone afterwards.
     """
-    from openai_project_guard import _observers, _settings
-    from openai_project_guard._registry import Snapshot
-    from openai_project_guard._verdict import Policy
-    from openai_project_guard._words import Mode
+    from openai_project_guard import _settings
+    from openai_project_guard._check import observers as _observers
+    from openai_project_guard._check.verdict import Policy
+    from openai_project_guard._registry.model import Snapshot
+    from openai_project_guard._types import Mode
 
     guard = IsolatedGuard()
     with _undone_afterwards() as patch:
@@ -158,13 +159,13 @@ def _pinned(request: pytest.FixtureRequest, patch: pytest.MonkeyPatch) -> str | 
         raise pytest.UsageError(
             f'@pytest.mark.{_MARKER} takes one project: @pytest.mark.{_MARKER}("proj_...")'
         )
-    from openai_project_guard import _environment, _settings
-    from openai_project_guard._registry import PROJECT_ID, project_id
+    from openai_project_guard import _env, _settings
+    from openai_project_guard._registry.model import PROJECT_ID, project_id
 
     project: str = marker.args[0]
     if not PROJECT_ID.fullmatch(project):
         project = project_id(_settings.base_of_scopes().registries, project, f"{_MARKER}:")
-    patch.setenv(_environment.PROJECT, project)
+    patch.setenv(_env.PROJECT, project)
     return project
 
 
@@ -181,8 +182,10 @@ def _put_in_force(settings: Settings | None, *, hooked: bool = True) -> None:
 @contextmanager
 def _undone_afterwards() -> Iterator[pytest.MonkeyPatch]:
     """Brings the guard back to where it was, whatever happens to it inside."""
-    from openai_project_guard import _hooks, _log, _observers, _settings
-    from openai_project_guard._registry import Snapshot
+    from openai_project_guard import _hooks, _settings
+    from openai_project_guard._check import log as _log
+    from openai_project_guard._check import observers as _observers
+    from openai_project_guard._registry.model import Snapshot
     from openai_project_guard._scope import innermost
 
     settings, of_environment = _settings.in_force, _settings._of_environment

@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from openai_project_guard._verdict import Verdict, is_noteworthy
+from openai_project_guard._check.verdict import Verdict, is_noteworthy
 
 __all__ = ["StructlogObserver"]
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from openai_project_guard._key import digest, fingerprint_of, hint
+from openai_project_guard._keys import digest, fingerprint_of, hint
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -140,7 +140,7 @@ def fingerprint(key: str) -> str:
 
 
 def add(server: RedisServer, key: str, project: str = "proj_a", **more: Any) -> None:
-    from openai_project_guard._sources import edit
+    from openai_project_guard._registry import stores as edit
 
     edit.add(server.url, project, fingerprint(key), hint=hint(key), **more)
 

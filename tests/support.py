@@ -16,8 +16,10 @@ import openai
 import pytest
 
 import openai_project_guard as opg
-from openai_project_guard import _log, _observers, _settings
-from openai_project_guard._registry import Snapshot
+from openai_project_guard import _settings
+from openai_project_guard._check import log as _log
+from openai_project_guard._check import observers as _observers
+from openai_project_guard._registry.model import Snapshot
 from openai_project_guard._scope import innermost
 
 VERSION = tuple(int(number) for number in re.findall(r"\d+", openai.__version__)[:3])

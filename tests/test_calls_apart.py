@@ -36,7 +36,7 @@ from support import (
 
 import openai_project_guard as opg
 from openai_project_guard import _settings
-from openai_project_guard._check import under_way
+from openai_project_guard._check.check import under_way
 
 __all__ = ["clean"]
 

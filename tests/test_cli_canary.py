@@ -20,7 +20,7 @@ import openai_project_guard as opg
 from openai_project_guard import _cli
 from openai_project_guard._cli import secret
 from openai_project_guard._errors import ConfigurationError
-from openai_project_guard._sources import edit
+from openai_project_guard._registry import stores as edit
 from openai_project_guard.loopback import loopback_api
 
 clean = support.clean

@@ -19,7 +19,7 @@ from test_cli_registry import ROOT, Shell
 
 from openai_project_guard._cli import resume
 from openai_project_guard._cli.administration import Administration
-from openai_project_guard._sources import edit
+from openai_project_guard._registry import stores as edit
 from openai_project_guard.loopback import ADMIN_KEY, LoopbackAPI, LoopbackProject, loopback_api
 
 if TYPE_CHECKING:
@@ -351,7 +351,7 @@ for number in range(12):
     arguments = ["register", f"proj_{number % 3}", "--registry", url, "--note", name]
     assert main(arguments) == 0, name
     if number % 4 == 3:  # and one of them is taken back
-        from openai_project_guard._key import digest, fingerprint_of
+        from openai_project_guard._keys import digest, fingerprint_of
         key = f"sk-proj-not-a-key-{name}-{number:04}-Ab3d"
         assert main(["remove", fingerprint_of(digest(key)), "--registry", url]) == 0, name
 """
@@ -386,7 +386,7 @@ def test_administrators_in_several_processes_lose_nothing(
 
 def test_a_step_is_taken_again_from_what_is_there_by_then(server: RedisServer) -> None:
     """The alias of a new project is chosen anew, and many projects go in one look at the keys."""
-    from openai_project_guard._sources.redis.store import Store
+    from openai_project_guard._registry.redis.client import Store
 
     url = url_of(server)
     edit.change(

@@ -334,7 +334,7 @@ def test_fifty_processes_at_once_lose_nothing(clean: pytest.MonkeyPatch) -> None
     program = (
         "import io, os, sys\n"
         "from openai_project_guard._cli import main, register\n"
-        "import openai_project_guard._sources.layout, tomlkit\n"
+        "import openai_project_guard._registry.file.layout, tomlkit\n"
         "children = []\n"
         "for number in range(25):\n"
         "    child = os.fork()\n"
@@ -635,7 +635,7 @@ def test_on_a_terminal_a_project_is_removed_after_a_yes(
 
 
 def test_a_key_that_somebody_else_just_removed(filled: Shell) -> None:
-    from openai_project_guard._sources import edit
+    from openai_project_guard._registry import stores as edit
 
     filled.patch.setattr(edit, "remove", lambda *_: 0)
     ran = filled("remove", "sk-proj-…AAAA")

@@ -20,8 +20,9 @@ from redis_server import IS_LONG, RedisServer, add, fingerprint, needs_redis, py
 from support import http
 
 import openai_project_guard as opg
-from openai_project_guard import _check, _settings
-from openai_project_guard._hooks._send import HTTP
+from openai_project_guard import _settings
+from openai_project_guard._check import check as _check
+from openai_project_guard._hooks.send import HTTP
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,7 +41,7 @@ CALLER = """
 import gc, hashlib, sys, threading, time, openai, openai_project_guard as opg
 from openai_project_guard import _settings
 from openai_project_guard._cli.client import http_library
-from openai_project_guard._sources.redis import follow
+from openai_project_guard._registry.redis import follower as follow
 follow._LOOK = 3600.0  # what is not told, or read when in touch again, never comes
 url, key = sys.argv[1:]
 opg.enable(registry=url)
@@ -144,7 +145,7 @@ def fleet(server: RedisServer, by_url: Path) -> Iterator[Fleet]:
 
 def revoke(server: RedisServer) -> float:
     """Takes the key out of the registry; when that was asked for."""
-    from openai_project_guard._sources import edit
+    from openai_project_guard._registry import stores as edit
 
     asked = time.monotonic()
     assert edit.remove(server.url, [fingerprint(KEY)]) == 1
@@ -152,7 +153,7 @@ def revoke(server: RedisServer) -> float:
 
 
 def held(server: RedisServer) -> str:
-    from openai_project_guard._sources import edit
+    from openai_project_guard._registry import stores as edit
 
     rows = sorted(entry.fingerprint + entry.project for entry in edit.read(server.url))
     return hashlib.sha256("".join(rows).encode()).hexdigest()
@@ -212,8 +213,8 @@ def test_an_outage_changes_no_verdict_delays_no_call_and_hides_nothing(
 def test_a_stopped_server_delays_no_call(
     server: RedisServer, by_url: Path, report: Callable[[str], None], monkeypatch: Any
 ) -> None:
-    from openai_project_guard._sources.edit import add as add_to_file
-    from openai_project_guard._sources.redis import follow
+    from openai_project_guard._registry.redis import follower as follow
+    from openai_project_guard._registry.stores import add as add_to_file
 
     monkeypatch.setattr(follow, "_LOOK", 1.0)  # so that the thread runs into the time-out soon
     add(server, KEY)

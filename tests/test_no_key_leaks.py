@@ -16,7 +16,7 @@ import pytest
 from test_wrong_calls import IS_3, Async, Recorder, Sync, call
 
 import openai_project_guard as opg
-from openai_project_guard import _observers
+from openai_project_guard._check import observers as _observers
 from openai_project_guard.loopback import loopback_api
 
 CANARY = "sk-proj-canaryCANARYcanaryCANARYcanary-7777"

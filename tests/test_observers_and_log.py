@@ -15,7 +15,8 @@ import support
 from support import STRANGER, A, B, Recorder, async_client, chat, output, sync_client
 
 import openai_project_guard as opg
-from openai_project_guard import _log, _observers
+from openai_project_guard._check import log as _log
+from openai_project_guard._check import observers as _observers
 from openai_project_guard.loopback import loopback_api
 
 clean = support.clean

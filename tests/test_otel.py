@@ -16,9 +16,9 @@ from redis_server import RedisServer, needs_redis
 from support import A, B, Recorder, async_client, chat, sync_client
 
 import openai_project_guard as opg
-from openai_project_guard._key import digest, fingerprint_of
-from openai_project_guard._sources import edit
-from openai_project_guard._verdict import Verdict
+from openai_project_guard._check.verdict import Verdict
+from openai_project_guard._keys import digest, fingerprint_of
+from openai_project_guard._registry import stores as edit
 from openai_project_guard.loopback import LoopbackAPI, loopback_api
 
 clean = support.clean
@@ -250,8 +250,9 @@ def test_gauges_show_how_redis_stands(
 ) -> None:
     pytest.importorskip("redis")
     from openai_project_guard import _settings
-    from openai_project_guard._sources import edit as edit_registry
-    from openai_project_guard._sources.redis import follow, open_redis
+    from openai_project_guard._registry import stores as edit_registry
+    from openai_project_guard._registry.redis import follower as follow
+    from openai_project_guard._registry.redis import open_redis
 
     clean.setattr(follow, "_LOOK", 0.2)
     clean.setattr(_settings, "open_source", open_redis)  # whether it is installed or not

@@ -28,7 +28,9 @@ HEAD = """
 import asyncio, os, threading
 import pytest, openai
 import openai_project_guard as opg
-from openai_project_guard import _hooks, _log, _observers, _settings
+from openai_project_guard import _hooks, _settings
+from openai_project_guard._check import log as _log
+from openai_project_guard._check import observers as _observers
 from support import A, B, STRANGER, Recorder, async_client, chat, sync_client, write_registry
 """
 
@@ -429,9 +431,9 @@ def test_a_run_that_does_not_use_it_imports_neither_the_sdk_nor_wrapt(
             ours = {name for name in sys.modules if name.startswith("openai_project_guard")}
             assert ours == {
                 "openai_project_guard",
-                "openai_project_guard._environment",
+                "openai_project_guard._env",
                 "openai_project_guard._errors",
-                "openai_project_guard._words",
+                "openai_project_guard._types",
                 "openai_project_guard.pytest_plugin",
             }
         """

@@ -33,23 +33,26 @@ from redis_server import (
 from support import http
 
 import openai_project_guard as opg
-from openai_project_guard import RegistryError, _check
-from openai_project_guard._hooks._send import HTTP
-from openai_project_guard._key import digest, fingerprint_of, hint
-from openai_project_guard._outgoing import Destination
-from openai_project_guard._registry import Place
-from openai_project_guard._sources import edit
-from openai_project_guard._sources.redis import follow, open_redis, store
-from openai_project_guard._sources.redis.address import read_address
-from openai_project_guard._sources.redis.content import Content, Raw
-from openai_project_guard._sources.redis.store import Conflict, Fault, Store
-from openai_project_guard._sources.transfer import Transfer
+from openai_project_guard import RegistryError
+from openai_project_guard._check import check as _check
+from openai_project_guard._check.headers import Destination
+from openai_project_guard._hooks.send import HTTP
+from openai_project_guard._keys import digest, fingerprint_of, hint
+from openai_project_guard._registry import stores as edit
+from openai_project_guard._registry.model import Place
+from openai_project_guard._registry.redis import client as store
+from openai_project_guard._registry.redis import follower as follow
+from openai_project_guard._registry.redis import open_redis
+from openai_project_guard._registry.redis.client import Conflict, Fault, Store
+from openai_project_guard._registry.redis.codec import Content, Raw
+from openai_project_guard._registry.redis.url import read_address
+from openai_project_guard._registry.transfer import Transfer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from openai_project_guard._sources.draft import Draft
-    from openai_project_guard._sources.redis.source import RedisSource
+    from openai_project_guard._registry.changes import Draft
+    from openai_project_guard._registry.redis.source import RedisSource
 
 pytest.importorskip("redis", reason="redis-py is not installed")
 pytestmark = needs_redis
@@ -665,8 +668,8 @@ def test_a_raw_key_for_a_name_is_not_shown() -> None:
 
 FORK = r"""
 import os, sys, time
-from openai_project_guard._sources import edit
-from openai_project_guard._sources.redis import open_redis
+from openai_project_guard._registry import stores as edit
+from openai_project_guard._registry.redis import open_redis
 url, fingerprint = sys.argv[1:]
 source = open_redis(url)
 def gone(limit=30):
@@ -699,7 +702,7 @@ def test_a_forked_child_follows_on_its_own(server: RedisServer) -> None:
 END = """
 import sys, time, logging
 logging.basicConfig(level="INFO", stream=sys.stdout)
-from openai_project_guard._sources.redis import open_redis
+from openai_project_guard._registry.redis import open_redis
 source = open_redis(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()

@@ -17,8 +17,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from openai_project_guard import Registry, RegistryError
-from openai_project_guard._registry import Place, Project, Snapshot
-from openai_project_guard._sources import edit, lines, replace, rewrite
+from openai_project_guard._registry import stores as edit
+from openai_project_guard._registry.file import atomic as replace
+from openai_project_guard._registry.file import edit as rewrite
+from openai_project_guard._registry.file import lines
+from openai_project_guard._registry.model import Place, Project, Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -446,7 +449,7 @@ def run(script: str, *arguments: str) -> subprocess.Popen[bytes]:
 FIFTY = """
 import hashlib, os, sys
 import tomlkit
-from openai_project_guard._sources import edit
+from openai_project_guard._registry import stores as edit
 children = []
 for number in range(50):
     child = os.fork()
@@ -470,7 +473,7 @@ def test_fifty_processes_at_once_lose_nothing() -> None:
 
 FOREVER = """
 import sys
-from openai_project_guard._sources import edit
+from openai_project_guard._registry import stores as edit
 a, b = sys.argv[2:]
 edit.add(sys.argv[1], "proj_b", b)
 print("ready", flush=True)

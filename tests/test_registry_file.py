@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from openai_project_guard import Registry, RegistryError
-from openai_project_guard._registry import Row
-from openai_project_guard._sources.file import read
-from openai_project_guard._sources.lines import Lines
+from openai_project_guard._registry.file.lines import Lines
+from openai_project_guard._registry.file.parse import read
+from openai_project_guard._registry.model import Row
 
 CANARY = "sk-proj-CANARYcanary0123456789CANARYcanaryAb3d"
 NAME = "openai-projects.toml"
@@ -392,7 +392,7 @@ def test_a_file_that_may_not_be_read_is_told(monkeypatch: pytest.MonkeyPatch) ->
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("openai_project_guard._sources.file.open", refuse, raising=False)
+    monkeypatch.setattr("openai_project_guard._registry.file.parse.open", refuse, raising=False)
     with pytest.raises(RegistryError, match=f"^{NAME}: this process may not read the file."):
         read(NAME)
 

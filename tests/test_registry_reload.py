@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from openai_project_guard import RegistryError
-from openai_project_guard._sources import reload
-from openai_project_guard._sources.reload import WatchedFile
+from openai_project_guard._registry.file import watch as reload
+from openai_project_guard._registry.file.watch import WatchedFile
 
 if TYPE_CHECKING:
     from collections.abc import Callable

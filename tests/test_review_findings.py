@@ -14,9 +14,9 @@ import pytest
 from support import A, B, Recorder, async_client, clean, http, python, sync_client
 
 import openai_project_guard as opg
-from openai_project_guard import _environment
-from openai_project_guard._key import redact
-from openai_project_guard._sources.redis.address import read_address
+from openai_project_guard import _env
+from openai_project_guard._keys import redact
+from openai_project_guard._registry.redis.url import read_address
 
 __all__ = ["clean"]
 
@@ -306,7 +306,7 @@ def test_a_comma_in_a_password_ends_no_name(
     clean: pytest.MonkeyPatch, named: str, names: tuple[str, ...]
 ) -> None:
     clean.setenv("OPENAI_PROJECT_GUARD_REGISTRY", named)
-    assert _environment.registry_names() == names
+    assert _env.registry_names() == names
 
 
 def test_a_database_that_is_no_number_is_an_error() -> None:

@@ -14,7 +14,7 @@ import pytest
 from support import STRANGER, A, async_client, clean, http, sync_client
 
 import openai_project_guard as opg
-from openai_project_guard._key import digest, fingerprint_of
+from openai_project_guard._keys import digest, fingerprint_of
 
 __all__ = ["clean"]
 

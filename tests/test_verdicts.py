@@ -7,9 +7,9 @@ from typing import Any, get_args
 
 import pytest
 
-from openai_project_guard._registry import Place, Project, Row
-from openai_project_guard._verdict import Policy, decide, injectable
-from openai_project_guard._words import Mode, Unregistered
+from openai_project_guard._check.verdict import Policy, decide, injectable
+from openai_project_guard._registry.model import Place, Project, Row
+from openai_project_guard._types import Mode, Unregistered
 
 PLACE = Place("test")
 ROW_A = Row(Project("proj_a", PLACE), "sk-…AAAA")

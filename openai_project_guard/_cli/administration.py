@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from openai_project_guard._cli.secret import Secret, without_keys
 from openai_project_guard._errors import ConfigurationError
-from openai_project_guard._key import digest, fingerprint_of
+from openai_project_guard._keys import digest, fingerprint_of
 
 ADMIN_KEY = "OPENAI_ADMIN_KEY"
 

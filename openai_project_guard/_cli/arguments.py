@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from openai_project_guard._errors import ConfigurationError
-from openai_project_guard._key import RAW_KEY, hint
+from openai_project_guard._keys import RAW_KEY, hint
 
 
 def refuse_keys(arguments: Sequence[str]) -> None:

@@ -14,8 +14,8 @@ from typing import Literal, NamedTuple
 from openai_project_guard._cli.administration import Administration
 from openai_project_guard._cli.resume import Matches, Notebook
 from openai_project_guard._cli.secret import Secret
-from openai_project_guard._sources import edit
-from openai_project_guard._sources.draft import Draft
+from openai_project_guard._registry import stores as edit
+from openai_project_guard._registry.changes import Draft
 
 Outcome = Literal["bound", "registered", "moved", "ambiguous", "unknown"]
 

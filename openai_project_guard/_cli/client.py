@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from openai_project_guard._hooks._send import HTTP
-from openai_project_guard._key import hint
-from openai_project_guard._outgoing import Headers, read_headers, read_hint
+from openai_project_guard._check.headers import Headers, read_headers, read_hint
+from openai_project_guard._hooks.send import HTTP
+from openai_project_guard._keys import hint
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from openai_project_guard._cli import GOOD, NOT_IN_ORDER, PROGRAM
 from openai_project_guard._cli.play import OK, Result, play
 from openai_project_guard._cli.terminal import Cell, Terminal
-from openai_project_guard._key import hint
+from openai_project_guard._keys import hint
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from itertools import groupby
 
-from openai_project_guard import _environment, _settings
+from openai_project_guard import _env, _settings
+from openai_project_guard._check.verdict import Policy
 from openai_project_guard._cli import GOOD, NOT_IN_ORDER, PROGRAM, UNUSABLE, report
 from openai_project_guard._cli.mistakes import Mistake, recognise
 from openai_project_guard._cli.proof import Hooks, prove
@@ -19,8 +20,7 @@ from openai_project_guard._cli.secret import without_keys
 from openai_project_guard._cli.situation import Situation, look_around
 from openai_project_guard._cli.terminal import Cell, Terminal
 from openai_project_guard._cli.values import CUSTOM, Value, values
-from openai_project_guard._verdict import Policy
-from openai_project_guard._words import Mode
+from openai_project_guard._types import Mode
 
 _PACKAGES = (PROGRAM, "openai", "wrapt", "httpx", "httpx2", "websockets", "tomlkit")
 
@@ -206,17 +206,17 @@ def _settings_of(situation: Situation) -> list[tuple[str, str, str | None]]:
     """Name, value and variable of each setting; where they are in error, what the variable says."""
     settings = situation.settings or _settings.Settings(Policy(Mode.OFF, "block", None), ())
     in_force = {
-        _environment.PREFIX: ("mode", str(situation.mode)),
-        _environment.PREFIX + "_UNREGISTERED": ("unregistered", settings.policy.unregistered),
-        _environment.PROJECT: ("project", settings.policy.pinned or "not pinned"),
-        _environment.HOSTS: ("hosts", ", ".join(sorted(settings.hosts))),
-        _environment.PREFIX + "_SCOPE": ("scope", settings.scope),
-        _environment.LEARNED: ("learned", "in memory only"),
+        _env.PREFIX: ("mode", str(situation.mode)),
+        _env.PREFIX + "_UNREGISTERED": ("unregistered", settings.policy.unregistered),
+        _env.PROJECT: ("project", settings.policy.pinned or "not pinned"),
+        _env.HOSTS: ("hosts", ", ".join(sorted(settings.hosts))),
+        _env.PREFIX + "_SCOPE": ("scope", settings.scope),
+        _env.LEARNED: ("learned", "in memory only"),
     }
     found: list[tuple[str, str, str | None]] = []
     for variable, (name, value) in in_force.items():
-        text = _environment.text(variable)
-        is_as_it_stands = situation.settings is None or variable == _environment.LEARNED
+        text = _env.text(variable)
+        is_as_it_stands = situation.settings is None or variable == _env.LEARNED
         shown = without_keys(text) if text and is_as_it_stands else value
         found.append((name, shown, variable if text else None))
     return found

@@ -10,7 +10,7 @@ from dataclasses import asdict
 from openai_project_guard._cli import GOOD, UNUSABLE
 from openai_project_guard._cli.registries import Named, named
 from openai_project_guard._cli.terminal import Cell, Terminal
-from openai_project_guard._entry import Entry
+from openai_project_guard._registry.entry import Entry
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

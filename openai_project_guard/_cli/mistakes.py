@@ -13,10 +13,10 @@ from typing import NamedTuple
 from openai_project_guard._cli.secret import without_keys
 from openai_project_guard._cli.situation import KEY, Situation
 from openai_project_guard._cli.values import CUSTOM, origin, shown_url
-from openai_project_guard._key import redact
-from openai_project_guard._registry import PROJECT_ID, Project
+from openai_project_guard._keys import redact
+from openai_project_guard._registry.model import PROJECT_ID, Project
 from openai_project_guard._settings import HOST_NAME
-from openai_project_guard._words import Mode
+from openai_project_guard._types import Mode
 
 
 class Finding(NamedTuple):

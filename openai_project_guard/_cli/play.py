@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from openai_project_guard import _hooks, _log, _settings
+from openai_project_guard import _hooks, _settings
+from openai_project_guard._api import disable, enable
+from openai_project_guard._check import log as _log
 from openai_project_guard._scope import guard
-from openai_project_guard._switch import disable, enable
 from openai_project_guard.loopback import LoopbackAPI, loopback_api
 
 if TYPE_CHECKING:

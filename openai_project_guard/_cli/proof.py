@@ -14,8 +14,8 @@ from openai_project_guard._cli.client import Sent, call_async, call_sync
 from openai_project_guard._cli.secret import without_keys
 from openai_project_guard._cli.switched import on, without_variables
 from openai_project_guard._errors import UnsupportedSDKError
-from openai_project_guard._hooks import _place
-from openai_project_guard._words import Mode
+from openai_project_guard._hooks import patch as _place
+from openai_project_guard._types import Mode
 
 # Made up, and known to nobody but the registry of the proof.
 _KEY, _OTHER_KEY = "sk-proj-proof-one-not-a-real-key", "sk-proj-proof-two-not-a-real-key"
@@ -100,7 +100,7 @@ def _proofs() -> Iterator[Proof]:
 
 
 def _fate(call: Callable[..., None], project: str) -> str:
-    from openai_project_guard._refusals import ProjectMismatchError
+    from openai_project_guard._check.errors import ProjectMismatchError
 
     arrived: list[Sent] = []
     try:

@@ -9,9 +9,10 @@ from openai_project_guard._cli import GOOD, NOT_IN_ORDER, target
 from openai_project_guard._cli.saying import say
 from openai_project_guard._cli.secret import Secret, read_key
 from openai_project_guard._cli.terminal import Terminal
-from openai_project_guard._registry import Registry, project_id
-from openai_project_guard._sources import edit
-from openai_project_guard._sources.draft import Draft
+from openai_project_guard._registry import stores as edit
+from openai_project_guard._registry.changes import Draft
+from openai_project_guard._registry.model import project_id
+from openai_project_guard._registry.registry import Registry
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

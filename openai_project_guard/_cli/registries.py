@@ -9,12 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from openai_project_guard import _environment
+from openai_project_guard import _env
 from openai_project_guard._errors import RegistryError
-from openai_project_guard._key import redact
-from openai_project_guard._registry import Project, Registry
-from openai_project_guard._sources import inline, open_source
-from openai_project_guard._sources.edit import is_redis, place_of
+from openai_project_guard._keys import redact
+from openai_project_guard._registry import inline
+from openai_project_guard._registry.model import Project
+from openai_project_guard._registry.registry import Registry
+from openai_project_guard._registry.source import open_source
+from openai_project_guard._registry.stores import is_redis, place_of
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,12 @@ def named(given: str | None = None) -> list[Named]:
     """The registry that was given, or else those that the environment names, in its order."""
     if given is not None:
         return [_read(given)]
-    names = _environment.registry_names()
-    learned = _environment.text(_environment.LEARNED)
+    names = _env.registry_names()
+    learned = _env.text(_env.LEARNED)
     if learned is not None and os.path.exists(learned):
         names += (learned,)
     found = [_read(name) for name in names]
-    pairs = _environment.text(_environment.KEYS)
+    pairs = _env.text(_env.KEYS)
     if pairs is not None:
         found.append(_inline(pairs))
     return found
@@ -101,6 +103,6 @@ def _shown(url: str) -> str:
 
 def _inline(pairs: str) -> Named:
     try:
-        return Named("variable", _environment.KEYS, inline.read(pairs, _environment.KEYS))
+        return Named("variable", _env.KEYS, inline.read(pairs, _env.KEYS))
     except RegistryError as error:
-        return Named("variable", _environment.KEYS, Registry(), str(error))
+        return Named("variable", _env.KEYS, Registry(), str(error))

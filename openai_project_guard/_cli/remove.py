@@ -10,10 +10,11 @@ from openai_project_guard._cli import GOOD, NOT_IN_ORDER, target
 from openai_project_guard._cli.asking import is_confirmed
 from openai_project_guard._cli.saying import say
 from openai_project_guard._cli.terminal import Terminal
-from openai_project_guard._entry import Entry
-from openai_project_guard._key import FINGERPRINT, shown
-from openai_project_guard._registry import Project, Registry
-from openai_project_guard._sources import edit
+from openai_project_guard._keys import FINGERPRINT, shown
+from openai_project_guard._registry import stores as edit
+from openai_project_guard._registry.entry import Entry
+from openai_project_guard._registry.model import Project
+from openai_project_guard._registry.registry import Registry
 
 _FINGERPRINT = re.compile(r"(?:sha256:)?([0-9a-fA-F]{8,64})")
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from hashlib import sha256
 
-from openai_project_guard._sources.edit import is_redis, place_of
+from openai_project_guard._registry.stores import is_redis, place_of
 
 _HOUR = 3600.0
 """Seconds after which what was read is stale: keys come and go."""

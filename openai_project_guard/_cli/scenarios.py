@@ -16,7 +16,7 @@ from typing import Any
 from openai import AsyncOpenAI, OpenAI
 
 from openai_project_guard._cli.play import OK
-from openai_project_guard._words import ModeName
+from openai_project_guard._types import ModeName
 
 CHAT, LAB, OLD = "proj_chat", "proj_lab", "proj_old"
 A = "sk-proj-demo-chat-not-a-real-key-Ab3d"

@@ -9,7 +9,7 @@ import sys
 import warnings
 
 from openai_project_guard._errors import ConfigurationError, forgetful
-from openai_project_guard._key import digest, fingerprint_of, hint, redact, refuse_unfit, shown
+from openai_project_guard._keys import digest, fingerprint_of, hint, redact, refuse_unfit, shown
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OF_KEYS = ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY")

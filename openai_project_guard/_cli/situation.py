@@ -6,20 +6,21 @@ import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from openai_project_guard import _environment, _settings
+from openai_project_guard import _env, _settings
 from openai_project_guard._cli.client import Sent, send_default
 from openai_project_guard._cli.live import Answer, ask
 from openai_project_guard._cli.registries import Named, named
 from openai_project_guard._cli.secret import bare, without_keys
 from openai_project_guard._cli.switched import off, on
 from openai_project_guard._errors import ConfigurationError
-from openai_project_guard._key import digest, hint
-from openai_project_guard._registry import Registry, Row, rows_of
-from openai_project_guard._words import Mode
+from openai_project_guard._keys import digest, hint
+from openai_project_guard._registry.model import Row, rows_of
+from openai_project_guard._registry.registry import Registry
+from openai_project_guard._types import Mode
 
 if TYPE_CHECKING:
+    from openai_project_guard._check.verdict import Verdict
     from openai_project_guard._cli.proof import Hooks
-    from openai_project_guard._verdict import Verdict
 
 KEY = "OPENAI_API_KEY"
 _OF_PROJECTS = ("sk-proj-", "sk-svcacct-")
@@ -120,7 +121,7 @@ def look_around(*, live: bool = False, hooks: Hooks | None = None) -> Situation:
     mode, judged_as = Mode.OFF, Mode.ENFORCE
     settings = settings_error = verdict = refusal = None
     try:
-        mode = _environment.mode()
+        mode = _env.mode()
         judged_as = mode if mode is Mode.INJECT else Mode.ENFORCE
         with on(judged_as) as verdicts:
             settings = _settings.in_force
@@ -156,7 +157,7 @@ def _observe() -> tuple[Sent | None, str | None]:
 
 
 def _judge() -> tuple[str, str] | None:
-    from openai_project_guard._refusals import ProjectGuardError
+    from openai_project_guard._check.errors import ProjectGuardError
 
     try:
         send_default()

@@ -7,13 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from openai_project_guard import _hooks, _log, _observers, _settings
-from openai_project_guard._switch import disable, enable
+from openai_project_guard import _hooks, _settings
+from openai_project_guard._api import disable, enable
+from openai_project_guard._check import log as _log
+from openai_project_guard._check import observers as _observers
 
 if TYPE_CHECKING:
+    from openai_project_guard._check.verdict import Verdict
     from openai_project_guard._settings import RegistrySource
-    from openai_project_guard._verdict import Verdict
-    from openai_project_guard._words import Mode
+    from openai_project_guard._types import Mode
 
 
 @contextmanager

@@ -18,9 +18,9 @@ from openai_project_guard._cli.secret import read_key
 from openai_project_guard._cli.switched import off
 from openai_project_guard._cli.terminal import Terminal
 from openai_project_guard._errors import ConfigurationError
-from openai_project_guard._key import redact
-from openai_project_guard._sources import edit
-from openai_project_guard._sources.draft import Draft
+from openai_project_guard._keys import redact
+from openai_project_guard._registry import stores as edit
+from openai_project_guard._registry.changes import Draft
 
 API_KEY = "OPENAI_API_KEY"
 _LONGEST_ALIAS = 60

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 
-from openai_project_guard import _environment
+from openai_project_guard import _env
 from openai_project_guard._errors import ConfigurationError
-from openai_project_guard._sources.edit import SCHEMES, is_redis
+from openai_project_guard._registry.stores import SCHEMES, is_redis
 
 DEFAULT = "openai-projects.toml"
 _REDIS = f"{', '.join(SCHEMES[:-1])} or {SCHEMES[-1]} URL"
@@ -19,7 +19,7 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
         "--registry",
         metavar="FILE|URL",
         help=f"the registry: a file, or a {_REDIS} (default: the one that "
-        f"{_environment.REGISTRY} names, or else ./{DEFAULT} or the one in the user's "
+        f"{_env.REGISTRY} names, or else ./{DEFAULT} or the one in the user's "
         "configuration directory)",
     )
 
@@ -29,7 +29,7 @@ def add_url_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--registry",
         metavar="URL",
-        help=f"the registry in Redis (default: the {_REDIS} in {_environment.REGISTRY})",
+        help=f"the registry in Redis (default: the {_REDIS} in {_env.REGISTRY})",
     )
 
 
@@ -39,16 +39,16 @@ def address(given: str | None) -> str:
     Raises:
         ConfigurationError: the environment names several, or one that cannot be changed.
     """
-    names = (given,) if given is not None else _environment.registry_names()
+    names = (given,) if given is not None else _env.registry_names()
     if len(names) > 1:
         raise ConfigurationError(
-            f"{_environment.REGISTRY} names several registries. Say which one is meant: "
+            f"{_env.REGISTRY} names several registries. Say which one is meant: "
             "--registry FILE or --registry URL."
         )
     if not names:
         return DEFAULT
     if "://" in names[0] and not is_redis(names[0]):
-        who = _environment.REGISTRY if given is None else "--registry"
+        who = _env.REGISTRY if given is None else "--registry"
         # The URL itself is not shown: there may be a password in it.
         raise ConfigurationError(
             f"{who} names a URL at which a registry can be read, not changed. Give a file or a "
@@ -67,10 +67,10 @@ def url(given: str | None) -> str:
         if is_redis(given):
             return given
         raise ConfigurationError(f"--registry takes a {_REDIS} here.")
-    urls = [name for name in _environment.registry_names() if is_redis(name)]
+    urls = [name for name in _env.registry_names() if is_redis(name)]
     if len(urls) == 1:
         return urls[0]
     raise ConfigurationError(
-        f"{_environment.REGISTRY} names {'several registries' if urls else 'no registry'} in "
+        f"{_env.REGISTRY} names {'several registries' if urls else 'no registry'} in "
         "Redis. Say which one is meant: --registry URL."
     )

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from openai_project_guard._cli import GOOD, NOT_IN_ORDER, target
 from openai_project_guard._cli.asking import is_confirmed
 from openai_project_guard._cli.terminal import Terminal
-from openai_project_guard._sources import transfer
-from openai_project_guard._sources.edit import place_of
+from openai_project_guard._registry import transfer
+from openai_project_guard._registry.stores import place_of
 
 _STYLES = {"+": "green", "-": "red", "~": "yellow"}
 

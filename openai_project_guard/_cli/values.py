@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from openai_project_guard._cli.secret import without_keys
 from openai_project_guard._cli.situation import Situation
-from openai_project_guard._key import digest, hint
+from openai_project_guard._keys import digest, hint
 
 CUSTOM = "OPENAI_CUSTOM_HEADERS"
 _NOT_GIVEN = "argument"

@@ -13,23 +13,23 @@ from types import ModuleType
 
 import wrapt
 
-from openai_project_guard._hooks import _place, _sdk
+from openai_project_guard._hooks import patch, sdk
 from openai_project_guard._settings import changing
 
 _INSTALLERS = {
-    "httpx": ("_http", "install"),
-    "httpx2": ("_http", "install"),
-    "websockets.asyncio.client": ("_websocket", "install"),
-    "websockets.sync.client": ("_websocket", "install"),
-    "websockets.legacy.client": ("_websocket", "install_legacy"),
-    "openai": ("_sdk", "install"),
+    "httpx": ("httpx", "install"),
+    "httpx2": ("httpx", "install"),
+    "websockets.asyncio.client": ("websockets", "install"),
+    "websockets.sync.client": ("websockets", "install"),
+    "websockets.legacy.client": ("websockets", "install_legacy"),
+    "openai": ("sdk", "install"),
 }
 """For each package our module that hooks it, imported only then, and the function in it."""
 
 _PROCESS_WIDE = {
-    "requests.adapters": ("_process", "install_requests"),
-    "urllib3.connectionpool": ("_process", "install_urllib3"),
-    "aiohttp.connector": ("_process", "install_aiohttp"),
+    "requests.adapters": ("other_clients", "install_requests"),
+    "urllib3.connectionpool": ("other_clients", "install_urllib3"),
+    "aiohttp.connector": ("other_clients", "install_aiohttp"),
 }
 
 is_installed = False
@@ -53,7 +53,7 @@ def install(*, process_wide: bool = False) -> None:
     with changing:
         was_installed, is_installed = is_installed, True
         try:
-            _place.mend()
+            patch.mend()
             for name in names:
                 _install_in(name)
         except BaseException:
@@ -67,12 +67,12 @@ def remove() -> None:
     global is_installed
     with changing:
         is_installed = False
-        _place.unhook_all()
+        patch.unhook_all()
 
 
 def unreached() -> tuple[str, ...]:
     """The hooks that somebody else took off, by name, and an SDK that was imported anew."""
-    return (*_place.unreached(), *_sdk.unhooked())
+    return (*patch.unreached(), *sdk.unhooked())
 
 
 def _installer(name: str) -> Callable[[ModuleType], None]:

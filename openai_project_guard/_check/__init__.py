@@ -1,0 +1,1 @@
+"""What happens to one call, in the order in which it happens."""

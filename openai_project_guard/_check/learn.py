@@ -1,0 +1,51 @@
+"""`unregistered="learn"`: the server's word on which project a key belongs to."""
+
+from __future__ import annotations
+
+from threading import Lock, Thread
+
+from openai_project_guard import _env, _settings
+from openai_project_guard._check.headers import Destination
+from openai_project_guard._check.log import logger
+from openai_project_guard._forks import fork_safe
+from openai_project_guard._keys import fingerprint_of
+from openai_project_guard._registry.model import PROJECT_ID, Place, Project, rows_of
+
+_learning = fork_safe(Lock())
+
+
+def learn(
+    key_digest: bytes, key_hint: str, project: str, status: int, destination: Destination
+) -> None:
+    """Adds a key under the project that a successful answer named.
+
+    An error's word is not taken, nor a malformed id, and a key that was registered meanwhile keeps
+    its project.
+    """
+    if not (200 <= status < 300 or status == 101) or not PROJECT_ID.fullmatch(project):
+        return
+    settings = _settings.base_of_scopes()
+    for source in settings.sources:
+        # A registry that others share decides whose the key is when two processes differ.
+        remember = getattr(source, "remember", None)
+        if remember is not None and remember(key_digest, key_hint, project, destination):
+            return
+    with _learning:
+        if rows_of(settings.registries, key_digest):
+            return
+        place = Place("what was learned from the server's answer")
+        _settings.registered.add(key_digest, Project(project, place), key_hint, "learned")
+    logger.info("Learned from the server: key %s belongs to project %s.", key_hint, project)
+    path = _env.text(_env.LEARNED)
+    if path is not None:
+        # A file is written once a key, but it takes a lock and a sync: not on the path of a call.
+        Thread(target=_keep, args=(path, key_digest, key_hint, project)).start()
+
+
+def _keep(path: str, key_digest: bytes, key_hint: str, project: str) -> None:
+    from openai_project_guard._registry import stores as edit
+
+    try:
+        edit.add(path, project, fingerprint_of(key_digest), hint=key_hint, note="learned")
+    except Exception as error:
+        logger.error("What was learned could not be kept in %s: %s", path, error)

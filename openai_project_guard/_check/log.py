@@ -1,0 +1,71 @@
+"""The log: the first of identical verdicts at once, the rest as a count once a minute."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import time
+from threading import Lock
+
+from openai_project_guard._check.verdict import Verdict
+from openai_project_guard._forks import fork_safe
+from openai_project_guard._keys import redact
+
+logger = logging.getLogger("openai_project_guard")
+
+MINUTE = 60.0
+_MOST = 1000  # distinct verdicts remembered at a time: paths may hold ids without end
+
+_LEVELS = {"injected": logging.INFO, "warned": logging.WARNING, "blocked": logging.WARNING}
+
+_counts: dict[Verdict, int] = {}
+_since = 0.0
+_lock = fork_safe(Lock())
+
+
+def log_verdict(verdict: Verdict) -> None:
+    """Logs a verdict, or counts it when an identical one was logged less than a minute ago."""
+    global _since
+    now = time.monotonic()
+    with _lock:
+        due: dict[Verdict, int] = {}
+        if now - _since >= MINUTE or len(_counts) >= _MOST:
+            due = {seen: count for seen, count in _counts.items() if count}
+            _counts.clear()
+            if len(due) < _MOST // 2:
+                _counts.update(dict.fromkeys(due, 0))  # goes on, so it is no first time again
+            _since = now
+        first = verdict not in _counts
+        _counts[verdict] = 0 if first else _counts[verdict] + 1
+    _log_counts(due)
+    if first:
+        logger.log(_level(verdict), "%s", _sentence(verdict))
+
+
+def flush() -> None:
+    """Logs the counts that wait for their minute to pass."""
+    with _lock:
+        due = {seen: count for seen, count in _counts.items() if count}
+        _counts.clear()
+    _log_counts(due)
+
+
+atexit.register(flush)
+
+
+def _log_counts(due: dict[Verdict, int]) -> None:
+    for verdict, count in due.items():
+        logger.log(_level(verdict), "%s (and %d more)", _sentence(verdict), count)
+
+
+def _level(verdict: Verdict) -> int:
+    return logging.ERROR if verdict.reason == "drift" else _LEVELS[verdict.outcome]
+
+
+def _sentence(verdict: Verdict) -> str:
+    actual = "no OpenAI-Project" if not verdict.actual else f"OpenAI-Project {verdict.actual!r}"
+    expected = " or ".join(verdict.expected) or "no registered project"
+    return redact(
+        f"{verdict.outcome} ({verdict.reason}): {verdict.method} {verdict.host}{verdict.path} "
+        f"with {actual}, key {verdict.key_hint}, expected {expected}"
+    )

@@ -1,0 +1,67 @@
+"""Who is told of verdicts: the log, and whoever asked to be."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from threading import Lock
+
+from openai_project_guard._check.log import log_verdict, logger
+from openai_project_guard._check.verdict import Verdict, is_noteworthy
+from openai_project_guard._errors import ConfigurationError
+from openai_project_guard._forks import fork_safe
+from openai_project_guard._keys import shown
+
+Observer = Callable[[Verdict], object]
+
+observers: tuple[Observer, ...] = ()
+"""Replaced, never changed, so that a call can walk it without a lock."""
+
+_writing = fork_safe(Lock())
+
+
+def add_observer(fn: Observer) -> None:
+    """Has `fn(verdict)` called for every checked call, allowed ones too.
+
+    It runs on the path of the call, so it should be quick. An error in it is logged and changes
+    nothing for the call. Adding the same function twice is adding it once.
+
+    Args:
+        fn: takes one `Verdict`; what it returns is ignored.
+
+    Example:
+        >>> seen = []
+        >>> add_observer(seen.append)
+    """
+    global observers
+    if not callable(fn):
+        raise ConfigurationError(f"An observer is called with each verdict; {shown(fn)} cannot be.")
+    with _writing:
+        if fn not in observers:
+            observers = (*observers, fn)
+
+
+def remove_observer(fn: Observer) -> None:
+    """Takes `fn` off again; one that is not there is no error.
+
+    Args:
+        fn: the function that was given to `add_observer()`.
+
+    Example:
+        >>> remove_observer(print)
+    """
+    global observers
+    with _writing:
+        observers = tuple(known for known in observers if known != fn)
+
+
+def tell(verdict: Verdict) -> None:
+    """Logs the verdict, unless it is `allowed`, and hands it to every observer."""
+    if is_noteworthy(verdict):
+        log_verdict(verdict)
+    for observer in observers:
+        try:
+            observer(verdict)
+        except Exception:  # noqa: PERF203 - one observer's error is not the next one's
+            name = getattr(observer, "__qualname__", type(observer).__qualname__)
+            logger.log(logging.ERROR, "The observer %s raised an error.", name, exc_info=True)

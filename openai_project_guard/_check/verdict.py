@@ -1,0 +1,135 @@
+"""The verdict on one call: a pure function of what is sent, who the key belongs to, and policy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, NamedTuple
+
+from openai_project_guard._registry.model import Row
+from openai_project_guard._types import Mode, Outcome, Reason, Transport, Unregistered
+
+Credential = Literal["key", "admin", "ephemeral", "malformed"]
+
+ALLOWED: Final[tuple[Outcome, Reason | None]] = ("allowed", None)
+
+
+class Policy(NamedTuple):
+    """What is in force for one call: the process's settings under the innermost scope."""
+
+    mode: Mode
+    unregistered: Unregistered
+    pinned: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was decided about one call. It never holds a key.
+
+    Attributes:
+        outcome: `allowed`, `injected`, `warned` or `blocked`.
+        reason: `missing`, `mismatch`, `malformed`, `unregistered`, `scope`, `organization`,
+            `drift`; `None` for a call that is in order.
+        expected: the ids of the projects that would have passed.
+        actual: the value of the `OpenAI-Project` header as it was about to leave, or `None`.
+        key_hint: what may be shown of the key, such as `sk-proj-…Ab3d`.
+        method: the HTTP method.
+        host: the host the call goes to.
+        path: the path of the call, without its query.
+        transport: `http` or `websocket`.
+
+    Example:
+        >>> def count(verdict: Verdict) -> None:
+        ...     metrics[verdict.outcome, verdict.reason] += 1
+        >>> add_observer(count)
+    """
+
+    outcome: Outcome
+    reason: Reason | None
+    expected: tuple[str, ...]
+    actual: str | None
+    key_hint: str
+    method: str
+    host: str
+    path: str
+    transport: Transport
+
+
+def decide(
+    project: str | None,
+    organization: str | None,
+    rows: Sequence[Row],
+    policy: Policy,
+    credential: Credential = "key",
+) -> tuple[Outcome, Reason | None]:
+    """Judges one call.
+
+    Args:
+        project: the value of its `OpenAI-Project` header; several values joined by newlines.
+        organization: the value of its `OpenAI-Organization` header, likewise.
+        rows: the registry's rows for its key.
+        policy: what is in force.
+        credential: what kind of credential it carries; it matters where there are no rows.
+    """
+    mode, unregistered, pinned = policy
+    belongs = False
+    for row in rows:  # first, for it is the road of nearly every call
+        if row.project.id == project:
+            if pinned is not None and pinned != project:
+                return _refused("scope", mode)
+            if _in_organization(row, organization):
+                return ALLOWED
+            belongs = True
+    if belongs:
+        return _refused("organization", mode)
+
+    if credential == "malformed" or (project and not is_well_formed(project)):
+        return _refused("malformed", mode)
+    if pinned is not None and project and project != pinned:
+        return _refused("scope", mode)
+    if credential != "key":
+        return ALLOWED
+    if not rows:
+        if unregistered == "block":
+            return _refused("unregistered", mode)
+        if unregistered == "warn":
+            return "warned", "unregistered"
+        if pinned is None or project:
+            return "allowed", "unregistered"
+    elif pinned is not None and all(row.project.id != pinned for row in rows):
+        return _refused("scope", mode)
+    elif project:
+        return _refused("mismatch", mode)
+    if mode is Mode.INJECT and (filling := injectable(rows, pinned)):
+        for row in rows:
+            if row.project.id == filling and not _in_organization(row, organization):
+                return _refused("organization", mode)
+        return "injected", "missing"
+    return _refused("missing", mode)
+
+
+def injectable(rows: Sequence[Row], pinned: str | None) -> str | None:
+    """The one project that a missing header may be filled with, if there is just one."""
+    if pinned is not None:
+        return pinned
+    ids = {row.project.id for row in rows}
+    return ids.pop() if len(ids) == 1 else None
+
+
+def is_well_formed(value: str) -> bool:
+    """Whether a header value has neither space around it nor control or non-ASCII characters."""
+    return value.isascii() and value.isprintable() and value == value.strip()
+
+
+def _in_organization(row: Row, organization: str | None) -> bool:
+    wanted = row.project.organization
+    return wanted is None or organization in (None, "", wanted)
+
+
+def _refused(reason: Reason, mode: Mode) -> tuple[Outcome, Reason]:
+    return ("warned" if mode is Mode.WARN else "blocked"), reason
+
+
+def is_noteworthy(verdict: Verdict) -> bool:
+    """Whether a call was not simply allowed, or its answer contradicts the registry."""
+    return verdict.outcome != "allowed" or verdict.reason == "drift"

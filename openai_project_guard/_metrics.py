@@ -1,0 +1,35 @@
+"""What the observers that record verdicts have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from openai_project_guard import _settings
+from openai_project_guard._check.verdict import Verdict
+
+if TYPE_CHECKING:
+    from openai_project_guard._registry.status import Status
+
+
+def project_of(verdict: Verdict) -> str | None:
+    """The project that the key is registered for, where that is one.
+
+    Never the header's value alone: anybody may send anything, and each value would be a time
+    series of its own.
+    """
+    if verdict.actual in verdict.expected:
+        return verdict.actual
+    return verdict.expected[0] if len(verdict.expected) == 1 else None
+
+
+def standings() -> Iterator[tuple[str, Status]]:
+    """The name of each source in use, and how it stands now; of those that say so.
+
+    It is asked when a dashboard's figures are collected, never on the path of a call.
+    """
+    settings = _settings.in_force or _settings._of_environment
+    for source in settings.sources if settings else ():
+        status = getattr(source, "status", None)
+        if status is not None:
+            yield getattr(source, "name", type(source).__name__), status()

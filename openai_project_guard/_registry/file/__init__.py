@@ -1,0 +1,1 @@
+"""The registry file: reading, watching and editing it."""

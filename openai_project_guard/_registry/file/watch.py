@@ -1,0 +1,177 @@
+"""Keeps a registry up to date with its file, without a thread of its own and without waiting."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from hashlib import sha256
+from threading import Lock, Thread
+from typing import TYPE_CHECKING
+
+from openai_project_guard._errors import RegistryError
+from openai_project_guard._registry.file.parse import FilePlace, load, parse
+from openai_project_guard._registry.registry import Registry
+
+if TYPE_CHECKING:
+    from openai_project_guard._registry.status import Status
+
+_INTERVAL = 0.25  # seconds between two looks at the file
+_IDLE = 0.5  # seconds after which a change may be so old that the call must wait for it
+_SETTLED = 2.0  # seconds after which a second write cannot bear the time of the first any more
+_PATIENCE = 1.0  # seconds that a call waits for another's reading
+_logger = logging.getLogger("openai_project_guard")
+
+
+_Status = tuple[int, ...]
+_Report = tuple[int, str, str]
+
+
+class WatchedFile:
+    """A registry file and the registry that follows it.
+
+    `refresh()` goes before every judged call. Mostly it compares two numbers; four times a second
+    it asks the system for the file's status. A file that changed is read by a short-lived thread
+    while calls go on; after a silence it is read before the call is judged.
+
+    Args:
+        path: the file.
+
+    Raises:
+        RegistryError: the file cannot be read or is not valid. Later on that is logged, and the
+            last good version stays in force.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.registry = Registry()
+        self._place = FilePlace(path)
+        self.name = self._place.name
+        self._lock = Lock()  # whoever reads the file holds it
+        self._process = os.getpid()
+        self._looked = time.monotonic()
+        self._touched = self._looked  # when the file was last known to say what is in force
+        self._due = self._looked + _INTERVAL
+        self._again = math.inf  # when the file is read once more although it seems the same
+        self._status: _Status | None = None
+        self._content: bytes | None = None  # digest of what was read last
+        self._fault: str | None = None  # what is wrong with it
+        self._read(self._status_now(), self._looked)
+        if self._fault:
+            raise RegistryError(self._fault)
+
+    def refresh(self, now: float) -> None:
+        """Looks whether the file has changed, if a look is due. Faults are logged, not raised.
+
+        Args:
+            now: `time.monotonic()`.
+        """
+        if now >= self._due:
+            self._look(now)
+
+    def status(self) -> Status:
+        """How the source stands now, after a look at the file if one is due."""
+        from openai_project_guard._registry.status import Status
+
+        now = time.monotonic()
+        self.refresh(now)
+        age = max(0.0, now - self._touched)
+        return Status("stale" if self._fault else "current", age, len(self.registry))
+
+    def _look(self, now: float) -> None:
+        if self._process != os.getpid():  # a fork may have left the lock's holder behind
+            self._lock, self._process = Lock(), os.getpid()
+        lock, idle = self._lock, now - self._looked >= _IDLE
+        # While calls come often none waits: the next will see what is being read now. The limit is
+        # for a call made from within the reading, such as by a finalizer or a signal handler.
+        if not lock.acquire(timeout=_PATIENCE if idle else 0):
+            self._looked = now
+            return
+        thread = report = None
+        try:
+            if now < self._due:  # another thread looked while this one waited
+                return
+            status = self._status_now()
+            if status == self._status and now < self._again:
+                self._looked, self._due = now, now + _INTERVAL
+                if not self._fault:
+                    self._touched = now
+                return
+            if not idle:
+                self._looked = now
+                thread = self._start_reading(lock, status, now)
+            if thread is None:
+                report = self._read(status, now)
+        finally:
+            if thread is None:
+                lock.release()
+        _tell(report)
+
+    def _start_reading(self, lock: Lock, status: _Status | None, now: float) -> Thread | None:
+        """Hands the lock over to a thread that reads; `None` where no thread can be had."""
+
+        def read() -> None:
+            report = None
+            try:
+                report = self._read(status, now)
+            finally:
+                lock.release()
+            _tell(report)
+
+        thread = Thread(target=read, name="openai-project-guard reload", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # a limit of the system, or the interpreter is ending
+            return None
+        return thread
+
+    def _read(self, status: _Status | None, now: float) -> _Report | None:
+        """Reads the file and puts what it says in force; gives what is to be logged."""
+        content = snapshot = fault = None
+        try:
+            data = load(self._place)
+            content = sha256(data).digest()
+            if content != self._content:
+                snapshot = parse(data, self._place)
+        except RegistryError as error:
+            fault = str(error)
+        # Two writes within the file system's tick look the same: a file that was fresh is read
+        # once more when it has settled. So is one that the system would not let us read.
+        fresh = status is not None and time.time() - status[0] / 1e9 < _SETTLED
+        again = content is None or (fresh and status != self._status)
+        self._again = now + _SETTLED if again else math.inf
+        same = content is not None and content == self._content
+        before, self._content, self._status = (self._content, self._fault), content, status
+        report = None
+        if not same:
+            self._fault = fault
+            if snapshot is not None:
+                self.registry.snapshot = snapshot
+            if fault and before != (content, fault):
+                report = (logging.ERROR, "%s The last good version stays in force.", fault)
+            elif not fault and before[1]:
+                words = "%s: the file is in order again and in force."
+                report = (logging.INFO, words, self._place.name)
+        if not self._fault:
+            self._touched = now
+        self._looked, self._due = now, now + _INTERVAL  # last: until now others wait for this
+        return report
+
+    def _status_now(self) -> _Status | None:
+        try:
+            status = os.stat(self._place.path)
+        except (OSError, ValueError):
+            return None
+        return (
+            status.st_mtime_ns,
+            status.st_size,
+            status.st_ino,
+            status.st_dev,
+            status.st_ctime_ns,  # a change of owner or mode may have made the file readable
+        )
+
+
+def _tell(report: _Report | None) -> None:
+    # Without the lock: a log handler of the application may make a judged call itself.
+    if report is not None:
+        _logger.log(*report)

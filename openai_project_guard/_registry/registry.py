@@ -1,0 +1,179 @@
+"""`Registry`: who a key belongs to. It holds fingerprints and hints, never a key."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from openai_project_guard._errors import ConfigurationError, forgetful
+from openai_project_guard._forks import fork_safe
+from openai_project_guard._keys import digest, fingerprint_of, hint, refuse_unfit
+from openai_project_guard._registry.model import (
+    Place,
+    Project,
+    Row,
+    Snapshot,
+    refuse_unfit_project,
+    rows_of,
+)
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from openai_project_guard._registry.entry import Entry
+
+_writing = fork_safe(Lock())
+
+
+class Registry:
+    """The projects and their keys. Safe to share between threads.
+
+    Args:
+        None. An empty registry is filled with `register()`; `Registry.from_file()` reads one.
+
+    Example:
+        >>> registry = Registry()
+        >>> registry.register("sk-proj-0123456789Ab3d", "proj_support")
+        >>> [entry.project for entry in registry.lookup("sk-proj-0123456789Ab3d")]
+        ['proj_support']
+        >>> registry
+        <Registry: 1 key, 1 project>
+    """
+
+    __slots__ = ("snapshot",)
+
+    def __init__(self) -> None:
+        self.snapshot = Snapshot()
+
+    @classmethod
+    @forgetful
+    def from_file(cls, path: str | PathLike[str]) -> Registry:
+        """Reads a registry file (`openai-projects.toml`).
+
+        Args:
+            path: the file.
+
+        Raises:
+            RegistryError: the file cannot be read or is not valid; it names file, line and field.
+
+        Example:
+            >>> len(Registry.from_file("openai-projects.toml"))  # doctest: +SKIP
+            12
+        """
+        from openai_project_guard._registry.file.parse import read
+
+        registry = cls()
+        registry.snapshot = read(path)
+        return registry
+
+    @forgetful
+    def register(
+        self,
+        key: str,
+        project: str,
+        *,
+        organization: str | None = None,
+        note: str | None = None,
+    ) -> None:
+        """Adds a key. Only its fingerprint and its hint are kept.
+
+        Args:
+            key: the API key itself.
+            project: the id of the project it belongs to, or an alias this registry knows.
+            organization: the organization's id, checked on each call when given.
+            note: whatever helps to recognise the key later.
+
+        Raises:
+            ConfigurationError: the key is empty or unfit, the project is no project id, or the
+                note or the organization has a key in it.
+
+        Example:
+            >>> Registry().register("sk-proj-0123456789Ab3d", "proj_support", note="CI runner")
+        """
+        refuse_unfit(key, note, organization)
+        known = self.snapshot.projects.get(project) if isinstance(project, str) else None
+        self.add(
+            digest(key),
+            Project(
+                known.id if known else refuse_unfit_project(project),
+                place=Place(sys.intern(f"register() at {_calling_line()}")),
+                alias=known.alias if known else None,
+                organization=organization or (known.organization if known else None),
+            ),
+            hint(key),
+            note,
+        )
+
+    @forgetful
+    def lookup(self, key: str) -> tuple[Entry, ...]:
+        """The entries of a key: one, none, or several for a legacy user key.
+
+        Args:
+            key: the API key itself.
+
+        Example:
+            >>> Registry().lookup("sk-proj-0123456789Ab3d")
+            ()
+        """
+        if not isinstance(key, str):
+            raise ConfigurationError(f"A key must be a string, not {type(key).__name__}.")
+        found = digest(key)
+        return tuple(_entry(found, row) for row in rows_of((self,), found))
+
+    def __len__(self) -> int:
+        return sum(1 if isinstance(row, Row) else len(row) for row in self._all().values())
+
+    def __iter__(self) -> Iterator[Entry]:
+        for key_digest, rows in self._all().items():
+            for row in (rows,) if isinstance(rows, Row) else rows:
+                yield _entry(key_digest, row)
+
+    def __bool__(self) -> bool:
+        return True  # an empty registry is still a registry, not a missing one
+
+    def __repr__(self) -> str:
+        keys, projects = len(self), len({entry.project for entry in self})
+        return f"<Registry: {_count(keys, 'key')}, {_count(projects, 'project')}>"
+
+    def _all(self) -> dict[bytes, Row | tuple[Row, ...]]:
+        return self.snapshot.rows.copy()  # another thread may register meanwhile
+
+    def add(self, key_digest: bytes, project: Project, key_hint: str, note: str | None) -> None:
+        """Adds a key by its digest."""
+        with _writing:
+            known = self.snapshot.projects.get(project.id)
+            if known is None:
+                self.snapshot.add_project(project)
+            elif known.is_like(project):
+                project = known  # one for all the keys that one line of code registers
+            self.snapshot.add_key(key_digest, Row(project, key_hint, note))
+
+
+def _entry(key_digest: bytes, row: Row) -> Entry:
+    from openai_project_guard._registry.entry import Entry
+
+    fingerprint = fingerprint_of(key_digest)
+    project = row.project
+    return Entry(
+        fingerprint=fingerprint,
+        hint=row.hint,
+        project=project.id,
+        alias=project.alias,
+        organization=project.organization,
+        note=row.note,
+        place=project.place.of(fingerprint, project.id),
+    )
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
+def _calling_line() -> str:
+    """File and line of the caller outside this package."""
+    frame = sys._getframe(1)
+    while frame.f_back and frame.f_globals.get("__name__", "").startswith("openai_project_guard."):
+        frame = frame.f_back
+    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
