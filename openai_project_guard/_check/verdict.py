@@ -37,6 +37,12 @@ class Verdict:
         host: the host the call goes to.
         path: the path of the call, without its query.
         transport: `http` or `websocket`.
+        call_site: the line of the application that made the call, `path:line in function`; `None`
+            on a plain `allowed`, which does not pay for looking.
+        client_site: where the client was built, likewise.
+        origin: a short name of the place that set the wrong value: `project=`,
+            `OPENAI_PROJECT_ID`, `extra_headers`, `unknown`, …; `None` on a plain `allowed`.
+        answered: on `drift`, the project that the server named.
 
     Example:
         >>> def count(verdict: Verdict) -> None:
@@ -53,6 +59,10 @@ class Verdict:
     host: str
     path: str
     transport: Transport
+    call_site: str | None = None
+    client_site: str | None = None
+    origin: str | None = None
+    answered: str | None = None
 
 
 def decide(
