@@ -12,7 +12,7 @@ from typing import Literal
 from openai_project_guard import _env
 from openai_project_guard._errors import RegistryError
 from openai_project_guard._keys import redact
-from openai_project_guard._registry import inline
+from openai_project_guard._registry.literal import from_text
 from openai_project_guard._registry.model import Project
 from openai_project_guard._registry.registry import Registry
 from openai_project_guard._registry.source import open_source
@@ -103,6 +103,6 @@ def _shown(url: str) -> str:
 
 def _inline(pairs: str) -> Named:
     try:
-        return Named("variable", _env.KEYS, inline.read(pairs, _env.KEYS))
+        return Named("variable", _env.KEYS, from_text(pairs, _env.KEYS))
     except RegistryError as error:
         return Named("variable", _env.KEYS, Registry(), str(error))

@@ -16,7 +16,7 @@ from openai_project_guard._registry.registry import Registry
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from openai_project_guard._registry.changes import Change, Draft, Found
+    from openai_project_guard._registry.changes import Change, Draft, StoredState
 
 Address = str | os.PathLike[str]
 SCHEMES = ("redis://", "rediss://", "unix://")
@@ -28,7 +28,7 @@ class _Writer(Protocol):
 
     def change(self, address: str, step: Callable[[Draft], T], *, create: bool = False) -> T: ...
 
-    def find(self, address: str) -> Found: ...
+    def find(self, address: str) -> StoredState: ...
 
 
 def add(
@@ -119,7 +119,7 @@ def change(address: Address, step: Callable[[Draft], T], *, create: bool = False
     return _writer(address).change(os.fspath(address), step, create=create)
 
 
-def find(address: Address) -> Found:
+def find(address: Address) -> StoredState:
     """What a change would find; nothing where there is no registry yet.
 
     Raises:
@@ -148,7 +148,7 @@ def place_of(address: Address) -> Place:
         RegistryError: it is a URL that cannot be read.
     """
     if not is_redis(address):
-        from openai_project_guard._registry.file.parse import FilePlace
+        from openai_project_guard._registry.file.place import FilePlace
 
         return FilePlace(address)
     from openai_project_guard._registry.redis.url import read_address

@@ -32,8 +32,8 @@ class Transfer:
         self.steps = [
             *difference(found.snapshot, self._wanted),
             *(
-                Step("-", f"the dispute over key {next(iter(holdings.values())).hint}")
-                for fingerprint, holdings in found.disputed.items()
+                Step("-", f"the dispute over key {next(iter(bindings.values())).hint}")
+                for fingerprint, bindings in found.disputed.items()
                 if fingerprint not in keys
             ),
             *(

@@ -11,7 +11,8 @@ from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
 from openai_project_guard._errors import RegistryError
-from openai_project_guard._registry.file.parse import FilePlace, load, parse
+from openai_project_guard._registry.file.parse import parse
+from openai_project_guard._registry.file.place import FilePlace, load
 from openai_project_guard._registry.registry import Registry
 
 if TYPE_CHECKING:

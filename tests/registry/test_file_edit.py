@@ -274,7 +274,7 @@ def test_fields_are_changed_and_taken_away_where_they_stand() -> None:
     }
     assert read.projects["search"].organization is None
     assert read.projects["rest"].id == "proj_c"
-    assert not read.rows
+    assert not read.keys
     assert '# from the settings page\nservice_accounts = ["svc-2", "svc-3"]\n' in text()
 
 
@@ -343,7 +343,7 @@ def test_an_alias_or_project_that_does_not_fit_is_refused() -> None:
     refused("neither a project id .* nor an alias that the file knows", CANARY, C)
     refused("Nothing was written, .*must not look like a project id", "proj_n", C, alias="proj_x")
     refused("Nothing was written, .*a raw key stands here", "proj_a", C, note=CANARY)
-    refused("Nothing was written, .*the alias holds a raw key", "proj_n", C, alias=CANARY)
+    refused("Nothing was written, .*a raw key stands here", "proj_n", C, alias=CANARY)
     refused("Nothing was written, .*not an organization id", "proj_n", C, organization="Acme")
     refused("Nothing was written, .*this is not UTF-8", "proj_a", C, note="\udcff")
     for change in (edit.remove_project, lambda path, name: edit.remove(path, [A], project=name)):

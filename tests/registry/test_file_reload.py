@@ -155,7 +155,7 @@ def test_the_registry_object_stays_and_the_snapshot_is_swapped(silence: Silence)
     silence.then_a_call(file)
     assert file.registry is registry
     assert registry.snapshot is not before
-    assert hashlib.sha256(b"a").digest() in before.rows
+    assert hashlib.sha256(b"a").digest() in before.keys
 
 
 def test_a_wall_clock_that_jumps_back_hides_nothing(
