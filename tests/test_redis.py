@@ -769,7 +769,7 @@ def test_a_step_that_has_become_impossible_is_an_error(server: RedisServer) -> N
             add(server, OTHER, "proj_c")
 
     before = edit.find(server.url).version
-    with pytest.raises(RegistryError, match="stands under the project proj_c already"):
+    with pytest.raises(RegistryError, match="is registered for the project proj_c already"):
         edit.change(server.url, step)
     assert [entry.project for entry in edit.read(server.url).lookup(OTHER)] == ["proj_c"]
 
@@ -802,7 +802,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(server: RedisServer
     revision = server.client().get(f"{PREFIX}:revision")
     for arguments, why in [
         (("lab", fingerprint(OTHER)), "neither a project id"),
-        (("proj_b", fingerprint(KEY)), "under the project bot already"),
+        (("proj_b", fingerprint(KEY)), "for the project bot already"),
     ]:
         with pytest.raises(RegistryError, match=why):
             edit.add(server.url, *arguments)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from openai_project_guard._registry import stores as edit
-from openai_project_guard._registry.changes import listing
 from openai_project_guard._registry.diff import Step, difference
+from openai_project_guard._registry.model import listing
 
 
 class Transfer:

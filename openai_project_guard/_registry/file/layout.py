@@ -13,8 +13,7 @@ from openai_project_guard._registry.file.mistakes import BARE_NAME
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from openai_project_guard._registry.changes import KeyBinding, ProjectFields
-    from openai_project_guard._registry.model import Place
+    from openai_project_guard._registry.model import KeyBinding, Place, ProjectFields
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 

@@ -10,7 +10,7 @@ from openai_project_guard._registry.redis.entries import Unfit, name_of, read_ke
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from openai_project_guard._registry.changes import KeyBindings
+    from openai_project_guard._registry.model import KeyBindings
 
 
 class Raw(NamedTuple):

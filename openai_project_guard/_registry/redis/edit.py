@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from openai_project_guard._errors import RegistryError
 from openai_project_guard._keys import fingerprint_of
-from openai_project_guard._registry.changes import Draft, KeyBindings, ProjectFields, StoredState
-from openai_project_guard._registry.model import Place
+from openai_project_guard._registry.changes import Draft, StoredState
+from openai_project_guard._registry.model import KeyBindings, Place, ProjectFields
 from openai_project_guard._registry.redis.client import Conflict, Fault, Store
 from openai_project_guard._registry.redis.codec import Content
 from openai_project_guard._registry.redis.entries import (

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from openai_project_guard._keys import FINGERPRINT, digest, digest_of, find_key, hint
-from openai_project_guard._registry.changes import KeyBinding, KeyBindings, ProjectFields
+from openai_project_guard._registry.model import KeyBinding, KeyBindings, ProjectFields
 from openai_project_guard._registry.validate import is_project_id
 
 _ORGANIZATION = re.compile(r"org-[A-Za-z0-9_-]+")

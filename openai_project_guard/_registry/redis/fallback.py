@@ -9,11 +9,11 @@ import time
 from typing import TYPE_CHECKING
 
 from openai_project_guard._errors import RegistryError
-from openai_project_guard._registry.changes import KeyBinding, listing
 from openai_project_guard._registry.file.atomic import locked, replace
 from openai_project_guard._registry.file.layout import written_project
 from openai_project_guard._registry.file.parse import parse
 from openai_project_guard._registry.file.place import FilePlace, load
+from openai_project_guard._registry.model import KeyBinding, listing
 from openai_project_guard._registry.redis.codec import Content
 
 if TYPE_CHECKING:

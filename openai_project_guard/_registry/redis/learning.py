@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from openai_project_guard._keys import fingerprint_of
-from openai_project_guard._registry.changes import KeyBinding, KeyBindings, ProjectFields
+from openai_project_guard._registry.model import KeyBinding, KeyBindings, ProjectFields
 from openai_project_guard._registry.redis.client import Conflict, Fault
 from openai_project_guard._registry.redis.entries import (
     Unfit,
