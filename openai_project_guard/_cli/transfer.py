@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from openai_project_guard._cli import GOOD, NOT_IN_ORDER, registry_option
 from openai_project_guard._cli.output import Terminal, confirm
 from openai_project_guard._registry import transfer
-from openai_project_guard._registry.stores import place_of
+from openai_project_guard._registry.stores import describe
 
 _STYLES = {"+": "green", "-": "red", "~": "yellow"}
 
@@ -49,7 +49,7 @@ class Transfer:
         """
         ends = (args.file, registry_option.url(args.registry))
         origin, aim = ends if self.into_redis else reversed(ends)
-        move, name = transfer.Transfer(origin, aim), place_of(aim).name
+        move, name = transfer.Transfer(origin, aim), describe(aim).name
         terminal = Terminal()
         if not args.json:
             for step in move.steps:
