@@ -91,6 +91,11 @@ FIELDS: dict[str, Any] = {
             }
         ],
     },
+    "fingerprint": {"fingerprint": '"sha256:..."', "hint": _TEXT},
+    "validate": {
+        "valid": _BOOL,
+        "mistakes": [{"file": _TEXT, "line": _NUMBER_OR_NULL, "message": _TEXT}],
+    },
     "check": {"passes": _BOOL, **_DIAGNOSIS},
     "doctor": {
         "in_order": _BOOL,

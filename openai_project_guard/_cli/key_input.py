@@ -20,6 +20,12 @@ from openai_project_guard._keys import (
     validate_key,
 )
 
+KEY_HELP = (
+    "The key is read from the variable that --key-env names, or else from standard input, or at a "
+    "prompt that does not show it; never from an argument."
+)
+"""For `--help`."""
+
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 API_KEY, ADMIN_KEY = "OPENAI_API_KEY", "OPENAI_ADMIN_KEY"
 _SHORTEST = 8  # characters; a shorter value would be found in every other word: it must stand alone

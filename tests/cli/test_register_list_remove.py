@@ -578,7 +578,7 @@ def test_on_a_terminal_a_project_is_removed_after_a_yes(
 def test_a_key_that_somebody_else_just_removed(filled: Shell) -> None:
     from openai_project_guard._registry import stores as edit
 
-    filled.patch.setattr(edit, "remove", lambda *_: 0)
+    filled.patch.setattr(edit, "remove", lambda *_, **__: 0)
     ran = filled("remove", "sk-proj-…AAAA")
     assert (ran.status, "somebody else" in ran.err) == (1, True)
 
@@ -609,3 +609,53 @@ def test_a_note_that_contains_the_key_is_refused(run: Shell) -> None:
     assert "its note or its organization has a key in it" in ran.err
     assert key not in ran.out + ran.err
     assert not Path(NAME).exists()
+
+
+# One project of several, and whole fingerprints
+
+
+@pytest.fixture
+def legacy(run: Shell) -> Shell:
+    """A key of two projects."""
+    run("register", "proj_a", "--alias", "bot", stdin=LEGACY)
+    run("register", "proj_b", "--alias", "lab", "--also", stdin=LEGACY)
+    return run
+
+
+def test_a_key_is_removed_from_one_project_alone(legacy: Shell) -> None:
+    ran = legacy("remove", fingerprint(LEGACY)[:20], "--project", "lab")
+    assert (ran.status, ran.err) == (0, "")
+    assert " of lab, from openai-projects.toml." in " ".join(ran.out.split())
+    assert [project for project, *_ in keys()] == ["proj_a"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "complaint"),
+    [
+        (("sk-…Lm9n", "--project", "nowhere"), 1, "has no project 'nowhere'."),
+        (("sha256:00000000", "--project", "lab"), 1, "fingerprint in project lab (proj_b): "),
+        (("bot", "--project", "lab"), 2, "'bot' is a project. --project goes with a key"),
+    ],
+)
+def test_what_cannot_be_removed_from_a_project(
+    legacy: Shell, argv: tuple[str, ...], status: int, complaint: str
+) -> None:
+    ran = legacy("remove", *argv)
+    assert (ran.status, complaint in ran.err) == (status, True)
+    assert len(keys()) == 2
+
+
+def test_list_shows_whole_fingerprints(legacy: Shell) -> None:
+    legacy.patch.setenv("COLUMNS", "40")
+    lines = legacy("list", "--fingerprints").out.splitlines()
+    assert lines[1].startswith(f"{fingerprint(LEGACY)}  bot (proj_a)  ")
+    assert lines[2].startswith(f"{fingerprint(LEGACY)}  lab (proj_b)  ")
+
+
+@pytest.mark.parametrize("argv", [(), ("--key-env", "BOT_KEY")])
+def test_fingerprint_prints_what_a_registry_needs(run: Shell, argv: tuple[str, ...]) -> None:
+    run.patch.setenv("BOT_KEY", A)
+    ran = run("fingerprint", *argv, stdin=f"{A}\n")
+    assert (ran.status, ran.out, ran.err) == (0, f"{fingerprint(A)}\n", "")
+    run.patch.setenv("OPENAI_PROJECT_GUARD_KEYS", f"proj_a={ran.out.strip()}")
+    assert run("list", "--json").json["keys"][0]["project"] == "proj_a"

@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from openai_project_guard._cli import GOOD, NOT_IN_ORDER, registry_option
-from openai_project_guard._cli.key_input import Secret, read_key
+from openai_project_guard._cli.key_input import KEY_HELP, Secret, read_key
 from openai_project_guard._cli.output import Terminal
 from openai_project_guard._registry import stores
 from openai_project_guard._registry.changes import Draft
@@ -16,11 +16,7 @@ from openai_project_guard._registry.registry import Registry
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `register`."""
-    parser.epilog = (
-        "The key is read from the variable that --key-env names, or else from standard input, or "
-        "at a prompt that does not show it; never from an argument. Only its fingerprint and its "
-        "hint are kept."
-    )
+    parser.epilog = f"{KEY_HELP} Only its fingerprint and its hint are kept."
     parser.add_argument(
         "project", metavar="PROJECT", help="the project's id (proj_...) or an alias of the registry"
     )
@@ -33,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--also",
         action="store_true",
-        help="let the key stand under this project beside others (a legacy user key)",
+        help="register the key for this project beside others (a legacy user key)",
     )
     parser.add_argument(
         "--verify", action="store_true", help="ask the API first whether the key is the project's"
