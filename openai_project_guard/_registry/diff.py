@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from openai_project_guard._registry.model import label, listing
+from openai_project_guard._registry.model import label
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from openai_project_guard._registry.model import (
-        KeyBinding,
-        KeyBindings,
-        ProjectFields,
-        Snapshot,
-    )
+    from openai_project_guard._registry.model import KeyBinding, KeyBindings, ProjectFields
 
 Sign = Literal["+", "-", "~"]
 
@@ -31,13 +26,13 @@ class Step(NamedTuple):
     text: str
 
 
-def difference(old: Snapshot, new: Snapshot) -> list[Step]:
+Listing = tuple["dict[str, ProjectFields]", "dict[str, KeyBindings]"]
+"""Projects by id, and keys by fingerprint."""
+
+
+def compare(old: Listing, new: Listing) -> list[Step]:
     """The steps from one registry to another."""
-    (old_projects, old_keys), (new_projects, new_keys) = listing(old), listing(new)
-    return [
-        *_of_projects(old_projects, new_projects),
-        *_of_keys(old_keys, new_keys),
-    ]
+    return [*_of_projects(old[0], new[0]), *_of_keys(old[1], new[1])]
 
 
 def _of_projects(old: dict[str, ProjectFields], new: dict[str, ProjectFields]) -> Iterator[Step]:

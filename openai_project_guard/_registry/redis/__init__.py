@@ -27,7 +27,7 @@ Each module has one job: `address` the URL, `entries` the hashes' values, `conte
 that they make up, `store` the commands, `follow` the thread that keeps a registry up to date,
 `in_force` what that thread puts in force, `forks` its going on in a child, `telling` what the log
 is told, `learned` what is learned together, `spare` the snapshot file, `edit` changes by an
-administrator, `difference` what `push` and `pull` would change.
+administrator, `transfer` what `copy` would change.
 """
 
 from __future__ import annotations

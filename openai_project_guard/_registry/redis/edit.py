@@ -126,8 +126,8 @@ class _StoredInRedis:
 
     def rename(self, name: str) -> str:
         return (
-            f"{name}; to change the alias, pull the registry into a file, change it there, and "
-            "push it"
+            f"{name}; to change the alias, copy the registry to a file, change it there, and "
+            "copy it back"
         )
 
     def _values(self) -> dict[str, bytes]:

@@ -178,7 +178,7 @@ class Follower:
             if old.revision is None:
                 raise Fault(
                     f"there is no registry under the prefix {self._address.prefix}. "
-                    "`openai-project-guard register` or `push` makes one"
+                    "`openai-project-guard register` or `copy` makes one"
                 )
             raise Fault("the server is there, but has lost the registry")
         # Another history of as many changes: some that this process has seen are not in it.
