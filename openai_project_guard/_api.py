@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from openai_project_guard import _env, _hooks, _settings
+from openai_project_guard import _env, _hooks, _settings, _startup
 from openai_project_guard._errors import ConfigurationError, forgetful
 from openai_project_guard._keys import refuse_unfit
 from openai_project_guard._registry.model import project_id
@@ -86,6 +86,7 @@ def enable(
     with _settings.changing:
         _hooks.install(process_wide=settings.scope == "process")
         _settings.in_force = settings
+    _startup.settle()
 
 
 def disable() -> None:
@@ -101,6 +102,7 @@ def disable() -> None:
     with _settings.changing:
         _settings.in_force = None
         _hooks.remove()
+    _startup.settle()
 
 
 def is_enabled() -> bool:

@@ -19,6 +19,7 @@ PROGRAM = "openai-project-guard"
 
 COMMANDS = {
     "demo": "send right and wrong calls to a server on this machine, without and with the guard",
+    "run": "run a Python program under the guard, without a change to it",
     "register": "add a key to the registry; the key itself is not kept",
     "list": "show what is registered, and where it stands",
     "remove": "take a key, or a project with its keys, out of the registry",
@@ -79,9 +80,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     from openai_project_guard._cli.arguments import refuse_keys
 
-    refuse_keys(sys.argv[1:] if argv is None else argv)  # before a complaint could quote one
+    given = list(sys.argv[1:] if argv is None else argv)
+    ours = given[: given.index("--")] if given[:1] == ["run"] and "--" in given else given
+    refuse_keys(ours)  # before a complaint could quote one
     asked = _parser().parse_args(argv)
-    command = cast("Command", import_module(f"{__name__}.{asked.command}"))
+    command = cast(
+        "Command",
+        import_module(f"{__name__}.{'commands.run' if asked.command == 'run' else asked.command}"),
+    )
     parser = argparse.ArgumentParser(
         f"{PROGRAM} {asked.command}", description=_sentence(COMMANDS[asked.command])
     )
