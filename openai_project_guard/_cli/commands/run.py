@@ -57,6 +57,10 @@ def run(args: argparse.Namespace) -> NoReturn:
     command = args.program[1:] if args.program[:1] == ["--"] else args.program
     if not command:
         raise ConfigurationError("What is to be run? Name a command after --.")
+    if args.env_file:
+        from openai_project_guard._cli.env_files import read_env_files
+
+        os.environ.update(read_env_files(args.env_file, os.environ))
     environment.guard_children(
         os.environ,
         {
