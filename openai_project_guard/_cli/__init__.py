@@ -92,7 +92,7 @@ def _run(argv: Sequence[str] | None) -> int:
         f"{PROGRAM} {asked.command}", description=_sentence(COMMANDS[asked.command])
     )
     command.add_arguments(parser)
-    return command.run(parser.parse_args(asked.arguments))
+    return command.run(parser.parse_args(given[given.index(asked.command) + 1 :]))
 
 
 def _parser() -> argparse.ArgumentParser:
