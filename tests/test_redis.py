@@ -866,7 +866,7 @@ def command(name: str, *arguments: str) -> int:
     import argparse
     from importlib import import_module
 
-    module = import_module(f"openai_project_guard._cli.{name}")
+    module = import_module(f"openai_project_guard._cli.commands.{name}")
     parser = argparse.ArgumentParser()
     module.add_arguments(parser)
     status: int = module.run(parser.parse_args(arguments))
@@ -881,7 +881,7 @@ def test_push_and_pull(
     assert command("push", "some.toml", "--dry-run") == 1
     assert "+ key sk-proj-…Ab3d (CI) of proj_a" in capsys.readouterr().out
     assert server.client().keys() == []
-    with pytest.raises(opg.ConfigurationError, match="say --yes"):
+    with pytest.raises(opg.ConfigurationError, match="Pass --yes"):
         command("push", "some.toml")
     assert command("push", "some.toml", "--yes") == 0
     assert command("push", "some.toml") == 0

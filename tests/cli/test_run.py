@@ -380,7 +380,7 @@ def test_a_wrong_setting_stops_before_the_program_starts(
         ([], "Name a command after --"),
         (["--"], "Name a command after --"),
         (["--", "pyhton"], "There is no command 'pyhton' on PATH. Did you mean python?"),
-        (["--", "./data.txt"], "It is a file that cannot be executed"),
+        (["--", "./data.txt"], "It is a file that is not executable"),
         (["--", "-I", "app.py"], "Python's option -I ignores PYTHONPATH"),
         (["--", sys.executable, "-X", "dev", "-bE", "app.py"], "option -E ignores PYTHONPATH"),
         (["--", sys.executable, "-Sc", "pass"], "option -S ignores sitecustomize"),

@@ -1,4 +1,4 @@
-"""`run`: a Python program under the guard, without a change to it."""
+"""`run`: run a Python program under the guard, without a change to it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from openai_project_guard._types import CALL_SCOPES, Mode
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `run`."""
-    parser.usage = f"{parser.prog} [OPTION]... -- COMMAND [ARGUMENT]..."
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.usage = "%(prog)s [OPTION]... -- COMMAND [ARGUMENT]..."
     parser.epilog = (
-        "COMMAND is what you run your program with: python app.py, gunicorn, celery, uvicorn,\n"
-        "pytest, a console script. A .py file, or -m MODULE, or -c CODE, runs under this Python.\n"
-        "The guard is enabled when the program, or a process that it starts, imports openai;\n"
-        "a Python with the options -I, -E or -S, or without PYTHONPATH, is not reached.\n\n"
+        "COMMAND is what starts the program: python app.py, gunicorn, celery, uvicorn, pytest, a "
+        "console script. A .py file, or -m MODULE, or -c CODE, runs under this Python.\n\n"
+        "The guard is enabled when the program, or a process that it starts, imports openai. Not "
+        "reached is a Python with the options -I, -E or -S, or one that is started without the "
+        "variable PYTHONPATH.\n\n"
         "Exit status: that of COMMAND; 2 if a setting is wrong or there is no such command."
     )
     parser.add_argument(
@@ -45,7 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--audit", metavar="DIR", help="keep a record of what was seen, for `report`"
     )
-    parser.add_argument("program", metavar="COMMAND", nargs=argparse.REMAINDER)
+    parser.add_argument(
+        "program",
+        metavar="COMMAND",
+        nargs=argparse.REMAINDER,
+        help="what to run, and its arguments",
+    )
 
 
 def run(args: argparse.Namespace) -> NoReturn:

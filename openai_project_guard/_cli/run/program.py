@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import NoReturn
 
+from openai_project_guard._cli.parsers import nearest
 from openai_project_guard._errors import ConfigurationError
 
 _PYTHON_FILE = (".py", ".pyw", ".pyz")
+_STARTERS = ("python", "python3", "pytest", "gunicorn", "uvicorn", "celery", "uv", "flask")
 _PYTHON = re.compile(r"(?:python|pypy)[\d.]*(?:\.exe)?", re.IGNORECASE)
 _WITH_VALUE = "XW"
 _LAST = "cm"  # what follows belongs to the program
@@ -33,7 +34,7 @@ def command_line(command: Sequence[str]) -> list[str]:
     if first.startswith("-") or first.lower().endswith(_PYTHON_FILE):
         line = [sys.executable, *command]
     elif shutil.which(first) is None:
-        raise ConfigurationError(f"There is no command {first!r} on PATH.{_suggestion(first)}")
+        raise ConfigurationError(f"There is no command {first!r} on PATH{_suggestion(first)}")
     _refuse_isolation(line)
     return line
 
@@ -68,10 +69,8 @@ def run_to_end(line: list[str]) -> int:
 
 def _suggestion(command: str) -> str:
     if os.path.isfile(command):
-        return " It is a file that cannot be executed: put python before it, or chmod +x it."
-    known = ("python", "python3", "pytest", "gunicorn", "uvicorn", "celery", "uv", "flask")
-    near = get_close_matches(command, known, 1)
-    return f" Did you mean {near[0]}?" if near else ""
+        return ". It is a file that is not executable: put python before it, or chmod +x it."
+    return nearest(command, _STARTERS) or "."
 
 
 def _refuse_isolation(line: list[str]) -> None:
