@@ -73,4 +73,8 @@ def _is_own_command() -> bool:
     name = os.path.basename(sys.argv[0]) if getattr(sys, "argv", None) else ""
     own = ("", ".exe", "-script.py", "-script.pyw")
     by_name = name.startswith("openai-project-guard") and name[20:] in own
-    return by_name or command[1:3] == ["-m", "openai_project_guard"]
+    as_module = command[1:2] == ["-m"] and command[2:3] in (
+        ["openai_project_guard"],
+        ["openai_project_guard.loopback"],  # which sends nothing
+    )
+    return by_name or as_module

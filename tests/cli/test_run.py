@@ -176,6 +176,25 @@ def test_nothing_of_ours_is_imported_before_openai_is(machine: Machine) -> None:
     ]
 
 
+def test_an_import_that_is_put_off_is_guarded_too(machine: Machine) -> None:
+    machine.write(
+        "app.py",
+        """
+        import sys
+        from importlib.util import LazyLoader, find_spec, module_from_spec
+
+        spec = find_spec("openai")
+        spec.loader = LazyLoader(spec.loader)
+        lazy = spec.loader
+        sys.modules["openai"] = module_from_spec(spec)
+        lazy.exec_module(sys.modules["openai"])
+        from application import call
+        print(call("proj_a"), call("proj_b"))
+        """,
+    )
+    assert machine.output("app.py").split() == ["answered", REFUSED]
+
+
 def test_a_program_that_sets_the_guard_up_by_itself_has_its_way(machine: Machine) -> None:
     machine.write(
         "app.py",

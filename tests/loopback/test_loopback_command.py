@@ -170,6 +170,11 @@ def test_bad_usage(arguments: tuple[str, ...], said: str) -> None:
     assert A not in err
 
 
+def test_it_serves_where_the_guards_settings_are_wrong() -> None:
+    with serving(OPENAI_PROJECT_GUARD="enforced") as server:
+        assert ask(server.exported["OPENAI_BASE_URL"], "none", "proj_one")[0] == 401
+
+
 def test_a_port_that_is_taken() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
