@@ -14,6 +14,7 @@ import pytest
 import support
 
 import openai_project_guard as opg
+from openai_project_guard import Registry
 from openai_project_guard._cli import main
 
 clean = support.clean
@@ -85,3 +86,7 @@ def command(*argv: str, **options: Any) -> subprocess.CompletedProcess[str]:
         check=False,
         **options,
     )
+
+
+def keys(path: str = NAME) -> list[tuple[str, str | None, str, str | None]]:
+    return [(e.project, e.alias, e.hint, e.note) for e in Registry.from_file(path)]

@@ -141,10 +141,10 @@ def test_a_key_is_registered_listed_and_removed(redis: tuple[Any, str, str]) -> 
     ("argv", "status", "complaint"),
     [
         (("register", "support-bot"), 2, "neither a project id"),
-        (("register", "proj_b"), 2, "stands under the project a already"),
+        (("register", "proj_b"), 2, "is registered for the project a already"),
         (("register", "proj_b", "--alias", "a"), 2, "belongs to proj_a already"),
         (("register", "proj_a", "--organization", "acme"), 2, "not an organization id"),
-        (("register", "proj_a", "--alias", "new"), 2, "to change the alias, pull"),
+        (("register", "proj_a", "--alias", "new"), 2, "to change the alias, copy"),
         (("remove", "proj_z"), 1, "Nothing was removed"),
         (("remove", "sk-proj-…QQQQ"), 1, "Nothing was removed"),
         (("remove", fingerprint(B)), 1, "Nothing was removed"),
@@ -446,8 +446,8 @@ def test_the_readme_names_every_field_that_json_prints(
         name, *options = command.split()
         printed[name] = shell(name, "--json", *options).json
     del printed["doctor"]["versions"]
-    printed["push"] = shell("pull", "some.toml", "--json", "--dry-run").json
-    assert printed["push"]["difference"]
+    printed["copy"] = shell("copy", url_of(server), "some.toml", "--json", "--dry-run").json
+    assert printed["copy"]["difference"]
     told["doctor"] |= told["check"] - {"passes"} | {"versions"} | names(printed["list"]["sources"])
     assert {name: names(value) for name, value in printed.items()} == {
         name: fields - {"versions"} for name, fields in told.items()

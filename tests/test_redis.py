@@ -654,8 +654,8 @@ def test_a_project_that_is_not_in_order_is_refused_with_its_keys(
         {fingerprint(KEY): '{"proj_b": {}}', fingerprint(OTHER): '{"proj_a": {}}'},
     )
     assert any(why in fault for fault in found.faults.values())
-    assert digest(KEY) not in found.snapshot.rows
-    assert digest(OTHER) in found.snapshot.rows
+    assert digest(KEY) not in found.snapshot.keys
+    assert digest(OTHER) in found.snapshot.keys
     assert "user-1" in found.snapshot.accounts
 
 
@@ -765,11 +765,11 @@ def test_a_step_that_has_become_impossible_is_an_error(server: RedisServer) -> N
 
     def step(draft: Draft) -> None:
         draft.add("proj_b", fingerprint(OTHER))
-        if draft.standing.version == before:  # the first time
+        if draft.stored.version == before:  # the first time
             add(server, OTHER, "proj_c")
 
     before = edit.find(server.url).version
-    with pytest.raises(RegistryError, match="stands under the project proj_c already"):
+    with pytest.raises(RegistryError, match="is registered for the project proj_c already"):
         edit.change(server.url, step)
     assert [entry.project for entry in edit.read(server.url).lookup(OTHER)] == ["proj_c"]
 
@@ -802,7 +802,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(server: RedisServer
     revision = server.client().get(f"{PREFIX}:revision")
     for arguments, why in [
         (("lab", fingerprint(OTHER)), "neither a project id"),
-        (("proj_b", fingerprint(KEY)), "under the project bot already"),
+        (("proj_b", fingerprint(KEY)), "for the project bot already"),
     ]:
         with pytest.raises(RegistryError, match=why):
             edit.add(server.url, *arguments)
@@ -873,30 +873,30 @@ def command(name: str, *arguments: str) -> int:
     return status
 
 
-def test_push_and_pull(
+def test_copy_to_redis_and_back(
     server: RedisServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_PROJECT_GUARD_REGISTRY", server.url)
     Path("some.toml").write_text(FILE, "utf-8")
-    assert command("push", "some.toml", "--dry-run") == 1
+    assert command("copy", "some.toml", "--dry-run") == 1
     assert "+ key sk-proj-…Ab3d (CI) of proj_a" in capsys.readouterr().out
     assert server.client().keys() == []
     with pytest.raises(opg.ConfigurationError, match="Pass --yes"):
-        command("push", "some.toml")
-    assert command("push", "some.toml", "--yes") == 0
-    assert command("push", "some.toml") == 0
+        command("copy", "some.toml")
+    assert command("copy", "some.toml", "--yes") == 0
+    assert command("copy", "some.toml") == 0
     assert "No difference" in capsys.readouterr().out
     source = open_redis(server.url)
     assert source.registry.lookup(KEY)[0].alias == "bot"
-    assert command("pull", "new.toml", "--yes") == 0
+    assert command("copy", server.url, "new.toml", "--yes") == 0
     assert len(opg.Registry.from_file("new.toml")) == 1
     add(server, OTHER, "bot")
     add(server, "third", "proj_b")
-    assert command("pull", "some.toml", "--dry-run", "--json") == 1
+    assert command("copy", server.url, "some.toml", "--dry-run", "--json") == 1
     out = capsys.readouterr().out
     said = json.loads(out[out.index("{") :])
     assert [step["change"] for step in said["difference"]] == ["+", "+", "+"]
-    assert command("pull", "some.toml", "--yes") == 0
+    assert command("copy", server.url, "some.toml", "--yes") == 0
     text = Path("some.toml").read_text("utf-8")
     assert "# ours" in text
     assert "# the first" in text
@@ -904,45 +904,41 @@ def test_push_and_pull(
     assert len(opg.Registry.from_file("some.toml")) == 3
     edit.remove_project(server.url, "proj_b")
     edit.remove(server.url, [fingerprint(OTHER)])
-    assert command("pull", "some.toml", "--yes") == 0
+    assert command("copy", server.url, "some.toml", "--yes") == 0
     assert Path("some.toml").read_text("utf-8") == FILE
     add(server, OTHER, "bot")
-    assert command("push", "some.toml", "--yes") == 0
+    assert command("copy", "some.toml", "--yes") == 0
     wait(lambda: not has(source, OTHER) and has(source, KEY))
 
 
-def test_push_does_not_overwrite_what_it_has_not_shown(server: RedisServer) -> None:
+def test_copy_does_not_overwrite_what_it_has_not_shown(server: RedisServer) -> None:
     Path("some.toml").write_text(FILE, "utf-8")
-    push = Transfer("some.toml", server.url)
+    copy = Transfer("some.toml", server.url)
     add(server, OTHER)
     with pytest.raises(RegistryError, match="somebody else has changed the registry meanwhile"):
-        push.carry_out()
+        copy.carry_out()
     assert len(edit.read(server.url)) == 1
 
 
-def test_service_accounts_survive_push_and_pull(server: RedisServer) -> None:
+def test_service_accounts_survive_a_copy(server: RedisServer) -> None:
     accounts = 'service_accounts = ["user-1", "user-2"]\nkeys'
     Path("some.toml").write_text(FILE.replace("keys", accounts, 1), "utf-8")
-    assert command("push", "some.toml", "--yes", "--registry", server.url) == 0
+    assert command("copy", "some.toml", server.url, "--yes") == 0
     assert set(open_redis(server.url).registry.snapshot.accounts) == {"user-1", "user-2"}
-    assert command("pull", "new.toml", "--yes", "--registry", server.url) == 0
+    assert command("copy", server.url, "new.toml", "--yes") == 0
     assert set(opg.Registry.from_file("new.toml").snapshot.accounts) == {"user-1", "user-2"}
     Path("old.toml").write_text(FILE, "utf-8")
-    assert command("pull", "old.toml", "--yes", "--registry", server.url) == 0
+    assert command("copy", server.url, "old.toml", "--yes") == 0
     assert Path("old.toml").read_text("utf-8") == FILE.replace(
         'id = "proj_a"  # the first\n',
         'id = "proj_a"  # the first\nservice_accounts = ["user-1", "user-2"]\n',
     )
 
 
-def test_push_and_pull_say_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(opg.ConfigurationError, match="names no registry in Redis"):
-        command("push", "some.toml")
+def test_copy_says_which_target_it_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_PROJECT_GUARD_REGISTRY", "redis://a,redis://b")
-    with pytest.raises(opg.ConfigurationError, match="names several registries"):
-        command("pull", "some.toml")
-    with pytest.raises(opg.ConfigurationError, match="takes a redis://"):
-        command("pull", "some.toml", "--registry", "other.toml")
+    with pytest.raises(opg.ConfigurationError, match=r"names several .*is meant: TARGET"):
+        command("copy", "some.toml")
 
 
 # Do processes learn together?
@@ -1045,7 +1041,7 @@ def test_a_hundred_thousand_keys_load_in_a_moment(
     key = fingerprint_of(hashlib.sha256(b"5").digest())
     revoked = time.monotonic()
     made.commit(made.revision(), projects={}, keys={key: None})
-    wait(lambda: len(source.registry.snapshot.rows) == 99_999)
+    wait(lambda: len(source.registry.snapshot.keys) == 99_999)
     reached = time.monotonic() - revoked
     with pytest.raises(Conflict):
         made.commit("1-stale", projects={}, keys={})

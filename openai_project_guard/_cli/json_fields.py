@@ -123,6 +123,11 @@ FIELDS: dict[str, Any] = {
         "sources": [_SOURCE],
         "settings": [{"name": _TEXT, "value": _TEXT, "from": "variable | null"}],
     },
+    "copy": {
+        "written": _BOOL,
+        "difference": [{"change": '"+" | "-" | "~"', "what": _TEXT}],
+        "conflicts": [_TEXT],
+    },
     "sync": {
         "registry": _TEXT,
         "listed": _NUMBER,

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 
 from openai_project_guard._errors import ConfigurationError, forgetful
 from openai_project_guard._keys import (
-    RAW_KEY,
     digest,
+    find_key,
     fingerprint_of,
     hint,
     redact,
-    refuse_unfit,
     shown,
+    validate_key,
 )
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -65,7 +65,7 @@ def read_key(variable: str | None, note: str | None = None) -> Secret:
             one in it.
     """
     key = _from_stdin() if variable is None else _from_variable(variable)
-    refuse_unfit(key, note)
+    validate_key(key, note)
     return Secret(key)
 
 
@@ -76,10 +76,10 @@ def refuse_keys(arguments: Sequence[str]) -> None:
         ConfigurationError: one does; the message shows its hint only.
     """
     for argument in arguments:
-        found = RAW_KEY.search(argument)
+        found = find_key(argument)
         if found:
             raise ConfigurationError(
-                f"An argument holds an API key ({hint(found.group())}). Keys are not taken from "
+                f"An argument holds an API key ({hint(found)}). Keys are not taken from "
                 "arguments: it now stands in the shell's history, and others may have seen it in "
                 "the list of processes. Revoke it and make a new one. Give that one on standard "
                 "input, at the prompt, or in a variable (--key-env NAME)."

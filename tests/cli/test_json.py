@@ -15,6 +15,7 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
     "list": [("list",)],
     "check": [("check",), ("check", "--live")],
     "doctor": [("doctor",), ("doctor", "--live")],
+    "copy": [("copy", "openai-projects.toml", "other.toml", "--dry-run")],
     "sync": [("sync",)],
 }
 
@@ -28,7 +29,7 @@ def test_every_command_that_prints_json_is_tried_here() -> None:
 )
 @pytest.mark.parametrize("key", [A, STRANGER], ids=["registered", "not registered"])
 def test_json_is_as_described(good: Shell, argv: tuple[str, ...], key: str) -> None:
-    if key == STRANGER and argv[0] in ("demo", "list"):
+    if key == STRANGER and argv[0] in ("demo", "list", "copy"):
         pytest.skip("does not read the key")
     good.patch.setenv("OPENAI_API_KEY", key)
     with loopback_api({A: "proj_a"}, projects=[LoopbackProject("proj_new", "New")]) as api:

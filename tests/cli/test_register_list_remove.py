@@ -14,17 +14,12 @@ from typing import Any
 
 import pytest
 import support
-from cli_shell import LEGACY, NAME, ROOT, Shell, command, posix
+from cli_shell import LEGACY, NAME, ROOT, Shell, command, keys, posix
 from support import A, B, fingerprint
 
 import openai_project_guard as opg
 from openai_project_guard import Registry
 from openai_project_guard.loopback import loopback_api
-
-
-def keys(path: str = NAME) -> list[tuple[str, str | None, str, str | None]]:
-    return [(e.project, e.alias, e.hint, e.note) for e in Registry.from_file(path)]
-
 
 # register: where the key comes from
 

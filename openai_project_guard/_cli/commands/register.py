@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         0 if the registry has it now, 1 if the API says that it must not.
     """
     address = registry_option.address(args.registry)
-    place = stores.place_of(address)
+    place = stores.describe(address)
     key = read_key(args.key_env, args.note)
     if args.verify:
         refused = _refused_by_the_api(key, address, args)
@@ -75,8 +75,8 @@ def run(args: argparse.Namespace) -> int:
             "renewed.",
             "unchanged": f"The key {key.hint} is registered for project {name} already.",
         }[change]
-        is_new = draft.standing.version is None
-        made = f", a new {draft.standing.word}; it holds no key" if is_new else ""
+        is_new = draft.stored.version is None
+        made = f", a new {draft.stored.word}; it holds no key" if is_new else ""
         return said, draft.id_of(args.project), made
 
     said, project, made = stores.change(address, add, create=True)

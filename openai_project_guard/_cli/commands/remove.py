@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         0 if it was removed, 1 if nothing or more than one thing was meant, or the answer was no.
     """
     address = registry_option.address(args.registry)
-    name = stores.place_of(address).name
+    name = stores.describe(address).name
     registry = stores.read(address)
     project = registry.snapshot.projects.get(args.what)
     if project is not None:
@@ -96,9 +96,8 @@ def _described(entry: Entry, *, digits: int = 8) -> str:
 
 def _remove_project(address: str, project: Project, registry: Registry, *, is_sure: bool) -> int:
     keys = count(sum(entry.project == project.id for entry in registry), "key")
-    name = f"{project.alias} ({project.id})" if project.alias else project.id
-    what = f"project {name} with its {keys}"
-    where = stores.place_of(address).name
+    what = f"project {project.label} with its {keys}"
+    where = stores.describe(address).name
     if not is_sure and not confirm(f"Remove {what} from {where}?"):
         Terminal(sys.stderr).line("Nothing was removed.")
         return NOT_IN_ORDER

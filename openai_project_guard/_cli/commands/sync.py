@@ -20,6 +20,7 @@ from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import redact
 from openai_project_guard._registry import stores
 from openai_project_guard._registry.changes import Draft
+from openai_project_guard._registry.model import label
 
 API_KEY = "OPENAI_API_KEY"
 _LONGEST_ALIAS = 60
@@ -92,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
     """
     keys = _keys_at_hand(args.key_env)
     address = registry_option.address(args.registry)
-    name = stores.place_of(address).name
+    name = stores.describe(address).name
     progress = Progress()
     with disabled(), ExitStack() as stack:
         stack.callback(progress.wipe)
@@ -195,7 +196,6 @@ def _show(report: Report, terminal: Terminal) -> None:
 
 def _name_some(mark: str, projects: Sequence[Listed], style: str, terminal: Terminal) -> None:
     for listed in projects[:_SHOWN]:
-        name = f"{listed.alias} ({listed.project})" if listed.alias else listed.project
-        terminal.line(f"  {mark} {name}", style)
+        terminal.line(f"  {mark} {label(listed.project, listed.alias)}", style)
     if len(projects) > _SHOWN:
         terminal.line(f"    and {len(projects) - _SHOWN:,} more", "dim")

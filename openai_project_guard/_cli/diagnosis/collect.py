@@ -14,7 +14,7 @@ from openai_project_guard._cli.registry_status import RegistryStatus, registry_s
 from openai_project_guard._cli.temporary_guard import disabled, enabled
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import digest, hint
-from openai_project_guard._registry.model import Row, rows_of
+from openai_project_guard._registry.model import KeyRecord, records_of
 from openai_project_guard._registry.registry import Registry
 from openai_project_guard._types import Mode
 
@@ -39,7 +39,7 @@ class KeyInfo:
     hint: str
     kind: str
     fault: str | None
-    records: tuple[Row, ...] = ()
+    records: tuple[KeyRecord, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,10 @@ class Diagnosis:
     known: tuple[Registry, ...] = field(default=(), repr=False)
 
     @property
-    def records(self) -> tuple[Row, ...]:
+    def records(self) -> tuple[KeyRecord, ...]:
         """Whose the key is that is sent, by the registry's word."""
         digest_sent = self.sent.headers.key_digest if self.sent else None
-        return rows_of(self.known, digest_sent) if digest_sent else ()
+        return records_of(self.known, digest_sent) if digest_sent else ()
 
     @property
     def project(self) -> str | None:
@@ -176,7 +176,7 @@ def _key_info(known: tuple[Registry, ...]) -> KeyInfo | None:
     alone = bare(key)
     if not alone.isascii():
         return KeyInfo(hint(""), _kind(alone), "a character that no key has")
-    return KeyInfo(hint(alone), _kind(alone), _fault(key), rows_of(known, digest(alone)))
+    return KeyInfo(hint(alone), _kind(alone), _fault(key), records_of(known, digest(alone)))
 
 
 def _kind(key: str) -> str:

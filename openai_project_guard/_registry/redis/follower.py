@@ -14,7 +14,7 @@ from openai_project_guard._registry.redis.client import Fault, Forbidden, Refuse
 from openai_project_guard._registry.redis.codec import Content, count_of
 from openai_project_guard._registry.redis.learning import Learned, settle
 from openai_project_guard._registry.redis.state import InForce
-from openai_project_guard._registry.status import Status
+from openai_project_guard._registry.source import Status
 
 if TYPE_CHECKING:
     from openai_project_guard._check.headers import Destination
@@ -178,7 +178,7 @@ class Follower:
             if old.revision is None:
                 raise Fault(
                     f"there is no registry under the prefix {self._address.prefix}. "
-                    "`openai-project-guard register` or `push` makes one"
+                    "`openai-project-guard register` or `copy` makes one"
                 )
             raise Fault("the server is there, but has lost the registry")
         # Another history of as many changes: some that this process has seen are not in it.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from openai_project_guard._cli.diagnosis.collect import Diagnosis
-from openai_project_guard._registry.model import Project, Row
+from openai_project_guard._registry.model import KeyRecord
 
 
 @dataclass(frozen=True)
@@ -31,14 +31,9 @@ def hint(at: Diagnosis) -> str:
     return at.sent.key_hint if at.sent else ""
 
 
-def name(project: Project) -> str:
-    """A project as people know it, such as `support-bot (proj_5fPqTn0w)`."""
-    return f"{project.alias} ({project.id})" if project.alias else project.id
-
-
-def names(records: Sequence[Row]) -> str:
+def names(records: Sequence[KeyRecord]) -> str:
     """The names of a key's projects."""
-    return " and ".join(name(record.project) for record in records)
+    return " and ".join(record.project.label for record in records)
 
 
 def ids(at: Diagnosis) -> str:

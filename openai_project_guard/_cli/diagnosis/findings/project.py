@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 
 from openai_project_guard._cli.diagnosis.collect import Diagnosis
-from openai_project_guard._cli.diagnosis.findings.finding import Finding, hint, ids, name, names
+from openai_project_guard._cli.diagnosis.findings.finding import Finding, hint, ids, names
 from openai_project_guard._cli.diagnosis.header_sources import CUSTOM, origin_of
 from openai_project_guard._cli.key_input import API_KEY
 from openai_project_guard._keys import redact
-from openai_project_guard._registry.model import PROJECT_ID, Project
+from openai_project_guard._registry.model import Project
+from openai_project_guard._registry.validate import is_project_id
 
 
 def stale_project(at: Diagnosis) -> Finding | None:
     project = _other_project(at)
-    if project is None or not PROJECT_ID.fullmatch(project) or _known(at, project):
+    if project is None or not is_project_id(project) or _known(at, project):
         return None
     where = origin_of(at, "OpenAI-Project")
     return Finding(
@@ -32,14 +33,14 @@ def key_of_another_project(at: Diagnosis) -> Finding | None:
     where = origin_of(at, "OpenAI-Project")
     return Finding(
         f"The key {hint(at)} is the key of another project: it belongs to {names(at.records)}, and "
-        f"{where} says {name(known)}.",
-        f"{_set(where, ids(at))}, or set {API_KEY} to a key of {name(known)}.",
+        f"{where} says {known.label}.",
+        f"{_set(where, ids(at))}, or set {API_KEY} to a key of {known.label}.",
     )
 
 
 def name_for_id(at: Diagnosis) -> Finding | None:
     project = at.project
-    if not project or PROJECT_ID.fullmatch(_unwrapped(project)):
+    if not project or is_project_id(_unwrapped(project)):
         return None
     where = origin_of(at, "OpenAI-Project")
     known = _known(at, _unwrapped(project))
@@ -58,7 +59,7 @@ def name_for_id(at: Diagnosis) -> Finding | None:
 
 def unclean_project(at: Diagnosis) -> Finding | None:
     project = at.project
-    if not project or project == (bare := _unwrapped(project)) or not PROJECT_ID.fullmatch(bare):
+    if not project or project == (bare := _unwrapped(project)) or not is_project_id(bare):
         return None
     where = origin_of(at, "OpenAI-Project")
     return Finding(

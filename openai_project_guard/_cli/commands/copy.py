@@ -1,0 +1,74 @@
+"""`copy`: make one registry say what another says, after showing the difference."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from openai_project_guard._cli import GOOD, NOT_IN_ORDER, registry_option
+from openai_project_guard._cli.output import Terminal, confirm, count
+from openai_project_guard._registry.stores import describe
+from openai_project_guard._registry.transfer import Transfer
+
+_STYLES = {"+": "green", "-": "red", "~": "yellow"}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of `copy`."""
+    parser.epilog = (
+        "Shows what would change in TARGET, and asks. A file keeps its comments and its layout. If "
+        "somebody else changes TARGET in between, nothing is written.\n\n"
+        "Exit status: 0 if TARGET says what SOURCE says in the end (with --merge: has all that "
+        "SOURCE has), 1 if not."
+    )
+    where = f"a file, or a {registry_option.URLS}"
+    parser.add_argument("source", metavar="SOURCE", help=f"the registry to copy: {where}")
+    parser.add_argument(
+        "target",
+        metavar="TARGET",
+        nargs="?",
+        help=f"the registry to change: {where}; made where it is missing (default: the registry "
+        "in use)",
+    )
+    parser.add_argument(
+        "--merge",
+        action="store_true",
+        help="only add what TARGET does not have; change and remove nothing",
+    )
+    parser.add_argument("--yes", action="store_true", help="write without asking")
+    parser.add_argument("--dry-run", action="store_true", help="only show what would change")
+    parser.add_argument("--json", action="store_true", help="print the difference as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Shows the difference, and writes it if that is wanted.
+
+    Returns:
+        0 if the target says what the source says now, 1 if not.
+    """
+    target = registry_option.address(args.target, "TARGET")
+    transfer = Transfer(args.source, target, merge=args.merge)
+    name, changes = describe(target).name, count(len(transfer.steps), "change")
+    terminal, errors = Terminal(), Terminal(sys.stderr)
+    if not args.json:
+        for step in transfer.steps:
+            terminal.line(f"{step.sign} {step.text}", _STYLES[step.sign])
+        for conflict in transfer.conflicts:
+            errors.paragraph(conflict, "red", first="✗ ")
+    is_due, is_written = bool(transfer.steps) or transfer.is_new, False
+    if is_due and not args.dry_run:
+        is_written = args.yes or confirm(f"Write {changes} to {name}?")
+    if is_written:
+        transfer.carry_out()
+    if args.json:
+        steps = [{"change": step.sign, "what": step.text} for step in transfer.steps]
+        conflicts = list(transfer.conflicts)
+        terminal.json({"written": is_written, "difference": steps, "conflicts": conflicts})
+    elif is_written:
+        terminal.paragraph(f"{changes} written to {name}.", "green", first="✓ ")
+    elif is_due:
+        errors.paragraph(f"Nothing was written to {name}.")
+    elif not transfer.conflicts:
+        terminal.paragraph(f"No difference: {name} is up to date.", "green", first="✓ ")
+    is_equal = (is_written or not is_due) and not transfer.conflicts
+    return GOOD if is_equal else NOT_IN_ORDER
