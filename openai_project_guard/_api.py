@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from openai_project_guard import _env, _hooks, _settings
+from openai_project_guard import _env, _hooks, _settings, _startup
 from openai_project_guard._activation import activate, deactivate
 from openai_project_guard._check.log import log
 from openai_project_guard._errors import ConfigurationError, forgetful
@@ -87,6 +87,7 @@ def enable(
         scope=scope if given["scope"] else None,
     )
     activate(settings)
+    _startup.settle()
 
 
 def disable() -> None:
@@ -100,6 +101,7 @@ def disable() -> None:
         >>> disable()
     """
     deactivate()
+    _startup.settle()
 
 
 def is_enabled() -> bool:
