@@ -27,6 +27,8 @@ LIMIT = 4_000_000
 
 _LONGEST_LINE: Final = 65_536  # bytes; no line that is written is as long
 _HOUR, _DAY = 3600.0, 86400.0
+_COARSER = ((2 * _DAY, math.inf), (_DAY, 7 * _DAY), (_DAY, 0.0), (0.0, 0.0))
+"""Up to which age, in seconds, lines are kept by the hour and by the day; until they are few."""
 _NOFOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
 _NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)
 
@@ -102,8 +104,8 @@ class AuditFile:
         self._limit = self._length + LIMIT  # should this fail, it is not tried again at once
         records = [record for record in read(self._path) if isinstance(record, Record)]
         data, now = b"", time.time()
-        for fine in (2 * _DAY, 0.0, -math.inf):
-            records = _merged_by_age(records, now, fine)
+        for hourly, daily in _COARSER:
+            records = _merged_by_age(records, now, hourly, daily)
             data = self._header + b"".join(map(line_of, records))
             if len(data) <= LIMIT / 2:
                 break
@@ -136,15 +138,15 @@ def _write(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _merged_by_age(records: Iterable[Record], now: float, fine: float) -> list[Record]:
-    """Merges lines of one hour, and those that are older than `fine` seconds by the day.
-
-    With `fine` minus infinity it merges all of a call's lines into one.
-    """
+def _merged_by_age(
+    records: Iterable[Record], now: float, hourly: float, daily: float
+) -> list[Record]:
+    """Merges a call's lines by the hour, older ones by the day, and still older ones into one."""
     found: dict[tuple[object, ...], Record] = {}
     for record in records:
-        width = math.inf if fine < 0 else _HOUR if now - record.last < fine else _DAY
-        bucket = (width, record.last // width if width < math.inf else 0, *record.key)
+        age = now - record.last
+        width = _HOUR if age < hourly else _DAY if age < daily else math.inf
+        bucket = (width, 0 if width == math.inf else record.last // width, *record.key)
         known = found.get(bucket)
         found[bucket] = record if known is None else known.plus(record)
     return list(found.values())

@@ -16,6 +16,7 @@ from openai_project_guard._types import Outcome, Reason
 VERSION: Final = 1
 LONGEST_TEXT: Final = 500  # characters of a field
 _LARGEST: Final = 10**15  # a count beyond it was not counted
+_YEAR_9999: Final = 253_370_764_800.0
 MOST_EXPECTED: Final = 20  # projects that one key is registered for
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\u2027\u202f-\u2065\u2070-\ud7ff\uf900-\ufffd]")
 _OUTCOMES: Final = frozenset(get_args(Outcome))
@@ -192,12 +193,14 @@ def _record(told: dict[str, Any]) -> Record | None:
         or not all(isinstance(one, str) and len(one) <= LONGEST_TEXT for one in expected)
     ):
         return None
-    first, last = seconds_of(told["first"]), seconds_of(told["last"])
+    first, last = seconds_of(str(told.get("first"))), seconds_of(str(told.get("last")))
+    if not 0 <= first <= last < _YEAR_9999:
+        return None
     return Record(
         **texts,
         outcome=str(outcome),
         count=count,
-        first=min(first, last),
+        first=first,
         last=last,
         expected=tuple(map(tidy, expected)),
         is_others=told.get("others") is True,

@@ -231,10 +231,9 @@ class Audit:
         They end by `os._exit()`. Before Python 3.13 those of multiprocessing run no `atexit` at
         all (gh-83856), and since then only what they registered themselves.
         """
-        if os.getpid() == self._pid:
-            return
-        atexit.unregister(self.close)
-        atexit.register(self.close)
+        if os.getpid() != self._pid:
+            atexit.unregister(self.close)
+            atexit.register(self.close)
         for name in ("multiprocessing.util", "billiard.util"):  # the latter is Celery's
             util = sys.modules.get(name)
             if util is not None:
