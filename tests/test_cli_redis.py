@@ -10,15 +10,15 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import cli_shell
 import pytest
 import support
-import test_cli_registry
+from cli_shell import LEGACY, ROOT, Shell
 from redis_server import RedisServer, announce, free_port, needs_redis, project_file
 from support import A, B, fingerprint
-from test_cli_registry import ROOT, Shell
 
-from openai_project_guard._cli import resume
-from openai_project_guard._cli.administration import Administration
+from openai_project_guard._cli.sync import checkpoint
+from openai_project_guard._cli.sync.administration import Administration
 from openai_project_guard._registry import stores as edit
 from openai_project_guard.loopback import ADMIN_KEY, LoopbackAPI, LoopbackProject, loopback_api
 
@@ -28,12 +28,10 @@ if TYPE_CHECKING:
 pytest.importorskip("redis", reason="redis-py is not installed")
 pytestmark = needs_redis
 
-clean = support.clean
-run = test_cli_registry.run
+clean, run = cli_shell.clean, cli_shell.run
 PASSWORD = "s3cretWord"
 REGISTRY = "OPENAI_PROJECT_GUARD_REGISTRY"
 KEYS = "openai-project-guard:keys"
-LEGACY = test_cli_registry.LEGACY
 
 
 @pytest.fixture
@@ -132,7 +130,7 @@ def test_a_key_is_registered_listed_and_removed(redis: tuple[Any, str, str]) -> 
     assert (ran.status, ran.err) == (0, "")
     assert f"of bot, from {name}." in " ".join(ran.out.split())
     assert [hint for _, _, hint, _ in stored(url)] == ["sk-proj-…BBBB"]
-    assert "say --yes" in command("remove", "bot").err
+    assert "Pass --yes" in command("remove", "bot").err
     ran = command("remove", "bot", "--yes")
     said = f"✓ Removed project bot (proj_a) with its 1 key, from {name}."
     assert (ran.status, " ".join(ran.out.split())) == (0, said)
@@ -143,14 +141,14 @@ def test_a_key_is_registered_listed_and_removed(redis: tuple[Any, str, str]) -> 
     ("argv", "status", "complaint"),
     [
         (("register", "support-bot"), 2, "neither a project id"),
-        (("register", "proj_b"), 2, "stands under the project a already"),
+        (("register", "proj_b"), 2, "is registered for the project a already"),
         (("register", "proj_b", "--alias", "a"), 2, "belongs to proj_a already"),
         (("register", "proj_a", "--organization", "acme"), 2, "not an organization id"),
         (("register", "proj_a", "--alias", "new"), 2, "to change the alias, pull"),
         (("remove", "proj_z"), 1, "Nothing was removed"),
         (("remove", "sk-proj-…QQQQ"), 1, "Nothing was removed"),
         (("remove", fingerprint(B)), 1, "Nothing was removed"),
-        (("remove", "a"), 2, "say --yes"),
+        (("remove", "a"), 2, "Pass --yes"),
     ],
 )
 def test_what_is_not_in_order_ends_as_with_a_file(
@@ -335,9 +333,9 @@ def test_sync_without_a_place_for_notes_does_without(
 
 
 def test_two_registries_in_redis_have_notes_of_their_own(shell: Shell) -> None:
-    one = resume._path("redis://:a@host/0?prefix=one")
-    assert one == resume._path("redis://:other@host/0?prefix=one")
-    assert one != resume._path("redis://:a@host/0?prefix=two")
+    one = checkpoint._path("redis://:a@host/0?prefix=one")
+    assert one == checkpoint._path("redis://:other@host/0?prefix=one")
+    assert one != checkpoint._path("redis://:a@host/0?prefix=two")
 
 
 # Two administrators at once

@@ -40,7 +40,7 @@ NETWORK = 2.0  # seconds that the guard waits for a server; a call that waited t
 CALLER = """
 import gc, hashlib, sys, threading, time, openai, openai_project_guard as opg
 from openai_project_guard import _settings
-from openai_project_guard._cli.client import http_library
+from openai_project_guard._cli.diagnosis.mock_call import http_library
 from openai_project_guard._registry.redis import follower as follow
 follow._LOOK = 3600.0  # what is not told, or read when in touch again, never comes
 url, key = sys.argv[1:]

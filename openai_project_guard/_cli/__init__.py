@@ -1,8 +1,4 @@
-"""The command line: finds the command, runs it, and turns what happened into an exit status.
-
-A command is a module of this folder with `add_arguments(parser)` and `run(args)`. Only the one
-that was asked for is imported.
-"""
+"""The command line: finds the command, runs it, and turns what happened into an exit status."""
 
 from __future__ import annotations
 
@@ -11,25 +7,12 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from itertools import takewhile
 from typing import Any, Protocol, cast
 
 from openai_project_guard._errors import ConfigurationError
 
 PROGRAM = "openai-project-guard"
-
-COMMANDS = {
-    "demo": "send right and wrong calls to a server on this machine, without and with the guard",
-    "register": "add a key to the registry; the key itself is not kept",
-    "list": "show what is registered, and where it stands",
-    "remove": "take a key, or a project with its keys, out of the registry",
-    "check": "say whether a default OpenAI() in this environment would pass",
-    "doctor": "show hooks, variables, registries and verdict, and how to mend what is wrong",
-    "push": "make the registry in Redis what a file says, after a look at the difference",
-    "pull": "make a file say what the registry in Redis is, after a look at the difference",
-    "sync": "take the organization's projects into the registry and bind the keys at hand",
-}
-"""What each command does, in the words of `--help`."""
-
 GOOD, NOT_IN_ORDER, UNUSABLE = 0, 1, 2
 INTERRUPTED, READER_GONE = 130, 141
 """128 and the number of the signal, as the shell has it."""
@@ -61,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     try:
         try:
-            return _run(argv)
+            return _run(list(sys.argv[1:] if argv is None else argv))
         finally:
             sys.stdout.flush()  # here, where a reader that has gone can still be noticed
     except ConfigurationError as error:
@@ -76,44 +59,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         return READER_GONE
 
 
-def _run(argv: Sequence[str] | None) -> int:
-    from openai_project_guard._cli.arguments import refuse_keys
+def _run(argv: list[str]) -> int:
+    from openai_project_guard._cli import parsers
+    from openai_project_guard._cli.key_input import refuse_keys
 
-    refuse_keys(sys.argv[1:] if argv is None else argv)  # before a complaint could quote one
-    asked = _parser().parse_args(argv)
-    command = cast("Command", import_module(f"{__name__}.{asked.command}"))
-    parser = argparse.ArgumentParser(
-        f"{PROGRAM} {asked.command}", description=_sentence(COMMANDS[asked.command])
-    )
-    command.add_arguments(parser)
-    return command.run(parser.parse_args(asked.arguments))
-
-
-def _parser() -> argparse.ArgumentParser:
-    width = max(map(len, COMMANDS))
-    commands = "\n".join(f"  {name:{width}}  {does}" for name, does in COMMANDS.items())
-    parser = argparse.ArgumentParser(
-        PROGRAM,
-        description="Stops OpenAI calls whose OpenAI-Project header does not fit their API key.",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog=(
-            f"commands:\n{commands}\n\n"
-            f"{PROGRAM} COMMAND --help says more.\n"
-            "Exit status: 0 good, 1 the thing checked is not in order, 2 bad usage or "
-            "configuration."
-        ),
-    )
-    parser.add_argument(
-        "--version", action=_Version, nargs=0, help="show the version of the package"
-    )
-    parser.add_argument(
-        "command", metavar="COMMAND", choices=COMMANDS, help="one of those listed below"
-    )
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, default=[], help=argparse.SUPPRESS)
-    return parser
+    refuse_keys(argv)  # before a complaint could quote one
+    options = list(takewhile(lambda argument: argument.startswith("-"), argv))
+    if options or not argv:
+        program = parsers.program()
+        program.parse_args(options)
+        if options == argv:
+            program.print_help(sys.stderr)
+            program.exit(UNUSABLE)
+    name, *arguments = argv[len(options) :]
+    if name not in parsers.names():
+        parsers.unknown_command(name)
+    return load(name).run(parsers.command(name).parse_args(arguments))
 
 
-class _Version(argparse.Action):
+def load(name: str) -> Command:
+    """Imports a command; no other is imported."""
+    return cast("Command", import_module(f"{__name__}.commands.{name}"))
+
+
+class Version(argparse.Action):
     """Looks the version up only when it is asked for."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
@@ -125,7 +94,3 @@ class _Version(argparse.Action):
             found = "(not installed)"
         sys.stdout.write(f"{PROGRAM} {found}\n")
         parser.exit()
-
-
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:] + "."

@@ -7,11 +7,10 @@ import json
 import sys
 from dataclasses import dataclass
 
-from openai_project_guard._cli import GOOD, NOT_IN_ORDER, target
-from openai_project_guard._cli.asking import is_confirmed
-from openai_project_guard._cli.terminal import Terminal
+from openai_project_guard._cli import GOOD, NOT_IN_ORDER, registry_option
+from openai_project_guard._cli.output import Terminal, confirm
 from openai_project_guard._registry import transfer
-from openai_project_guard._registry.stores import place_of
+from openai_project_guard._registry.stores import describe
 
 _STYLES = {"+": "green", "-": "red", "~": "yellow"}
 
@@ -37,7 +36,7 @@ class Transfer:
             "between, nothing is written. Exit status: 0 if both say the same in the end, 1 if not."
         )
         parser.add_argument("file", metavar="FILE", help=self.file)
-        target.add_url_argument(parser)
+        registry_option.add_url_argument(parser)
         parser.add_argument("--yes", action="store_true", help="write without asking")
         parser.add_argument("--dry-run", action="store_true", help="only show what would change")
         parser.add_argument("--json", action="store_true", help="print the difference as JSON")
@@ -48,9 +47,9 @@ class Transfer:
         Returns:
             0 if both say the same now, 1 if not.
         """
-        ends = (args.file, target.url(args.registry))
+        ends = (args.file, registry_option.url(args.registry))
         origin, aim = ends if self.into_redis else reversed(ends)
-        move, name = transfer.Transfer(origin, aim), place_of(aim).name
+        move, name = transfer.Transfer(origin, aim), describe(aim).name
         terminal = Terminal()
         if not args.json:
             for step in move.steps:
@@ -58,7 +57,7 @@ class Transfer:
         changes = f"{len(move.steps)} change{'' if len(move.steps) == 1 else 's'}"
         is_due, is_written = bool(move.steps) or move.is_new, False
         if is_due and not args.dry_run:
-            is_written = args.yes or is_confirmed(f"Write {changes} to {name}?")
+            is_written = args.yes or confirm(f"Write {changes} to {name}?")
         if is_written:
             move.carry_out()
         if args.json:

@@ -1,9 +1,8 @@
-"""`report`: what the processes that kept an audit saw, and what to change."""
+"""`report`: say what the processes that kept an audit saw, and what to change."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from typing import get_args
@@ -23,8 +22,7 @@ from openai_project_guard._audit.summary import (
     summarize,
 )
 from openai_project_guard._cli import GOOD, NOT_IN_ORDER, UNUSABLE
-from openai_project_guard._cli.saying import say
-from openai_project_guard._cli.terminal import Cell, Terminal
+from openai_project_guard._cli.output import Cell, Terminal, count
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import shown
 from openai_project_guard._types import Reason
@@ -37,27 +35,14 @@ _FAIL_ON = (*KINDS[:-1], *(reason for reason in get_args(Reason) if reason != "d
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `report`."""
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = (
-        f"Each process keeps an audit where {AUDIT}, enable(audit=...)\n"
-        "or run --audit names a folder. Files of any number of processes and hosts add up;\n"
-        "they hold no key, no prompt and no answer, and may be deleted at any time.\n\n"
-        "--json prints one object:\n"
-        '  "files": number, "hosts": [names], "since", "first", "last": time | null,\n'
-        '  "skipped_lines": number, "unreadable": [{"file", "error"}], "others": number,\n'
-        '  "projects": [{"project": id | null, "calls": number, "blocked": number,\n'
-        '               "warned", "drift", "injected", "allowed"}],\n'
-        '  "changes":  [{"change": text, "client_site", "key_hint", "project",\n'
-        '               "count": number, "call_sites": [places]}],\n'
-        '  "calls":    [{"call_site", "client_site", "key_hint", "project", "outcome",\n'
-        '               "reason", "host", "method", "count": number, "first", "last",\n'
-        '               "origin", "expected": [ids], "actual", "answered",\n'
-        '               "others": true | false, "change": text | null}]\n'
-        "Changes and calls come worst first. Times are UTC, ISO 8601; what is not known is\n"
-        "null. A drift is about a call that is counted already, so it is not in the number\n"
-        "of calls of its project; others are calls that were too many to be told apart.\n\n"
-        "Exit status: 0, 1 if --fail-on names something that was seen, 2 for bad usage, or\n"
-        "if there is no audit file or one cannot be read."
+        f"Each process keeps an audit where {AUDIT}, enable(audit=...) or run --audit names a "
+        "folder. The files of any number of processes and hosts add up. They hold no key, no "
+        "prompt and no answer, and may be deleted at any time.\n\n"
+        "Changes and calls come worst first; times are UTC. A drift is about a call that is "
+        "counted already. Others are calls that were too many to be told apart.\n\n"
+        "Exit status: 0; 1 if --fail-on names something that was seen; 2 for bad usage, or if "
+        "there is no audit file or one cannot be read."
     )
     parser.add_argument(
         "paths", metavar="DIR", nargs="*", help=f"folder or audit file; default: ${AUDIT}"
@@ -94,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     if args.html is not None:
         _write_page(summary, args.html)
     if args.json:
-        Terminal().line(json.dumps(as_json(summary), indent=2))
+        Terminal().json(as_json(summary))
     else:
         _show(summary, Terminal())
     return _status(summary, words)
@@ -138,11 +123,11 @@ def _write_page(summary: Summary, path: str) -> None:
 def _status(summary: Summary, words: Sequence[str]) -> int:
     errors = Terminal(sys.stderr)
     for path, error in summary.unreadable:
-        say(errors, f"{shown(path)[1:-1]} cannot be read: {error}", "red", first="✗ ")
+        errors.paragraph(f"{shown(path)[1:-1]} cannot be read: {error}", "red", first="✗ ")
     matching = summary.matching(words)
     if matching:
-        failed = f"--fail-on {','.join(words)}: {_count(matching, 'call')}"
-        say(errors, failed, "red", first="✗ ")
+        failed = f"--fail-on {','.join(words)}: {count(matching, 'call')}"
+        errors.paragraph(failed, "red", first="✗ ")
         return NOT_IN_ORDER
     return UNUSABLE if summary.unreadable else GOOD
 
@@ -153,10 +138,10 @@ def _status(summary: Summary, words: Sequence[str]) -> int:
 def _show(summary: Summary, terminal: Terminal) -> None:
     since = "" if summary.since is None else f", since {day(summary.since)}"
     span = f"; {day(summary.first)} to {day(summary.last)} UTC" if summary.records else ""
-    processes = _count(summary.files, "process", "processes")
-    say(terminal, f"{processes} on {_count(len(summary.hosts), 'host')}{since}{span}", first="")
+    processes = f"{summary.files:,} process{'' if summary.files == 1 else 'es'}"
+    terminal.paragraph(f"{processes} on {count(len(summary.hosts), 'host')}{since}{span}")
     if not summary.records:
-        say(terminal, "No call was recorded.", first="")
+        terminal.paragraph("No call was recorded.")
     else:
         _show_projects(summary, terminal)
         _show_changes(summary, terminal)
@@ -182,16 +167,16 @@ def _show_changes(summary: Summary, terminal: Terminal) -> None:
     terminal.line()
     if not summary.changes:
         if not any(map(is_wrong, summary.records)):
-            say(terminal, "Every call was in order.", "green", first="✓ ")
+            terminal.paragraph("Every call was in order.", "green", first="✓ ")
         return
     places = sum(len(change.places) for change in summary.changes)
-    changes = _count(len(summary.changes), "change")
-    wrong = f"{_count(places, 'wrong call site')}, {changes} to make:"
-    say(terminal, wrong, "bold", first="✗ ")
+    changes = count(len(summary.changes), "change")
+    wrong = f"{count(places, 'wrong call site')}, {changes} to make:"
+    terminal.paragraph(wrong, "bold", first="✗ ")
     for number, change in enumerate(summary.changes, 1):
         terminal.line()
         style = _STYLES[kind_of(change.record)]
-        say(terminal, change.sentence, style, first=f"{number}. ")
+        terminal.paragraph(change.sentence, style, first=f"{number}. ")
         _show_places(change, terminal)
 
 
@@ -199,12 +184,12 @@ def _show_places(change: Change, terminal: Terminal) -> None:
     record, indent = change.record, "   "
     if not record.client_site or record.client_site not in change.sentence:
         built = record.client_site or "at a place that is not known"
-        say(terminal, f"client built at {built}", "dim", first=indent)
+        terminal.paragraph(f"client built at {built}", "dim", first=indent)
     expected = " or ".join(record.expected) or "no project"
     header = f"OpenAI-Project {record.actual}" if record.actual else "no OpenAI-Project"
     origin = f" (from {record.origin})" if record.origin not in (None, "unknown") else ""
     sent = f"key {record.key_hint} of {expected}, sent with {header}{origin}"
-    say(terminal, sent, "dim", first=indent)
+    terminal.paragraph(sent, "dim", first=indent)
     rows = [
         (
             Cell(str(total.count)),
@@ -229,7 +214,7 @@ def _show_in_order(summary: Summary, terminal: Terminal) -> None:
     if not records:
         return
     terminal.line()
-    say(terminal, "In order", "bold", first="")
+    terminal.paragraph("In order", "bold")
     rows = [
         (
             Cell(str(record.count)),
@@ -242,25 +227,23 @@ def _show_in_order(summary: Summary, terminal: Terminal) -> None:
     ]
     terminal.table(("Calls", "Client built at", "Key", "Project", "Last"), rows)
     if len(records) > _MOST_IN_ORDER:
-        say(terminal, f"and {len(records) - _MOST_IN_ORDER} more, which --json lists", first="")
+        terminal.paragraph(
+            f"and {len(records) - _MOST_IN_ORDER} more, which --json lists", first=""
+        )
 
 
 def _show_notes(summary: Summary, terminal: Terminal) -> None:
     notes = []
     if summary.others:
         notes.append(
-            f"{_count(summary.others, 'call')} could not be told apart, since a process saw too "
+            f"{count(summary.others, 'call')} could not be told apart, since a process saw too "
             "many kinds: they are counted by outcome and reason only."
         )
     if summary.skipped:
         notes.append(
-            f"{_count(summary.skipped, 'line')} could not be read, and is left out; a process "
+            f"{count(summary.skipped, 'line')} could not be read, and is left out; a process "
             "that is killed may leave its last line unfinished."
         )
     for note in notes:
         terminal.line()
-        say(terminal, note, "dim", first="! ")
-
-
-def _count(number: int, thing: str, things: str | None = None) -> str:
-    return f"{number} {thing if number == 1 else things or thing + 's'}"
+        terminal.paragraph(note, "dim", first="! ")

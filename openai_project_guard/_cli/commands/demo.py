@@ -1,0 +1,105 @@
+"""`demo`: send right and wrong calls to a server on this machine, without and with the guard."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+
+from openai_project_guard._cli import GOOD, NOT_IN_ORDER, PROGRAM
+from openai_project_guard._cli.demo.runner import OK, Result, run_scenarios
+from openai_project_guard._cli.output import Cell, Terminal
+from openai_project_guard._keys import hint
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of `demo`."""
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Plays every scenario and prints what happened.
+
+    Returns:
+        0 if each did what it says, else 1.
+    """
+    results = run_scenarios()
+    if args.json:
+        Terminal().json([_as_json(result) for result in results])
+    else:
+        _show(results, Terminal())
+    return NOT_IN_ORDER if any(result.problems for result in results) else GOOD
+
+
+def _show(results: list[Result], terminal: Terminal) -> None:
+    import openai
+
+    from openai_project_guard._cli.demo.scenarios import CHAT, LAB, OLD, A, B, C
+
+    terminal.paragraph(
+        f"A program of project {CHAT} makes these calls through openai {openai.__version__}, to a "
+        "server on this machine that answers and bills as the API does: first without the guard, "
+        "then with it."
+    )
+    terminal.line()
+    for name, key, project, note in (
+        ("A", A, CHAT, ""),
+        ("B", B, LAB, ""),
+        ("C", C, OLD, ", and is not registered"),
+    ):
+        terminal.paragraph(f" key {name}, {hint(key)}, belongs to {project}{note}")
+    terminal.line()
+    terminal.table(
+        ("Call", "Without guard", "Billed", "With the guard", "Bytes out"),
+        [_row(result) for result in results],
+    )
+    terminal.line()
+    failed = [result for result in results if result.problems]
+    if failed:
+        terminal.line(f"{len(failed)} of {len(results)} scenarios did not do what they say:", "red")
+        for result in failed:
+            for problem in result.problems:
+                terminal.paragraph(f"{result.scenario.call}: {problem}")
+        return
+    refused = [result for result in results if result.scenario.is_refused]
+    misbilled = sum(result.without.billed is not None for result in refused)
+    terminal.paragraph(
+        f"{len(results)} scenarios, all as expected: {len(refused)} wrong calls were refused "
+        f"before a byte left. Without the guard {len(refused) - misbilled} of them were answered "
+        f"401 after a round trip, and {misbilled} were billed to another project than the "
+        "program's.",
+        "green",
+    )
+    terminal.paragraph(
+        f"Next: {PROGRAM} register PROJECT, which asks for your key; then import "
+        "openai_project_guard in your program, with OPENAI_PROJECT_GUARD=enforce."
+    )
+
+
+def _row(result: Result) -> tuple[Cell, ...]:
+    without, guarded = result.without, result.guarded
+    status = without.answer.split()[0]
+    if status != OK:
+        first, payer = Cell(f"✗ {status}", "red"), Cell("nobody", "dim")
+    elif result.scenario.is_refused:
+        first, payer = Cell(f"✗ {status}", "red"), Cell(str(without.billed), "red")
+    else:
+        first, payer = Cell(f"✓ {status}", "green"), Cell(str(without.billed))
+    if result.problems:
+        last = Cell(f"✗ {guarded.answer}", "red")
+    elif result.scenario.is_refused:
+        last = Cell(f"✓ {guarded.answer}", "green")
+    else:
+        is_filled = guarded.project_header != without.project_header
+        how = "header put in" if is_filled else guarded.billed
+        last = Cell(f"✓ {guarded.answer}, {how}", "green")
+    return Cell(result.scenario.call), first, payer, last, Cell(str(guarded.bytes))
+
+
+def _as_json(result: Result) -> dict[str, object]:
+    return {
+        "call": result.scenario.call,
+        "without_guard": asdict(result.without),
+        "with_guard": asdict(result.guarded),
+        "as_expected": not result.problems,
+        "problems": result.problems,
+    }

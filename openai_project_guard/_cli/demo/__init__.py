@@ -1,0 +1,1 @@
+"""The calls of `demo`, and what each comes to."""

@@ -1,0 +1,104 @@
+"""Findings about registries, hooks, hosts and settings."""
+
+from __future__ import annotations
+
+import os
+
+from openai_project_guard._cli.diagnosis.collect import Diagnosis
+from openai_project_guard._cli.diagnosis.findings.finding import Finding
+from openai_project_guard._cli.diagnosis.header_sources import shown_url
+from openai_project_guard._settings import HOST_NAME
+from openai_project_guard._types import Mode
+
+
+def settings_unusable(at: Diagnosis) -> Finding | None:
+    if at.settings_error is None or any(registry.error for registry in at.registries):
+        return None
+    if at.hooks is not None and at.hooks.error:
+        return None
+    return Finding(at.settings_error, "Correct or unset that setting.")
+
+
+def registry_unreadable(at: Diagnosis) -> Finding | None:
+    broken = [registry.error for registry in at.registries if registry.error]
+    if not broken:
+        return None
+    return Finding(
+        f"A registry cannot be read. {' '.join(broken)}",
+        "Mend or restore it, or correct OPENAI_PROJECT_GUARD_REGISTRY.",
+    )
+
+
+def registry_empty(at: Diagnosis) -> Finding | None:
+    if any(registry.error for registry in at.registries) or any(len(known) for known in at.known):
+        return None
+    if at.registries:
+        return Finding(
+            f"The registry is empty: {' and '.join(registry.name for registry in at.registries)} "
+            "has no key.",
+            "Add one: openai-project-guard register PROJECT.",
+        )
+    return Finding(
+        "There is no registry: no variable names one, and there is no openai-projects.toml here.",
+        "Make one: openai-project-guard register PROJECT.",
+    )
+
+
+def sdk_unsupported(at: Diagnosis) -> Finding | None:
+    if at.hooks is None or at.hooks.error is None:
+        return None
+    return Finding(at.hooks.error, "Change the release of openai or of openai-project-guard.")
+
+
+def hooks_removed(at: Diagnosis) -> Finding | None:
+    if at.hooks is None or at.hooks.are_good or at.hooks.error:
+        return None
+    lost = " and ".join(at.hooks.lost)
+    return Finding(
+        f"Another tool took the guard's hook off {lost}: calls go by it unseen."
+        if lost
+        else "The hooks do not work: another tool took them off, or replaced what they sit on.",
+        "Call openai_project_guard.enable() after that tool has started.",
+    )
+
+
+def other_host(at: Diagnosis) -> Finding | None:
+    if at.sent is None or at.settings is None or at.is_openai:
+        return None
+    url = os.environ.get("OPENAI_BASE_URL")
+    if not HOST_NAME.fullmatch(at.sent.host):
+        return Finding(
+            f"OPENAI_BASE_URL is {'empty' if not url else 'no URL with a host'}, so no call can "
+            "go anywhere.",
+            "Unset it, or set it to a URL such as https://api.openai.com/v1.",
+        )
+    unseen = "so the guard does not look at its calls"
+    judged = "the guard looks at its calls only because this key is registered"
+    return Finding(
+        f"The base URL is not OpenAI's ({shown_url(url) or at.sent.host}), "
+        f"{unseen if at.verdict is None else judged}.",
+        f"Unset OPENAI_BASE_URL, or, if {at.sent.host} hands calls on to OpenAI, add it to "
+        "OPENAI_PROJECT_GUARD_HOSTS.",
+        is_wrong=at.verdict is None,
+    )
+
+
+def guard_off(at: Diagnosis) -> Finding | None:
+    if at.mode is not Mode.OFF or at.settings_error:
+        return None
+    return Finding(
+        "OPENAI_PROJECT_GUARD is off or not set: the guard checks only where the program itself "
+        "calls enable() or uses @guard.",
+        "Set OPENAI_PROJECT_GUARD=enforce and import openai_project_guard at start-up.",
+        is_wrong=False,
+    )
+
+
+def guard_only_warns(at: Diagnosis) -> Finding | None:
+    if at.mode is not Mode.WARN:
+        return None
+    return Finding(
+        "OPENAI_PROJECT_GUARD is warn: a wrong call is logged and sent all the same.",
+        "Set OPENAI_PROJECT_GUARD=enforce when the log has been quiet for long enough.",
+        is_wrong=False,
+    )

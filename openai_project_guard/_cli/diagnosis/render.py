@@ -1,0 +1,92 @@
+"""How `check` and `doctor` show what they have in common."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from openai_project_guard._cli.diagnosis.collect import Diagnosis
+from openai_project_guard._cli.diagnosis.findings.finding import Finding
+from openai_project_guard._cli.output import Terminal
+
+
+def as_json(diagnosis: Diagnosis, findings: Sequence[Finding]) -> dict[str, object]:
+    """The part of the JSON that both print."""
+    refusal, live = diagnosis.refusal, diagnosis.live
+    return {
+        "mode": str(diagnosis.mode),
+        "judged_as": str(diagnosis.judged_as),
+        "verdict": asdict(diagnosis.verdict) if diagnosis.verdict else None,
+        "refusal": {"type": refusal[0], "message": refusal[1]} if refusal else None,
+        "mistakes": [_finding_as_json(finding) for finding in findings],
+        "live": {**asdict(live), "agrees": diagnosis.agrees} if live else None,
+        "error": diagnosis.settings_error or diagnosis.client_error,
+    }
+
+
+def _finding_as_json(finding: Finding) -> dict[str, object]:
+    return {
+        "name": finding.name,
+        "sentence": finding.message,
+        "cure": finding.fix,
+        "is_wrong": finding.is_wrong,
+    }
+
+
+def show_verdict(diagnosis: Diagnosis, findings: Sequence[Finding], terminal: Terminal) -> None:
+    """Says what becomes of a default client's call, and what the API said."""
+    verdict = diagnosis.verdict
+    if not diagnosis.is_usable:
+        terminal.paragraph("There is nothing to judge.", "red", first="✗ ")
+    elif verdict is None:
+        host = f" to {diagnosis.sent.host}" if diagnosis.sent and diagnosis.sent.host else ""
+        unseen = f"Not checked: the guard does not look at calls of a default OpenAI(){host}."
+        terminal.paragraph(unseen, "red", first="✗ ")
+    elif diagnosis.refusal:
+        kind, text = diagnosis.refusal
+        terminal.paragraph(f"A default OpenAI() would be refused: {kind}", "red", first="✗ ")
+        terminal.line()
+        for line in text.splitlines():
+            terminal.paragraph(line, first="  ")
+    else:
+        call = f"{verdict.method} {verdict.host}{verdict.path}, key {verdict.key_hint}"
+        project = f", project {verdict.actual}" if verdict.actual else ""
+        how = {
+            "allowed": "passes",
+            "injected": "passes, with its project put in",
+            "warned": "would be sent with a warning",
+        }[verdict.outcome]
+        if verdict.reason:
+            how += f" ({verdict.reason})"
+        is_in_order = not any(finding.is_wrong for finding in findings)
+        if is_in_order and verdict.outcome != "warned":
+            mark, style = "✓", "green"
+        else:
+            mark, style = "✗", "red"
+        if not is_in_order:
+            how += ", but the environment is not in order"
+        terminal.paragraph(f"A default OpenAI() {how}: {call}{project}.", style, first=f"{mark} ")
+    live = diagnosis.live
+    if live is not None and live.is_good:
+        mark, style = ("✓", "green") if diagnosis.agrees else ("✗", "red")
+        project = live.project or "a project that it did not name"
+        terminal.paragraph(f"The API took the call, for {project}.", style, first=f"{mark} ")
+    elif live is not None:
+        terminal.paragraph(f"{live.sentence}.", "red", first="✗ ")
+
+
+def show_findings(findings: Sequence[Finding], terminal: Terminal) -> None:
+    """Shows each finding and how to fix it."""
+    for finding in findings:
+        mark, style = ("✗", "red") if finding.is_wrong else ("!", "yellow")
+        terminal.line()
+        terminal.paragraph(finding.message, style, first=f"{mark} ")
+        terminal.paragraph(finding.fix, first="  ")
+
+
+def show_error(diagnosis: Diagnosis, findings: Sequence[Finding], *, is_json: bool) -> None:
+    """Writes to standard error why nothing can be judged, unless a finding has just said so."""
+    error = diagnosis.settings_error or diagnosis.client_error or ""
+    if is_json or not any(error in finding.message for finding in findings):
+        Terminal(sys.stderr).paragraph(error, "red", first="✗ ")

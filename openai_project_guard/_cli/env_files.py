@@ -1,0 +1,135 @@
+"""Reads `--env-file` as python-dotenv does, over an environment that it does not change.
+
+What a file says beats the environment, a later file an earlier one.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from openai_project_guard._errors import ConfigurationError
+from openai_project_guard._keys import redact
+
+
+@dataclass(frozen=True)
+class EnvFile:
+    """One file, with what it makes of an environment.
+
+    Attributes:
+        path: its path, as it was given.
+        values: what it sets.
+        unknown: the variables whose value refers to others that are not there, with their names.
+        skipped: the numbers of the lines that are not `NAME=value`.
+    """
+
+    path: str
+    values: dict[str, str] = field(repr=False)  # there are keys among them
+    unknown: dict[str, tuple[str, ...]]
+    skipped: tuple[int, ...]
+
+
+def read_env_files(paths: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment with the files laid over it; a line that is skipped is warned of.
+
+    Args:
+        paths: of the files.
+        environ: the environment, which stays as it is.
+
+    Raises:
+        ConfigurationError: a file cannot be read.
+
+    Example:
+        >>> read_env_files([], {"HOME": "/root"})
+        {'HOME': '/root'}
+    """
+    merged = dict(environ)
+    for path in paths:
+        env_file = read_env_file(path, merged)
+        merged.update(env_file.values)
+        for line in env_file.skipped:
+            sys.stderr.write(
+                f"openai-project-guard: warning: {redact(path)}, line {line}: this is not "
+                "NAME=value, so it was skipped.\n"
+            )
+    return merged
+
+
+def read_env_file(path: str, environ: Mapping[str, str]) -> EnvFile:
+    """What one file sets; `${NAME}` is taken from the lines above it, or else from the environment.
+
+    Raises:
+        ConfigurationError: it cannot be read.
+    """
+    from io import StringIO
+
+    from dotenv.parser import parse_stream
+    from dotenv.variables import Variable, parse_variables
+
+    known: dict[str, str | None] = dict(environ)
+    values: dict[str, str] = {}
+    unknown: dict[str, tuple[str, ...]] = {}
+    skipped = []
+    for binding in parse_stream(StringIO(_text(path))):
+        if binding.error:
+            skipped.append(_line(binding.original.line, binding.original.string))
+        if binding.key is None or binding.value is None:  # a name alone sets nothing
+            continue
+        atoms = list(parse_variables(binding.value))
+        missing: dict[str, None] = {}
+        for atom in atoms:
+            if isinstance(atom, Variable):
+                if atom.name not in known and atom.default is None:
+                    missing[atom.name] = None
+                missing.update(dict.fromkeys(unknown.get(atom.name, ())))
+        unknown.pop(binding.key, None)
+        if missing:
+            unknown[binding.key] = tuple(missing)
+        value = "".join(atom.resolve(known) for atom in atoms)
+        known[binding.key] = values[binding.key] = value
+    return EnvFile(path, values, unknown, tuple(skipped))
+
+
+@contextmanager
+def environment(environ: Mapping[str, str]) -> Iterator[None]:
+    """`os.environ` is this one inside."""
+    before = dict(os.environ)
+    _become(environ)
+    try:
+        yield
+    finally:
+        _become(before)
+
+
+def _become(environ: Mapping[str, str]) -> None:
+    for name in os.environ.keys() - environ.keys():
+        del os.environ[name]
+    for name, value in environ.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+
+
+def _text(path: str) -> str:
+    name, text = redact(path), None
+    try:
+        # Lines end as they end in the file, for the parser to see; Windows writes a mark before.
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            text = file.read()
+    except UnicodeDecodeError:  # which holds what was read
+        problem = "it is not UTF-8. Save it as UTF-8"
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "this is no file name"
+        problem = f"it cannot be read ({reason}), seen from {redact(os.getcwd())}"
+    if text is not None:
+        if "\0" not in text:
+            return text
+        problem = "there is a NUL character in it, so it is no text file"
+    raise ConfigurationError(f"--env-file {name}: {problem}.")
+
+
+def _line(first: int, text: str) -> int:
+    """The line on which a statement stands: the parser counts empty lines above it to it."""
+    return first + len(text[: len(text) - len(text.lstrip())].splitlines())

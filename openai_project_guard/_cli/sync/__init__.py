@@ -1,0 +1,1 @@
+"""What `sync` reads, compares and keeps."""

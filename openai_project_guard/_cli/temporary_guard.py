@@ -1,0 +1,72 @@
+"""The guard switched on or off for a while, without a trace in the log; then as it was before."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from openai_project_guard import _hooks, _settings
+from openai_project_guard._api import disable, enable
+from openai_project_guard._check import log as _log
+from openai_project_guard._check import observers as _observers
+
+if TYPE_CHECKING:
+    from openai_project_guard._check.verdict import Verdict
+    from openai_project_guard._settings import RegistrySource
+    from openai_project_guard._types import Mode
+
+
+@contextmanager
+def disabled() -> Iterator[None]:
+    """No call is checked inside; whatever is enabled inside is disabled afterwards."""
+    before = _settings.in_force
+    disable()
+    try:
+        yield
+    finally:
+        disable()
+        if before is not None:
+            with _settings.changing:
+                _hooks.install(process_wide=before.scope == "process")
+                _settings.in_force = before
+
+
+@contextmanager
+def enabled(mode: Mode, registry: RegistrySource | None = None) -> Iterator[list[Verdict]]:
+    """Calls are checked inside, with the environment's settings; gives their verdicts.
+
+    Raises:
+        ConfigurationError: the settings are not in order.
+    """
+    verdicts: list[Verdict] = []
+    with disabled(), silent():
+        _observers.add_observer(verdicts.append)
+        try:
+            enable(mode, registry=registry)
+            yield verdicts
+        finally:
+            _observers.remove_observer(verdicts.append)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Nothing is logged inside."""
+    before = _log.logger.disabled
+    _log.logger.disabled = True
+    try:
+        yield
+    finally:
+        _log.flush()  # now, lest the counts be logged when the process ends
+        _log.logger.disabled = before
+
+
+@contextmanager
+def without_variables(is_meant: Callable[[str], object]) -> Iterator[None]:
+    """The environment variables that are meant are not set inside."""
+    kept = {name: os.environ.pop(name) for name in list(os.environ) if is_meant(name)}
+    try:
+        yield
+    finally:
+        os.environ.update(kept)

@@ -1,0 +1,264 @@
+"""Would a default `OpenAI()` in this environment pass, and does CI hear of it?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from cli_shell import VERDICT, Shell, command
+from support import STRANGER, A
+
+import openai_project_guard as opg
+from openai_project_guard.loopback import loopback_api
+
+
+def test_what_is_in_order_passes(good: Shell) -> None:
+    ran = good("check")
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.out == (
+        "✓ A default OpenAI() passes: GET api.openai.com/v1/models, key sk-proj-…AAAA,\n"
+        "  project proj_a.\n"
+    )
+
+
+def test_json_of_what_passes(good: Shell) -> None:
+    assert good("check", "--json").json == {
+        "passes": True,
+        "mode": "enforce",
+        "judged_as": "enforce",
+        "verdict": VERDICT,
+        "refusal": None,
+        "mistakes": [],
+        "live": None,
+        "error": None,
+    }
+
+
+def test_json_of_what_is_refused(good: Shell) -> None:
+    good.patch.setenv("OPENAI_PROJECT_ID", "proj_b")
+    good.patch.setenv("OPENAI_PROJECT_GUARD", "0")
+    ran = good("check", "--json")
+    found = ran.json
+    assert (ran.status, ran.err) == (1, "")
+    assert found["refusal"].pop("message").count("\n") == 4
+    assert found == {
+        "passes": False,
+        "mode": "off",
+        "judged_as": "enforce",
+        "verdict": {**VERDICT, "outcome": "blocked", "reason": "mismatch", "actual": "proj_b"},
+        "refusal": {"type": "ProjectMismatchError"},
+        "mistakes": [
+            {
+                "name": "key_of_another_project",
+                "sentence": "The key sk-proj-…AAAA is the key of another project: it belongs to "
+                "bot (proj_a), and OPENAI_PROJECT_ID says lab (proj_b).",
+                "cure": "Set OPENAI_PROJECT_ID to proj_a, or set OPENAI_API_KEY to a key of lab "
+                "(proj_b).",
+                "is_wrong": True,
+            },
+            {
+                "name": "guard_off",
+                "sentence": "OPENAI_PROJECT_GUARD is off or not set: the guard checks only where "
+                "the program itself calls enable() or uses @guard.",
+                "cure": "Set OPENAI_PROJECT_GUARD=enforce and import openai_project_guard at "
+                "start-up.",
+                "is_wrong": False,
+            },
+        ],
+        "live": None,
+        "error": None,
+    }
+
+
+def test_a_refusal_is_shown_whole(good: Shell) -> None:
+    good.patch.setenv("OPENAI_PROJECT_ID", "proj_b")
+    ran = good("check")
+    text = " ".join(ran.out.split())
+    assert ran.status == 1
+    for sentence in (
+        "✗ A default OpenAI() would be refused: ProjectMismatchError",
+        "was about to be sent with key sk-proj-…AAAA and OpenAI-Project 'proj_b'.",
+        "openai-projects.toml, line 4.",
+        "comes from OPENAI_PROJECT_ID in the environment.",
+        "Nothing was sent.",
+        "To fix it: ",
+        "Set OPENAI_PROJECT_ID to proj_a, or set OPENAI_API_KEY to a key of lab (proj_b).",
+    ):
+        assert sentence in text
+    assert max(map(len, ran.out.splitlines())) < 80
+
+
+@pytest.mark.parametrize(
+    ("mode", "status", "outcome"),
+    [
+        ("off", 1, "blocked"),
+        ("warn", 1, "blocked"),
+        ("enforce", 1, "blocked"),
+        ("inject", 0, "injected"),
+    ],
+)
+def test_the_mode_counts_only_where_it_mends(
+    good: Shell, mode: str, status: int, outcome: str
+) -> None:
+    good.patch.setenv("OPENAI_PROJECT_GUARD", mode)
+    good.patch.delenv("OPENAI_PROJECT_ID")
+    ran = good("check", "--json")
+    assert (ran.status, ran.json["verdict"]["outcome"]) == (status, outcome)
+    assert "no_project" in str(ran.json["mistakes"]) or mode == "inject"
+    good("check")
+
+
+@pytest.mark.parametrize(
+    ("unregistered", "status", "shown"),
+    [
+        ("block", 1, "UnregisteredKeyError"),
+        ("warn", 1, "with a warning (unregistered)"),
+        ("allow", 0, "passes (unregistered)"),
+        ("learn", 0, "passes (unregistered)"),
+    ],
+)
+def test_unregistered_keys_are_judged_by_their_setting(
+    good: Shell, unregistered: str, status: int, shown: str
+) -> None:
+    good.patch.setenv("OPENAI_API_KEY", STRANGER)
+    good.patch.setenv("OPENAI_PROJECT_GUARD_UNREGISTERED", unregistered)
+    ran = good("check")
+    assert (ran.status, shown in ran.out) == (status, True)
+
+
+def test_the_process_is_as_before(good: Shell, caplog: pytest.LogCaptureFixture) -> None:
+    opg.enable(registry={"proj_x": STRANGER})
+    good.patch.setenv("OPENAI_PROJECT_ID", "proj_b")
+    good("check")
+    assert opg.is_enabled()
+    opg.disable()
+    good("check")
+    assert not opg.is_enabled()
+    assert caplog.records == []
+
+
+# Configuration
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "complaint"),
+    [
+        ("OPENAI_PROJECT_GUARD", "enforced", "OPENAI_PROJECT_GUARD is 'enforced'"),
+        ("OPENAI_PROJECT_GUARD_REGISTRY", "gone.toml", "gone.toml: there is no such file"),
+        ("OPENAI_PROJECT_GUARD_KEYS", f"proj_a={A}", "pair 1 cannot be read"),
+        ("OPENAI_PROJECT_GUARD_PROJECT", "nobody", "OPENAI_PROJECT_GUARD_PROJECT 'nobody'"),
+        ("OPENAI_PROJECT_GUARD_HOSTS", "https://x/", "not a host name"),
+    ],
+)
+def test_a_configuration_that_cannot_be_used_is_2(
+    good: Shell, variable: str, value: str, complaint: str
+) -> None:
+    good.patch.setenv(variable, value)
+    ran = good("check")
+    assert ran.status == 2
+    assert complaint in " ".join(ran.out.split())
+    ran = good("check", "--json")
+    assert (ran.status, complaint in ran.err, complaint in ran.json["error"]) == (2, True, True)
+    assert not ran.json["passes"]
+
+
+def test_without_a_key_there_is_nothing_to_check(good: Shell) -> None:
+    good.patch.delenv("OPENAI_API_KEY")
+    ran = good("check")
+    assert ran.status == 2
+    assert "OPENAI_API_KEY is not set" in ran.out
+    assert "OpenAIError" in ran.err
+
+
+# --live
+
+
+def test_live_asks_the_api(good: Shell) -> None:
+    with loopback_api({A: "proj_a"}, organization="org-x") as api:
+        good.patch.setenv("OPENAI_BASE_URL", api.base_url)
+        good.patch.setenv("OPENAI_PROJECT_GUARD_HOSTS", "127.0.0.1")
+        ran = good("check", "--live", "--json")
+        assert (ran.status, len(api.ledger)) == (0, 1)
+        assert ran.json["live"] == {
+            "status": 200,
+            "code": None,
+            "message": None,
+            "project": "proj_a",
+            "organization": "org-x",
+            "agrees": True,
+        }
+        assert "The API took the call, for proj_a." in good("check", "--live").out
+        with api.answer_as("proj_moved"):
+            ran = good("check", "--live")
+        assert (ran.status, "The registry is out of date" in ran.out) == (1, True)
+        api.fail_next(503, times=2, headers={"retry-after-ms": "1"})
+        ran = good("check", "--live")
+        assert (ran.status, "The API answered 503" in ran.out) == (1, True)
+
+
+def test_live_hears_the_refusal_of_the_api(good: Shell) -> None:
+    with loopback_api({A: "proj_b"}) as api:
+        good.patch.setenv("OPENAI_BASE_URL", api.base_url)
+        found = good("check", "--live", "--json").json
+    assert not found["passes"]
+    assert (found["live"]["status"], found["live"]["code"]) == (401, "mismatched_project")
+    assert "OpenAI-Project header should match" in found["live"]["message"]
+
+
+def test_without_live_nothing_leaves(good: Shell) -> None:
+    with loopback_api({A: "proj_a"}) as api:
+        good.patch.setenv("OPENAI_BASE_URL", api.base_url)
+        good("check")
+        assert (api.connections, api.bytes_received) == (0, 0)
+
+
+def test_live_without_an_answer(good: Shell) -> None:
+    good.patch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
+    found: Any = good("check", "--live", "--json").json
+    assert (found["live"]["status"], found["live"]["agrees"]) == (None, False)
+
+
+def test_as_a_step_of_ci(good: Shell) -> None:
+    done = command(
+        "check",
+        env={"OPENAI_API_KEY": A, "OPENAI_PROJECT_ID": "proj_b", "OPENAI_PROJECT_GUARD": "enforce"},
+    )
+    assert done.returncode == 1
+    assert "ProjectMismatchError" in done.stdout
+    assert done.stderr == ""
+    assert "\x1b" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    "key", ["gateway.key.7777", "key7", "a-\\1", "sess-canaryCANARY7777canary"]
+)
+@pytest.mark.parametrize("around", ["{}", "'{}'"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "OPENAI_PROJECT_ID",
+        "OPENAI_PROJECT",
+        "OPENAI_ORG_ID",
+        "OPENAI_PROJECT_GUARD_PROJECT",
+    ],
+)
+@pytest.mark.parametrize("command", ["check", "doctor"])
+def test_the_key_in_another_variable_is_not_shown(
+    command: str, name: str, around: str, key: str, good: Shell
+) -> None:
+    good.patch.setenv("OPENAI_API_KEY", key)
+    good.patch.setenv(name, around.format(key))
+    for options in ([], ["--json"]):
+        ran = good(command, *options)
+        assert ran.out
+        assert key not in ran.out + ran.err
+
+
+@pytest.mark.parametrize("url", ["redis//user:PASSWORD@host/0", "//user:PASSWORD@host"])
+@pytest.mark.parametrize("command", ["list", "check", "doctor"])
+def test_the_password_of_a_mistyped_url_is_not_shown(command: str, url: str, good: Shell) -> None:
+    good.patch.setenv("OPENAI_PROJECT_GUARD_REGISTRY", url)
+    for options in ([], ["--json"]):
+        ran = good(command, *options)
+        assert "…@host" in ran.out + ran.err
+        assert "PASSWORD" not in ran.out + ran.err

@@ -1,0 +1,327 @@
+"""The command line's frame: how it is called, and what its exit status says."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import openai_project_guard
+from openai_project_guard import ConfigurationError, RegistryError, _cli
+from openai_project_guard._cli import main, parsers
+from openai_project_guard._cli.output import Cell, Terminal
+
+ROOT = str(Path(openai_project_guard.__file__).parent.parent)
+NAMES = parsers.names()
+COLOR_VARIABLES = ("NO_COLOR", "FORCE_COLOR", "TERM", "COLUMNS", "WT_SESSION")
+
+
+@pytest.fixture(autouse=True)
+def _plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in COLOR_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
+    """A command named `probe` whose `run` a test can set."""
+    probe = SimpleNamespace(
+        add_arguments=lambda parser: parser.add_argument("--json", action="store_true"),
+        run=lambda args: 0,
+    )
+    monkeypatch.setattr(parsers, "names", lambda: ["probe"])
+    monkeypatch.setitem(sys.modules, "openai_project_guard._cli.commands.probe", probe)
+    return probe
+
+
+def python(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH"))))
+    return subprocess.run(
+        [sys.executable, *arguments],
+        env={**os.environ, "PYTHONPATH": path},
+        encoding="utf-8",
+        check=False,
+        **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
+    )
+
+
+# How it is called
+
+
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [
+        ([], "COMMAND"),
+        (["dmeo"], "dmeo"),
+        (["--jsno"], "--jsno"),
+        (["demo", "--jsno"], "--jsno"),
+        (["demo", "more"], "more"),
+    ],
+)
+def test_bad_usage_is_2_and_says_what_is_wrong(
+    argv: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(argv)
+    assert exit_.value.code == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert complaint in output.err
+    assert output.err.startswith("usage: openai-project-guard")
+
+
+def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["--help"])
+    assert exit_.value.code == 0
+    shown = capsys.readouterr().out
+    assert all(f"  {name} " in shown and parsers.summary(name) in shown for name in NAMES)
+    assert all(map(parsers.summary, NAMES))
+    assert "Exit status: 0 good" in shown
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main([name, "--help"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: openai-project-guard {name}")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_command_has_what_the_frame_needs(name: str) -> None:
+    module = import_module(f"openai_project_guard._cli.commands.{name}")
+    assert callable(module.add_arguments)
+    assert callable(module.run)
+
+
+def test_version_names_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(["--version"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out.startswith("openai-project-guard ")
+
+
+def test_version_of_a_checkout_says_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_cli, "PROGRAM", "no-such-distribution")
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capsys.readouterr().out == "no-such-distribution (not installed)\n"
+
+
+def test_python_m_is_the_same_command() -> None:
+    done = python("-m", "openai_project_guard", "nothing")
+    assert done.returncode == 2
+    assert done.stderr.startswith("usage: openai-project-guard")
+
+
+def test_help_imports_neither_the_sdk_nor_a_command() -> None:
+    done = python(
+        "-c",
+        "import sys\n"
+        "from openai_project_guard._cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'openai', 'wrapt', 'pydantic', 'openai_project_guard._cli.commands.demo'}\n"
+        "sys.exit(','.join(heavy & set(sys.modules)) or None)",
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# What the exit status says
+
+
+def test_a_command_gets_its_arguments_and_gives_the_status(command: SimpleNamespace) -> None:
+    seen: list[argparse.Namespace] = []
+
+    def run(args: argparse.Namespace) -> int:
+        seen.append(args)
+        return 1
+
+    command.run = run
+    assert main(["probe", "--json"]) == 1
+    assert seen == [argparse.Namespace(json=True)]
+
+
+@pytest.mark.parametrize("kind", [ConfigurationError, RegistryError])
+def test_a_configuration_error_is_2_and_one_line(
+    kind: type[Exception], command: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(args: argparse.Namespace) -> int:
+        raise kind("openai-projects.toml, line 3:\nno such field")
+
+    command.run = run
+    assert main(["probe"]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err == (
+        "openai-project-guard: error: openai-projects.toml, line 3: no such field\n"
+    )
+
+
+def test_control_c_is_130_without_a_traceback(
+    command: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(args: argparse.Namespace) -> int:
+        raise KeyboardInterrupt
+
+    command.run = run
+    assert main(["probe"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_any_other_error_is_a_bug_and_shows_its_traceback(command: SimpleNamespace) -> None:
+    def run(args: argparse.Namespace) -> int:
+        raise RuntimeError("a bug")
+
+    command.run = run
+    with pytest.raises(RuntimeError, match="a bug"):
+        main(["probe"])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGPIPE to report")
+def test_a_reader_that_has_gone_is_no_error_to_talk_about() -> None:
+    probe = (
+        "import sys, types\n"
+        "from openai_project_guard import _cli\n"
+        "from openai_project_guard._cli import parsers\n"
+        "from openai_project_guard._cli.output import Terminal\n"
+        "probe = types.SimpleNamespace(add_arguments=lambda parser: None,\n"
+        "                              run=lambda args: Terminal().line('gone'))\n"
+        "parsers.names = lambda: ['probe']\n"
+        "sys.modules['openai_project_guard._cli.commands.probe'] = probe\n"
+        "sys.exit(_cli.main(['probe']))\n"
+    )
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = python("-c", probe, stdout=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+# What the terminal can show
+
+
+class Stream(io.StringIO):
+    def __init__(self, encoding: str = "utf-8", *, is_terminal: bool = False) -> None:
+        super().__init__()
+        self._encoding = encoding
+        self._is_terminal = is_terminal
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._encoding
+
+    def isatty(self) -> bool:
+        return self._is_terminal
+
+
+@pytest.mark.skipif(os.name == "nt", reason="asks for a terminal that knows colours")
+@pytest.mark.parametrize(
+    ("is_terminal", "variables", "has_color"),
+    [
+        (True, {}, True),
+        (False, {}, False),
+        (True, {"TERM": "dumb"}, False),
+        (True, {"NO_COLOR": "1"}, False),
+        (True, {"NO_COLOR": ""}, True),
+        (False, {"FORCE_COLOR": "1"}, True),
+        (True, {"FORCE_COLOR": "1", "NO_COLOR": "1"}, False),
+    ],
+)
+def test_color_is_for_terminals_that_want_it(
+    is_terminal: bool,
+    variables: dict[str, str],
+    has_color: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    stream = Stream(is_terminal=is_terminal)
+    Terminal(stream).line("stop", "red")
+    assert stream.getvalue() == ("\x1b[31mstop\x1b[0m\n" if has_color else "stop\n")
+
+
+TABLE = (
+    ("Call", "Bytes out"),
+    [
+        (Cell("✓ one"), Cell("7")),
+        (Cell("a longer one, with several words"), Cell("1234")),
+    ],
+)
+
+
+def shown(stream: Stream) -> list[str]:
+    Terminal(stream).table(*TABLE)
+    return stream.getvalue().splitlines()
+
+
+def test_a_table_breaks_titles_and_sets_numbers_flush_right() -> None:
+    assert shown(Stream()) == [
+        " Call                             │ Bytes",
+        "                                  │   out",
+        "──────────────────────────────────┼──────",
+        " ✓ one                            │     7",
+        " a longer one, with several words │  1234",
+    ]
+
+
+def test_a_stream_without_box_characters_gets_ascii() -> None:
+    assert shown(Stream("latin-1"))[2:4] == [
+        "----------------------------------+------",
+        " + one                            |     7",
+    ]
+
+
+def test_a_character_that_the_stream_lacks_does_not_stop_the_output() -> None:
+    stream = Stream("ascii")
+    Terminal(stream).line("sk-proj-…Ab3d, ü")
+    assert stream.getvalue() == "sk-proj-...Ab3d, ?\n"
+
+
+def test_a_narrow_terminal_breaks_the_widest_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "24")
+    assert shown(Stream())[2:] == [
+        "─────────────────┼──────",
+        " ✓ one           │     7",
+        " a longer one,   │  1234",
+        " with several    │",
+        " words           │",
+    ]
+
+
+def test_a_terminal_too_narrow_for_any_table_gets_one_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("COLUMNS", "1")
+    assert " several  │" in shown(Stream())
+
+
+def test_a_paragraph_is_broken_between_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    stream = Stream()
+    Terminal(stream).paragraph("the key sk-proj-…Ab3d belongs elsewhere")
+    assert stream.getvalue() == "the key\nsk-proj-…Ab3d\nbelongs elsewhere\n"
+
+
+@pytest.mark.parametrize("command", [["demo", "--help"], ["--version"]])
+def test_a_bad_variable_does_not_keep_our_own_command_from_running(command: list[str]) -> None:
+    variables = {**os.environ, "OPENAI_PROJECT_GUARD": "bogus"}
+    done = subprocess.run(
+        [sys.executable, "-m", "openai_project_guard", *command],
+        env=variables,
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,107 @@
+"""What does `--env-file` read from a file, and does it read it as python-dotenv does?"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from openai_project_guard import ConfigurationError
+from openai_project_guard._cli.env_files import environment, read_env_file, read_env_files
+
+dotenv = pytest.importorskip("dotenv")
+
+AS_PYTHON_DOTENV_READS = {
+    "plain": "A=1\nB=two words\n",
+    "export": "export A=1\nexport   B=2\n",
+    "double quotes": 'A="a # b"\nB="line\\nbreak"\n',
+    "several lines in quotes": 'A="first\nsecond"\nB=2\n',
+    "single quotes": "A='a \\n b'\nB=' x '\n",
+    "comments": "# A=0\nA=1 # one\nB=a#b\n",
+    "empty": "A=\nB=''\nC\n",
+    "Windows line ends": "A=1\r\nB=\"2\"\r\n\r\nC='3'\r\n",
+    "spaces": "  A = 1  \n\tB\t=\t2\n",
+    "references": "A=1\nB=${A}${OUTSIDE}\nA=2\nC=${A}-${NOWHERE:-default}\nD='${A}'\n",
+    "not there": "A=${NOWHERE}x\n",
+    "equals sign": "A=b=c\nB==\n",
+    "a line that is none": 'A=1\nB="never closed\nC=3\n',
+}
+
+
+@pytest.mark.parametrize("text", AS_PYTHON_DOTENV_READS.values(), ids=AS_PYTHON_DOTENV_READS)
+def test_values_are_those_of_python_dotenv(
+    tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / ".env"
+    path.write_bytes(text.encode())
+    monkeypatch.setenv("OUTSIDE", "out")
+    monkeypatch.setenv("A", "of the environment")
+    expected = dotenv.dotenv_values(path)
+    assert read_env_file(str(path), os.environ).values == {
+        name: value for name, value in expected.items() if value is not None
+    }
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_bytes(b"\xef\xbb\xbfA=1\r\n")
+    assert read_env_files([str(path)], {}) == {"A": "1"}
+
+
+def test_files_beat_the_environment_and_later_files_earlier_ones(tmp_path: Path) -> None:
+    one, two = tmp_path / "one.env", tmp_path / "two.env"
+    one.write_text("A=1\nB=1\n")
+    two.write_text("B=2${A}\n")
+    environ = {"A": "0", "B": "0", "C": "0"}
+    assert read_env_files([str(one), str(two)], environ) == {"A": "1", "B": "21", "C": "0"}
+    assert environ == {"A": "0", "B": "0", "C": "0"}
+
+
+def test_what_refers_to_a_variable_that_is_not_there_is_unknown(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text(
+        "A=${NOWHERE}\nB=x${A}\nC=${NOWHERE:-c}\nD=${HERE}\nE=${NOWHERE}\nE=value\nF=${X}${Y}\n"
+    )
+    found = read_env_file(str(path), {"HERE": ""})
+    assert found.unknown == {"A": ("NOWHERE",), "B": ("NOWHERE",), "F": ("X", "Y")}
+    assert "value" not in repr(found)  # a value may be a key
+
+
+def test_a_line_that_is_skipped_is_named_and_not_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / ".env"
+    path.write_text('A=1\n\n\nB="sk-proj-not-a-real-key-AAAA\nC=3\n')
+    assert read_env_files([str(path)], {}) == {"A": "1", "C": "3"}
+    said = capsys.readouterr().err
+    assert said == (
+        f"openai-project-guard: warning: {path}, line 4: this is not NAME=value, so it was "
+        "skipped.\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "it cannot be read (No such file or directory), seen from "),
+        (b"A=\xff\n", "it is not UTF-8. Save it as UTF-8."),
+        (b"A=1\0\n", "there is a NUL character in it, so it is no text file."),
+    ],
+)
+def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None, problem: str) -> None:
+    path = tmp_path / "a.env"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigurationError) as caught:
+        read_env_files([str(path)], {})
+    assert f"--env-file {path}: {problem}" in str(caught.value)
+
+
+def test_the_environment_is_as_before_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KEPT", "before")
+    before = dict(os.environ)
+    inside = {"KEPT": "inside", "NEW": "1"}
+    with environment(inside):
+        assert dict(os.environ) == inside
+    assert dict(os.environ) == before

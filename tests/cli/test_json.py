@@ -1,0 +1,45 @@
+"""Does every command's `--json` print what its `--help` says?"""
+
+from __future__ import annotations
+
+import pytest
+from cli_shell import Shell
+from json_shape import assert_as_described
+from support import STRANGER, A
+
+from openai_project_guard._cli.json_fields import FIELDS, describe
+from openai_project_guard.loopback import ADMIN_KEY, LoopbackProject, loopback_api
+
+COMMANDS: dict[str, list[tuple[str, ...]]] = {
+    "demo": [("demo",)],
+    "list": [("list",)],
+    "check": [("check",), ("check", "--live")],
+    "doctor": [("doctor",), ("doctor", "--live")],
+    "sync": [("sync",)],
+}
+
+
+def test_every_command_that_prints_json_is_tried_here() -> None:
+    assert {*COMMANDS, "report"} == set(FIELDS)  # that one is tried in tests/audit
+
+
+@pytest.mark.parametrize(
+    "argv", [argv for tried in COMMANDS.values() for argv in tried], ids=" ".join
+)
+@pytest.mark.parametrize("key", [A, STRANGER], ids=["registered", "not registered"])
+def test_json_is_as_described(good: Shell, argv: tuple[str, ...], key: str) -> None:
+    if key == STRANGER and argv[0] in ("demo", "list"):
+        pytest.skip("does not read the key")
+    good.patch.setenv("OPENAI_API_KEY", key)
+    with loopback_api({A: "proj_a"}, projects=[LoopbackProject("proj_new", "New")]) as api:
+        good.patch.setenv("OPENAI_BASE_URL", api.base_url)
+        good.patch.setenv("OPENAI_PROJECT_GUARD_HOSTS", "127.0.0.1")
+        good.patch.setenv("OPENAI_ADMIN_KEY", ADMIN_KEY)
+        ran = good(*argv, "--json")
+    assert ran.status in (0, 1), ran.err
+    assert_as_described(argv[0], ran.json)
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_help_describes_the_json(good: Shell, name: str) -> None:
+    assert describe(name) in good(name, "--help").out

@@ -1,0 +1,202 @@
+"""A key stands nowhere: not in errors, logs, reprs, pickles, or tracebacks that show locals."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import logging
+import pickle
+import traceback
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any
+
+import openai
+import pytest
+from test_wrong_calls import IS_3, Async, Recorder, Sync, call
+
+import openai_project_guard as opg
+from openai_project_guard._check import observers as _observers
+from openai_project_guard.loopback import loopback_api
+
+CANARY = "sk-proj-canaryCANARYcanaryCANARYcanary-7777"
+SECRET = "canaryCANARYcanaryCANARYcanary"
+
+
+@pytest.fixture
+def sent() -> Recorder:
+    return Recorder()
+
+
+@pytest.fixture(autouse=True)
+def off_again(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    caplog.set_level(logging.DEBUG, logger="openai_project_guard")
+    yield
+    opg.disable()
+    assert SECRET not in caplog.text
+
+
+def our_locals(error: BaseException) -> str:
+    """The locals of every frame of ours that the error, its causes and contexts went through."""
+    shown, waiting = "", [error]
+    while waiting:
+        link = waiting.pop()
+        waiting += [more for more in (link.__cause__, link.__context__) if more is not None]
+        trace: TracebackType | None = link.__traceback__
+        while trace is not None:
+            frame = trace.tb_frame
+            if frame.f_globals.get("__name__", "").startswith("openai_project_guard."):
+                shown += f"{frame.f_code.co_name}: {deep_repr(frame.f_locals)}\n"
+            trace = trace.tb_next
+    return shown
+
+
+def deep_repr(values: dict[str, Any]) -> str:
+    """The reprs that an error tracker would show, one level into containers."""
+    shown = repr(values)
+    for value in values.values():
+        if isinstance(value, (list, tuple, set)):
+            shown += "".join(map(repr, value))
+        elif isinstance(value, dict):
+            shown += "".join(map(repr, (*value, *value.values())))
+    return shown
+
+
+def assert_safe(error: BaseException) -> None:
+    assert SECRET not in str(error)
+    assert SECRET not in repr(error)
+    assert SECRET not in our_locals(error)
+    assert SECRET not in "".join(traceback.format_exception(type(error), error, None))
+    assert SECRET not in repr(getattr(error, "__dict__", {}))
+    if isinstance(error, opg.ProjectGuardError):
+        assert SECRET.encode() not in pickle.dumps(error)
+        assert SECRET not in repr(error.verdict)
+        assert SECRET not in repr(copy.deepcopy(error).__dict__)
+
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "mismatch": {"project": "proj_b"},
+    "missing": {},
+    "extra header": {"project": "proj_a", "headers": {"OpenAI-Project": "proj_b"}},
+    "key in a header": {"project": "proj_a", "headers": {"OpenAI-Project": CANARY}},
+    "key and project swapped": {"project": CANARY},
+    "key by header": {
+        "project": "proj_b",
+        "headers": {"Authorization": f"Bearer {CANARY}"},
+        "api_key": "sk-proj-another-key-0000",
+    },
+}
+
+
+@pytest.mark.parametrize("way", [Sync, Async])
+@pytest.mark.parametrize("case", REFUSED)
+@pytest.mark.parametrize("observed", [False, True])
+def test_a_refused_call(way: Any, case: str, observed: bool, sent: Recorder) -> None:
+    seen: list[Any] = []
+    opg.enable(registry={"proj_a": CANARY})
+    options = {"api_key": CANARY, **REFUSED[case]}
+    headers = options.pop("headers", {})
+    client = way.client(sent, **options)
+    if observed:
+        opg.add_observer(seen.append)
+    try:
+        with pytest.raises(opg.ProjectGuardError) as refused:
+            way.run(lambda: call(client, headers))
+    finally:
+        opg.remove_observer(seen.append)
+    assert our_locals(refused.value)
+    assert_safe(refused.value)
+    assert SECRET not in repr(seen)
+
+
+@pytest.mark.parametrize("way", [Sync, Async])
+def test_an_error_of_the_sdk_that_passes_through_our_frames(way: Any) -> None:
+    def fail(_: Any) -> Any:
+        raise ConnectionResetError("cut off")
+
+    opg.enable(registry={"proj_a": CANARY})
+    client = way.client(fail, api_key=CANARY, project="proj_a", max_retries=0)
+    headers = {"Authorization": f"Bearer {CANARY}"}
+    with pytest.raises((openai.APIConnectionError, ConnectionResetError)) as failed:
+        way.run(lambda: call(client, headers))
+    assert our_locals(failed.value)
+    assert SECRET not in our_locals(failed.value)
+
+
+@pytest.mark.skipif(not IS_3, reason="a WebSocket with the client's project came with openai 3.15")
+@pytest.mark.parametrize("project", ["proj_a", "proj_b"])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_websocket_that_fails(project: str, is_async: bool) -> None:
+    with loopback_api({"sk-proj-the-server-knows-another": "proj_a"}) as api:
+        opg.enable(registry={"proj_a": CANARY}, hosts=["127.0.0.1"])
+        options: Any = {
+            "api_key": CANARY,
+            "project": project,
+            "base_url": api.base_url,
+            "websocket_base_url": api.websocket_base_url,
+        }
+
+        def connect() -> None:
+            openai.OpenAI(**options).realtime.connect(model="m").enter()
+
+        async def connect_async() -> None:
+            await openai.AsyncOpenAI(**options).realtime.connect(model="m").enter()
+
+        with pytest.raises(Exception) as failed:
+            asyncio.run(connect_async()) if is_async else connect()
+    assert isinstance(failed.value, opg.ProjectMismatchError) == (project == "proj_b")
+    assert our_locals(failed.value)
+    assert SECRET not in our_locals(failed.value)
+
+
+BAD_SETTINGS: dict[str, Callable[[], object]] = {
+    "key for a project id": lambda: opg.enable(registry={CANARY: "proj_a"}),
+    "bad id beside a key": lambda: opg.enable(registry={"proj_a": CANARY, "b": CANARY}),
+    "key with a newline": lambda: opg.enable(registry={"proj_a": CANARY + "\n"}),
+    "key with quotes": lambda: opg.enable(registry={"proj_a": [f'"{CANARY}"']}),
+    "key for a path": lambda: opg.enable(registry=CANARY),
+    "key for the pinned project": lambda: opg.enable(project=CANARY),
+    "key for a mode": lambda: opg.enable(CANARY),  # type: ignore[arg-type]
+    "key for a host": lambda: opg.enable(hosts=[CANARY]),
+    "key for hosts": lambda: opg.enable(hosts=CANARY),
+    "key for unregistered": lambda: opg.enable(unregistered=CANARY),  # type: ignore[arg-type]
+    "register under a name": lambda: opg.register(CANARY, "my project"),
+    "register the other way round": lambda: opg.register("proj_a", CANARY),
+    "register what is no text": lambda: opg.register(CANARY + "\udcff", "proj_a"),
+    "register two keys": lambda: opg.register(f"{CANARY} {CANARY}", "proj_a"),
+    "register an unfit key": lambda: opg.register(CANARY + " ", "proj_a"),
+    "registry under a name": lambda: opg.Registry().register(CANARY, "my project"),
+    "registry with bytes": lambda: opg.Registry().register(CANARY.encode(), "proj_a"),  # type: ignore[arg-type]
+    "guard a key": lambda: opg.guard(project=CANARY).__enter__(),
+    "guard mode": lambda: opg.guard(mode=CANARY),  # type: ignore[call-overload]
+}
+
+
+@pytest.mark.parametrize("case", BAD_SETTINGS)
+def test_a_bad_setting(case: str) -> None:
+    with pytest.raises(opg.ConfigurationError) as refused:
+        BAD_SETTINGS[case]()
+    assert_safe(refused.value)
+
+
+@pytest.mark.parametrize(
+    "variable", ["", "_PROJECT", "_UNREGISTERED", "_HOSTS", "_SCOPE", "_KEYS", "_REGISTRY"]
+)
+@pytest.mark.parametrize("value", [CANARY, f"proj_a={CANARY}", f"proj_a=sha256:{CANARY}"])
+def test_a_key_in_a_variable(variable: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_PROJECT_GUARD" + variable, value)
+    with pytest.raises(opg.ConfigurationError) as refused:
+        opg.enable()
+    assert_safe(refused.value)
+
+
+def test_the_registry_and_its_entries() -> None:
+    registry = opg.Registry()
+    registry.register(CANARY, "proj_a", note="a note")
+    opg.enable(registry=registry)
+    state = [registry, *registry, registry.lookup(CANARY), _observers.observers]
+    assert SECRET not in repr(state)
+    assert SECRET not in repr([getattr(registry.snapshot, name) for name in ("keys", "projects")])
+    with pytest.raises(opg.ConfigurationError) as refused:
+        registry.register(CANARY + "\n", "proj_a")
+    assert_safe(refused.value)
