@@ -229,15 +229,18 @@ class Audit:
         """Has this process flush where `atexit` does not: in the workers of a process pool.
 
         They end by `os._exit()`. Before Python 3.13 those of multiprocessing run no `atexit` at
-        all (gh-83856), and since then only what they registered themselves.
+        all (gh-83856), and since then only what they registered themselves; those of Celery run
+        neither that nor the finalizers of billiard, but send a signal.
         """
         if os.getpid() != self._pid:
             atexit.unregister(self.close)
             atexit.register(self.close)
-        for name in ("multiprocessing.util", "billiard.util"):  # the latter is Celery's
-            util = sys.modules.get(name)
-            if util is not None:
-                util.Finalize(None, self.flush, exitpriority=-100)
+        util = sys.modules.get("multiprocessing.util")
+        if util is not None:
+            util.Finalize(None, self.flush, exitpriority=-100)
+        signals = sys.modules.get("celery.signals")
+        if signals is not None:
+            signals.worker_process_shutdown.connect(lambda **_: self.flush(), weak=False)
 
     def _complain(self, error: Exception) -> None:
         if self._has_complained:
