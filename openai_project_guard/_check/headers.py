@@ -73,7 +73,7 @@ def read_headers(triples: Triples) -> Facts:
             elif name == b"openai-project":
                 project = value if project is None else project + b"\n" + value
             elif name == b"api-key":  # Azure's, and some gateways'
-                api_key = value
+                api_key = value if api_key is None else api_key + b"\n" + value
             else:
                 organization = value if organization is None else organization + b"\n" + value
     if authorization is None:
