@@ -56,9 +56,11 @@ def _memory_of(case: str, meter: str, keys: int) -> float:
     if case == "register()":
         registry.register("sk-proj-warm-up-0123456789", "proj_warm")  # imports, caches
     else:
-        from openai_project_guard._registry.file import parse as file
+        from openai_project_guard._registry.file.parse import _Reader
+        from openai_project_guard._registry.file.place import FilePlace
 
-        place = file.FilePlace("openai-projects.toml")
+        reader = _Reader(FilePlace("openai-projects.toml"))
+        registry.snapshot = reader.snapshot
     gc.collect()
     if meter == "tracemalloc":
         tracemalloc.start()
@@ -82,7 +84,7 @@ def _memory_of(case: str, meter: str, keys: int) -> float:
                     for position in range(each)
                 ],
             }
-            file._add_project(registry.snapshot, f"team-{number}", table, place)
+            reader.read_project(f"team-{number}", table)
         del table
     gc.collect()
     after = tracemalloc.get_traced_memory()[0] if meter == "tracemalloc" else _resident()

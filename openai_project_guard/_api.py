@@ -7,7 +7,7 @@ from typing import cast
 
 from openai_project_guard import _env, _hooks, _settings
 from openai_project_guard._errors import ConfigurationError, forgetful
-from openai_project_guard._keys import refuse_unfit
+from openai_project_guard._keys import validate_key
 from openai_project_guard._registry.model import project_id
 from openai_project_guard._settings import RegistrySource
 from openai_project_guard._types import CallScope, Mode, ModeName, Unregistered
@@ -144,7 +144,7 @@ def register(
     Example:
         >>> register("sk-proj-0123456789Ab3d", "proj_support", note="CI runner")
     """
-    refuse_unfit(key, note, organization)
+    validate_key(key, note, organization)
     settings = _settings.in_force
     registries = settings.registries if settings else (_settings.registered,)
     _settings.registered.register(

@@ -85,9 +85,9 @@ def check_choices() -> None:
         tuple(host_names(()))
     inline = text(KEYS)
     if inline is not None:
-        from openai_project_guard._registry.inline import read
+        from openai_project_guard._registry.literal import from_text
 
-        read(inline, KEYS)
+        from_text(inline, KEYS)
 
 
 def _one_of(variable: str, accepted: tuple[T, ...], synonyms: str = "") -> T | None:

@@ -8,18 +8,20 @@ from hashlib import sha256
 from openai_project_guard._errors import ConfigurationError
 
 FINGERPRINT = re.compile(r"sha256:[0-9a-fA-F]{64}")
-# A key, and neither its hint (sk-proj-…Ab3d) nor a name in lower case (sk-learn-recommendations).
-RAW_KEY = re.compile(
-    r"(?:sk-(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]{8}"
-    r"|(?<![A-Za-z0-9])(?:(?:sk|ek)[-_]|sess-)(?=[a-z_-]*[A-Z0-9])[A-Za-z0-9_-]{16})[A-Za-z0-9_-]*"
+# A key of any known form, wherever it begins, and neither its hint (sk-proj-…Ab3d) nor a name in
+# lower case (sk-learn-recommendations). Each look ahead is bounded, so the search is linear.
+_KEY = re.compile(
+    r"sk-(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]+"
+    r"|(?<![A-Za-z0-9])(?:[se]k[-_]|sess-)(?=[a-z_-]{0,100}[A-Z0-9])[A-Za-z0-9_-]+"
+    # Behind letters (task-…, disk_…) only what no name looks like: one long piece.
+    r"|(?:[se]k[-_]|sess-)(?:(?=[a-z]{0,31}[A-Z0-9])[A-Za-z0-9]{20}|[a-z]{32})[A-Za-z0-9_-]*"
 )
+_TYPED = ("sk-proj-", "sk-svcacct-", "sk-admin-", "sk-None-")
+_HINT_PREFIX = re.compile(r"(?:[se]k|sess)-(?:[A-Za-z]{1,12}-)?")
 _ASSIGNMENT = re.compile(r"[A-Za-z_]+=")
+_ONE_SLASH = re.compile(r":/(?!/)")
+_WORD = re.compile(r"\S+")
 _MIN_SECRET = 8  # a shorter secret would be half given away by its last four characters
-_KEY_LIKE = re.compile(  # wherever it begins; a hint is left alone
-    r"(?:(?<![A-Za-z0-9])(?:(?:sk|ek)[-_]|sess-)|sk-(?:proj|svcacct|admin|None)-)[\w-]+(?![\w…-])"
-)
-# Of a mistyped URL too; a password may have anything in it.
-_USER_INFO = re.compile(r"(?<=//)\S*@|(?<=:/)(?!/)\S*:\S*@")
 
 
 def digest(key: str) -> bytes:
@@ -55,14 +57,56 @@ def hint(key: str) -> str:
     return f"{prefix}…{rest[-4:] if len(rest) >= _MIN_SECRET else ''}"
 
 
+def find_key(text: str) -> str | None:
+    """A key that stands in the text, if one does. What is as short as a name is none.
+
+    Example:
+        >>> find_key("the key of team_sk-proj-0123456789Ab3d")
+        'sk-proj-0123456789Ab3d'
+        >>> find_key("sk-learn-recommendations") is None
+        True
+    """
+    for found in _KEY.finditer(text):
+        key = found.group()
+        if len(key) >= (16 if key.startswith(_TYPED) else 19):
+            return key
+    return None
+
+
 def redact(text: str) -> str:
-    """The text without user info, and with whatever looks like a key replaced by its hint."""
-    return _KEY_LIKE.sub(lambda found: hint(found.group()), without_user_info(text))
+    """The text without user info, and with whatever looks like a key replaced by its hint.
+
+    Example:
+        >>> redact("redis://user:secret@host has sk-proj-0123456789Ab3d")
+        'redis://…@host has sk-proj-…Ab3d'
+    """
+    return _KEY.sub(_hidden, without_user_info(text))
+
+
+def _hidden(found: re.Match[str]) -> str:
+    key = found.group()
+    if found.string.startswith("…", found.end()) and _HINT_PREFIX.fullmatch(key):
+        return key  # it is a hint already
+    return hint(key)
 
 
 def without_user_info(text: str) -> str:
     """The text without the user and the password of whatever looks like a URL."""
-    return _USER_INFO.sub("…@", text) if "@" in text else text
+    return _WORD.sub(_without_user_info, text) if "@" in text else text
+
+
+def _without_user_info(word: re.Match[str]) -> str:
+    # Of a mistyped URL too (redis:/user:secret@host); a password may have anything in it.
+    url = word.group()
+    at = url.rfind("@")
+    if at < 0:
+        return url
+    begins = [url.find("//", 0, at) + 2]
+    one_slash = _ONE_SLASH.search(url, 0, at)
+    if one_slash and ":" in url[one_slash.end() : at]:
+        begins.append(one_slash.end())
+    begin = min((begin for begin in begins if begin > 1), default=-1)
+    return url if begin < 0 else f"{url[:begin]}…{url[at:]}"
 
 
 def shown(value: object) -> str:
@@ -70,7 +114,7 @@ def shown(value: object) -> str:
     return repr(redact(value)) if isinstance(value, str) else redact(repr(value))
 
 
-def refuse_unfit(key: object, *beside: object) -> None:
+def validate_key(key: object, *beside: object) -> None:
     """Refuses what cannot be registered as a key.
 
     Args:
@@ -98,7 +142,7 @@ def refuse_unfit(key: object, *beside: object) -> None:
         problem = "this is an assignment, not the key alone"
     elif key.startswith("sk-admin-"):
         problem = "an admin key belongs to the organization, not to a project"
-    elif any(isinstance(text, str) and (key in text or RAW_KEY.search(text)) for text in beside):
+    elif any(isinstance(text, str) and (key in text or find_key(text)) for text in beside):
         problem = "its note or its organization has a key in it, and a registry holds no key"
     if problem:
         raise ConfigurationError(f"This key cannot be registered: {problem}.")

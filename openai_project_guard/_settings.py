@@ -15,9 +15,10 @@ from openai_project_guard._check.verdict import Policy
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._forks import fork_safe
 from openai_project_guard._keys import redact, shown
-from openai_project_guard._registry.model import project_id, rows_of
+from openai_project_guard._registry.model import project_id, records_of
 from openai_project_guard._registry.registry import Registry
-from openai_project_guard._registry.source import Source, open_source
+from openai_project_guard._registry.source import Source
+from openai_project_guard._registry.stores import open_source
 from openai_project_guard._types import (
     CALL_SCOPES,
     UNREGISTERED,
@@ -74,7 +75,7 @@ class Settings:
 
     def knows(self, key_digest: bytes) -> bool:
         """Whether a key is registered."""
-        return bool(rows_of(self.registries, key_digest))
+        return bool(records_of(self.registries, key_digest))
 
 
 in_force: Settings | None = None
@@ -171,9 +172,9 @@ def _named(
     if isinstance(registry, Registry):
         return (registry,), ()
     if isinstance(registry, Mapping):
-        from openai_project_guard._registry import mapping
+        from openai_project_guard._registry.literal import from_mapping
 
-        return (mapping.read(registry),), ()
+        return (from_mapping(registry),), ()
     if registry is not None:
         names = registry if isinstance(registry, (list, tuple)) else (registry,)
         for name in names:
@@ -187,9 +188,9 @@ def _named(
     fixed: tuple[Registry, ...] = ()
     inline = _env.text(_env.KEYS)
     if inline is not None:
-        from openai_project_guard._registry import inline as source
+        from openai_project_guard._registry.literal import from_text
 
-        fixed = (source.read(inline, _env.KEYS),)
+        fixed = (from_text(inline, _env.KEYS),)
     names = _env.registry_names()
     learned = _env.text(_env.LEARNED)
     if learned is not None and os.path.exists(learned):

@@ -160,10 +160,11 @@ def _pinned(request: pytest.FixtureRequest, patch: pytest.MonkeyPatch) -> str | 
             f'@pytest.mark.{_MARKER} takes one project: @pytest.mark.{_MARKER}("proj_...")'
         )
     from openai_project_guard import _env, _settings
-    from openai_project_guard._registry.model import PROJECT_ID, project_id
+    from openai_project_guard._registry.model import project_id
+    from openai_project_guard._registry.validate import is_project_id
 
     project: str = marker.args[0]
-    if not PROJECT_ID.fullmatch(project):
+    if not is_project_id(project):
         project = project_id(_settings.base_of_scopes().registries, project, f"{_MARKER}:")
     patch.setenv(_env.PROJECT, project)
     return project
@@ -192,7 +193,7 @@ def _undone_afterwards() -> Iterator[pytest.MonkeyPatch]:
     registered, was_installed = _settings.registered.snapshot, _hooks.is_installed
     observers, counts, scope = _observers.observers, _log._counts.copy(), innermost.get()
     _settings.registered.snapshot = own = Snapshot()
-    own.rows.update(registered.rows)
+    own.keys.update(registered.keys)
     own.accounts.update(registered.accounts)
     own.projects.update(registered.projects)
     _log._counts.clear()  # so that the test's first verdict is logged, whatever others had

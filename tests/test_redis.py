@@ -654,8 +654,8 @@ def test_a_project_that_is_not_in_order_is_refused_with_its_keys(
         {fingerprint(KEY): '{"proj_b": {}}', fingerprint(OTHER): '{"proj_a": {}}'},
     )
     assert any(why in fault for fault in found.faults.values())
-    assert digest(KEY) not in found.snapshot.rows
-    assert digest(OTHER) in found.snapshot.rows
+    assert digest(KEY) not in found.snapshot.keys
+    assert digest(OTHER) in found.snapshot.keys
     assert "user-1" in found.snapshot.accounts
 
 
@@ -765,11 +765,11 @@ def test_a_step_that_has_become_impossible_is_an_error(server: RedisServer) -> N
 
     def step(draft: Draft) -> None:
         draft.add("proj_b", fingerprint(OTHER))
-        if draft.standing.version == before:  # the first time
+        if draft.stored.version == before:  # the first time
             add(server, OTHER, "proj_c")
 
     before = edit.find(server.url).version
-    with pytest.raises(RegistryError, match="stands under the project proj_c already"):
+    with pytest.raises(RegistryError, match="is registered for the project proj_c already"):
         edit.change(server.url, step)
     assert [entry.project for entry in edit.read(server.url).lookup(OTHER)] == ["proj_c"]
 
@@ -802,7 +802,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(server: RedisServer
     revision = server.client().get(f"{PREFIX}:revision")
     for arguments, why in [
         (("lab", fingerprint(OTHER)), "neither a project id"),
-        (("proj_b", fingerprint(KEY)), "under the project bot already"),
+        (("proj_b", fingerprint(KEY)), "for the project bot already"),
     ]:
         with pytest.raises(RegistryError, match=why):
             edit.add(server.url, *arguments)
@@ -1045,7 +1045,7 @@ def test_a_hundred_thousand_keys_load_in_a_moment(
     key = fingerprint_of(hashlib.sha256(b"5").digest())
     revoked = time.monotonic()
     made.commit(made.revision(), projects={}, keys={key: None})
-    wait(lambda: len(source.registry.snapshot.rows) == 99_999)
+    wait(lambda: len(source.registry.snapshot.keys) == 99_999)
     reached = time.monotonic() - revoked
     with pytest.raises(Conflict):
         made.commit("1-stale", projects={}, keys={})

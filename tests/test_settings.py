@@ -111,8 +111,8 @@ BAD_VALUES = [
     ),
     (
         {GUARD: "1", GUARD + "_KEYS": "proj_a=sk-proj-0123456789-Ab3d"},
-        f"RegistryError: {GUARD}_KEYS: pair 1 cannot be read: what stands after '=' is not a "
-        "fingerprint (sha256: and 64 hex digits).",
+        f"RegistryError: {GUARD}_KEYS: pair 1 cannot be read: what stands after '=': this is a "
+        "raw key (sk-proj-…Ab3d), not a fingerprint.",
     ),
 ]
 
@@ -242,7 +242,7 @@ def test_the_inline_registry(clean: pytest.MonkeyPatch, probe: Probe) -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (A, "pair 1 cannot be read: what stands before '=' is not a project id"),
+        (A, "pair 1 cannot be read: what stands before '=': a raw key"),
         (f"{A}={fingerprint(A)}", "pair 1 cannot be read: what stands before '='"),
         (f"proj_a={fingerprint(A)},proj_b={B}", "pair 2 cannot be read: what stands after '='"),
         (f"proj_a={fingerprint(A)[:-1]}", "pair 1 cannot be read: what stands after '='"),

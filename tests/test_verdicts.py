@@ -8,13 +8,13 @@ from typing import Any, get_args
 import pytest
 
 from openai_project_guard._check.verdict import Policy, decide, injectable
-from openai_project_guard._registry.model import Place, Project, Row
+from openai_project_guard._registry.model import KeyRecord, Place, Project
 from openai_project_guard._types import Mode, Unregistered
 
 PLACE = Place("test")
-ROW_A = Row(Project("proj_a", PLACE), "sk-…AAAA")
-ROW_B = Row(Project("proj_b", PLACE), "sk-…AAAA")
-ROW_ORG = Row(Project("proj_a", PLACE, organization="org-1"), "sk-…AAAA")
+ROW_A = KeyRecord(Project("proj_a", PLACE), "sk-…AAAA")
+ROW_B = KeyRecord(Project("proj_b", PLACE), "sk-…AAAA")
+ROW_ORG = KeyRecord(Project("proj_a", PLACE, organization="org-1"), "sk-…AAAA")
 
 ENFORCE, INJECT, WARN = Mode.ENFORCE, Mode.INJECT, Mode.WARN
 
@@ -22,7 +22,7 @@ ENFORCE, INJECT, WARN = Mode.ENFORCE, Mode.INJECT, Mode.WARN
 def judged(
     mode: Mode,
     project: str | None,
-    rows: tuple[Row, ...] = (ROW_A,),
+    rows: tuple[KeyRecord, ...] = (ROW_A,),
     *,
     organization: str | None = None,
     credential: Any = "key",
@@ -91,7 +91,7 @@ def test_warn_mode_sends_an_unregistered_key() -> None:
     ],
 )
 def test_inside_a_pinned_scope_other_projects_are_out_of_scope(
-    mode: Mode, outcome: str, header: Any, rows: tuple[Row, ...]
+    mode: Mode, outcome: str, header: Any, rows: tuple[KeyRecord, ...]
 ) -> None:
     assert judged(mode, header, rows, pinned="proj_b") == (outcome, "scope")
 
@@ -144,7 +144,7 @@ def test_admin_keys_and_client_secrets_need_no_project(credential: str) -> None:
 
 def test_every_combination_has_a_verdict_that_fits_its_mode() -> None:
     headers = [None, "", "proj_a", "proj_b", " proj_a", "proj_a\nproj_a"]
-    rows: list[tuple[Row, ...]] = [(), (ROW_A,), (ROW_ORG,), (ROW_A, ROW_B)]
+    rows: list[tuple[KeyRecord, ...]] = [(), (ROW_A,), (ROW_ORG,), (ROW_A, ROW_B)]
     for mode, header, known, organization, credential, unregistered, pinned in product(
         [ENFORCE, INJECT, WARN],
         headers,

@@ -26,7 +26,7 @@ from openai_project_guard._check.headers import (
 )
 from openai_project_guard._check.verdict import Credential, Policy, Verdict, decide
 from openai_project_guard._keys import fingerprint_of, redact
-from openai_project_guard._registry.model import Row, rows_of, rows_of_account
+from openai_project_guard._registry.model import KeyRecord, records_of, records_of_account
 from openai_project_guard._scope import innermost
 from openai_project_guard._types import Mode, Outcome, Reason
 
@@ -95,12 +95,12 @@ class Call:
         self.message: Any = None
         self.headers: list[Triple] = []
         self.facts: Facts = NOTHING
-        self.rows: tuple[Row, ...] = ()
+        self.rows: tuple[KeyRecord, ...] = ()
         self.is_over = self.is_unanswered = False
         self.learns: tuple[bytes, str] | None = None
 
     @classmethod
-    def passed_by(cls, row: Row | None, message: Any, wire: Wire) -> Call:
+    def passed_by(cls, row: KeyRecord | None, message: Any, wire: Wire) -> Call:
         """One that nobody had to make until its answer was a surprise."""
         call = cls(None)
         facts = read_headers(wire.headers(message))
@@ -115,7 +115,7 @@ class Call:
         """A refusal in the form in which it gets through to the caller."""
         return error
 
-    def let_pass(self, message: Any, wire: Wire, facts: Facts, rows: tuple[Row, ...]) -> None:
+    def let_pass(self, message: Any, wire: Wire, facts: Facts, rows: tuple[KeyRecord, ...]) -> None:
         """Notes what the call passed with."""
         self.message = message
         self.headers = [*wire.headers(message)]
@@ -142,7 +142,7 @@ def refusal_of(call: Call, message: Any, wire: Wire) -> BaseException | None:
 
 def row_in_order(
     settings: _settings.Settings, call: Call | None, message: Any, wire: Wire
-) -> Row | None:
+) -> KeyRecord | None:
     """Whether key and project plainly agree: the short road, which nearly every call takes.
 
     It decides nothing that takes longer to find out. What it does not let pass, `judge()` judges.
@@ -154,8 +154,8 @@ def row_in_order(
     if key_digest is None:
         return None
     for registry in settings.registries:
-        row = registry.snapshot.rows.get(key_digest)
-        if type(row) is Row:
+        row = registry.snapshot.keys.get(key_digest)
+        if type(row) is KeyRecord:
             project = row.project
             if (
                 project.header == header
@@ -191,7 +191,7 @@ def judge(
     facts = read_headers(wire.headers(message))
     if facts[0] is None:
         return None
-    rows = rows_of(settings.registries, facts[0])
+    rows = records_of(settings.registries, facts[0])
     credential: Credential = "key"
     if not rows:
         rows = _rows_of_identity(call, settings, message, wire)
@@ -217,7 +217,7 @@ def _carry_out(
     message: Any,
     wire: Wire,
     headers: Headers,
-    rows: tuple[Row, ...],
+    rows: tuple[KeyRecord, ...],
     policy: Policy,
     outcome: Outcome,
     reason: Reason | None,
@@ -270,13 +270,13 @@ def _verdict(
 
 def _rows_of_identity(
     call: Call, settings: _settings.Settings, message: Any, wire: Wire
-) -> tuple[Row, ...]:
+) -> tuple[KeyRecord, ...]:
     """The rows of the client's workload identity, if this call is sent in its name.
 
     The SDK exchanges the identity for a short-lived token, which no registry can know.
     """
     account = service_account(call.client, read_hint(wire.headers(message)))
-    return () if account is None else rows_of_account(settings.registries, account)
+    return () if account is None else records_of_account(settings.registries, account)
 
 
 def hear(call: Call, response: Any, message: Any, wire: Wire) -> None:
@@ -312,16 +312,16 @@ def hear(call: Call, response: Any, message: Any, wire: Wire) -> None:
         learn(*learns, billed, response.status_code, wire.destination(message))
 
 
-def _all_rows(call: Call) -> tuple[Row, ...]:
+def _all_rows(call: Call) -> tuple[KeyRecord, ...]:
     """The rows of its key in every registry, where it may have passed by the first."""
     settings = _settings.in_force
     if settings is None or not call.rows or call.facts[0] is None:
         return call.rows
-    known = rows_of(settings.registries, call.facts[0])
+    known = records_of(settings.registries, call.facts[0])
     return (*call.rows, *(row for row in known if row not in call.rows))
 
 
-def _ids(rows: tuple[Row, ...]) -> tuple[str, ...]:
+def _ids(rows: tuple[KeyRecord, ...]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(row.project.id for row in rows))
 
 

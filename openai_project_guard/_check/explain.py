@@ -15,13 +15,14 @@ from openai_project_guard._check.origin import (
 )
 from openai_project_guard._check.verdict import Verdict, is_well_formed
 from openai_project_guard._keys import fingerprint_of, redact
-from openai_project_guard._registry.model import PROJECT_ID, Row
+from openai_project_guard._registry.model import KeyRecord
+from openai_project_guard._registry.validate import is_project_id
 
 
 def refusal(
     verdict: Verdict,
     headers: Headers,
-    rows: tuple[Row, ...],
+    rows: tuple[KeyRecord, ...],
     pinned: str | None,
     client: Any,
     options: Any,
@@ -88,18 +89,20 @@ def _fault(headers: Headers) -> str:
     return "has characters that no project id has"
 
 
-def _registry_says(rows: tuple[Row, ...], key_digest: bytes | None, pinned: str | None) -> str:
+def _registry_says(
+    rows: tuple[KeyRecord, ...], key_digest: bytes | None, pinned: str | None
+) -> str:
     needle = fingerprint_of(key_digest or b"")
     if not rows:
         says = "No registry knows this key"
     else:
         stands = []
         for row in rows:
-            project, account = row.project, row.hint.removeprefix("service account ")
+            project = row.project
             name = f"{project.id} ({project.alias})" if project.alias else project.id
             if project.organization:
                 name += f" of {project.organization}"
-            place = project.place.of(account if account != row.hint else needle, project.id)
+            place = project.place.of(row.service_account or needle, project.id)
             stands.append(f"{name}, in {place}")
         says = f"The registry has this key for project {'; and for '.join(stands)}"
     if pinned is not None:
@@ -110,7 +113,7 @@ def _registry_says(rows: tuple[Row, ...], key_digest: bytes | None, pinned: str 
 def _cure(
     verdict: Verdict,
     headers: Headers,
-    rows: tuple[Row, ...],
+    rows: tuple[KeyRecord, ...],
     origin: Origin,
     pinned: str | None,
     is_account: bool,
@@ -144,7 +147,7 @@ def _cure(
     cure = f"{origin.cure} (expected: {expected})" if expected else origin.cure
     if verdict.reason == "malformed":
         return f"{cure}; send one OpenAI-Project header and one Authorization header, Bearer KEY"
-    if not PROJECT_ID.fullmatch(headers.project or ""):
+    if not is_project_id(headers.project or ""):
         return f"{cure}: the header takes a project's id, proj_…, not its name or its alias"
     return (
         f"{cure}, or use a key of project {verdict.actual}. If the key does belong to "

@@ -9,7 +9,8 @@ from openai_project_guard._check.headers import Destination
 from openai_project_guard._check.log import logger
 from openai_project_guard._forks import fork_safe
 from openai_project_guard._keys import fingerprint_of
-from openai_project_guard._registry.model import PROJECT_ID, Place, Project, rows_of
+from openai_project_guard._registry.model import Place, Project, records_of
+from openai_project_guard._registry.validate import is_project_id
 
 _learning = fork_safe(Lock())
 
@@ -22,16 +23,15 @@ def learn(
     An error's word is not taken, nor a malformed id, and a key that was registered meanwhile keeps
     its project.
     """
-    if not (200 <= status < 300 or status == 101) or not PROJECT_ID.fullmatch(project):
+    if not (200 <= status < 300 or status == 101) or not is_project_id(project):
         return
     settings = _settings.base_of_scopes()
     for source in settings.sources:
         # A registry that others share decides whose the key is when two processes differ.
-        remember = getattr(source, "remember", None)
-        if remember is not None and remember(key_digest, key_hint, project, destination):
+        if source.remember(key_digest, key_hint, project, destination):
             return
     with _learning:
-        if rows_of(settings.registries, key_digest):
+        if records_of(settings.registries, key_digest):
             return
         place = Place("what was learned from the server's answer")
         _settings.registered.add(key_digest, Project(project, place), key_hint, "learned")

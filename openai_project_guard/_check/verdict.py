@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
-from openai_project_guard._registry.model import Row
+from openai_project_guard._registry.model import KeyRecord
 from openai_project_guard._types import Mode, Outcome, Reason, Transport, Unregistered
 
 Credential = Literal["key", "admin", "ephemeral", "malformed"]
@@ -68,7 +68,7 @@ class Verdict:
 def decide(
     project: str | None,
     organization: str | None,
-    rows: Sequence[Row],
+    rows: Sequence[KeyRecord],
     policy: Policy,
     credential: Credential = "key",
 ) -> tuple[Outcome, Reason | None]:
@@ -118,7 +118,7 @@ def decide(
     return _refused("missing", mode)
 
 
-def injectable(rows: Sequence[Row], pinned: str | None) -> str | None:
+def injectable(rows: Sequence[KeyRecord], pinned: str | None) -> str | None:
     """The one project that a missing header may be filled with, if there is just one."""
     if pinned is not None:
         return pinned
@@ -131,7 +131,7 @@ def is_well_formed(value: str) -> bool:
     return value.isascii() and value.isprintable() and value == value.strip()
 
 
-def _in_organization(row: Row, organization: str | None) -> bool:
+def _in_organization(row: KeyRecord, organization: str | None) -> bool:
     wanted = row.project.organization
     return wanted is None or organization in (None, "", wanted)
 

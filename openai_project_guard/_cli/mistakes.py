@@ -14,7 +14,8 @@ from openai_project_guard._cli.secret import without_keys
 from openai_project_guard._cli.situation import KEY, Situation
 from openai_project_guard._cli.values import CUSTOM, origin, shown_url
 from openai_project_guard._keys import redact
-from openai_project_guard._registry.model import PROJECT_ID, Project
+from openai_project_guard._registry.model import Project
+from openai_project_guard._registry.validate import is_project_id
 from openai_project_guard._settings import HOST_NAME
 from openai_project_guard._types import Mode
 
@@ -85,7 +86,7 @@ def _admin_key(at: Situation) -> Finding | None:
 
 def _stale_project(at: Situation) -> Finding | None:
     project = _other_project(at)
-    if project is None or not PROJECT_ID.fullmatch(project) or _known(at, project):
+    if project is None or not is_project_id(project) or _known(at, project):
         return None
     where = origin(at, "OpenAI-Project")
     return Finding(
@@ -110,7 +111,7 @@ def _key_of_another_project(at: Situation) -> Finding | None:
 
 def _name_for_id(at: Situation) -> Finding | None:
     project = at.project
-    if not project or PROJECT_ID.fullmatch(_unwrapped(project)):
+    if not project or is_project_id(_unwrapped(project)):
         return None
     where = origin(at, "OpenAI-Project")
     known = _known(at, _unwrapped(project))
@@ -129,7 +130,7 @@ def _name_for_id(at: Situation) -> Finding | None:
 
 def _unclean_project(at: Situation) -> Finding | None:
     project = at.project
-    if not project or project == (bare := _unwrapped(project)) or not PROJECT_ID.fullmatch(bare):
+    if not project or project == (bare := _unwrapped(project)) or not is_project_id(bare):
         return None
     where = origin(at, "OpenAI-Project")
     return Finding(

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         0 if the registry has it now, 1 if the API says that it must not.
     """
     address = target.address(args.registry)
-    place = edit.place_of(address)
+    place = edit.describe(address)
     key = read_key(args.key_env, args.note)
     if args.verify:
         refused = _refused_by_the_api(key, address, args)
@@ -76,8 +76,8 @@ def run(args: argparse.Namespace) -> int:
             "renewed.",
             "unchanged": f"The key {key.hint} is registered for project {name} already.",
         }[change]
-        is_new = draft.standing.version is None
-        made = f", a new {draft.standing.word}; it holds no key" if is_new else ""
+        is_new = draft.stored.version is None
+        made = f", a new {draft.stored.word}; it holds no key" if is_new else ""
         return said, draft.id_of(args.project), made
 
     said, project, made = edit.change(address, add, create=True)

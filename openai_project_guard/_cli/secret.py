@@ -9,7 +9,7 @@ import sys
 import warnings
 
 from openai_project_guard._errors import ConfigurationError, forgetful
-from openai_project_guard._keys import digest, fingerprint_of, hint, redact, refuse_unfit, shown
+from openai_project_guard._keys import digest, fingerprint_of, hint, redact, shown, validate_key
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OF_KEYS = ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY")
@@ -56,7 +56,7 @@ def read_key(variable: str | None, note: str | None = None) -> Secret:
             one in it.
     """
     key = _asked() if variable is None else _of_variable(variable)
-    refuse_unfit(key, note)
+    validate_key(key, note)
     return Secret(key)
 
 

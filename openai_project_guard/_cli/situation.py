@@ -14,7 +14,7 @@ from openai_project_guard._cli.secret import bare, without_keys
 from openai_project_guard._cli.switched import off, on
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import digest, hint
-from openai_project_guard._registry.model import Row, rows_of
+from openai_project_guard._registry.model import KeyRecord, records_of
 from openai_project_guard._registry.registry import Registry
 from openai_project_guard._types import Mode
 
@@ -40,7 +40,7 @@ class Look:
     hint: str
     kind: str
     fault: str | None
-    rows: tuple[Row, ...] = ()
+    rows: tuple[KeyRecord, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,10 +77,10 @@ class Situation:
     known: tuple[Registry, ...] = field(default=(), repr=False)
 
     @property
-    def rows(self) -> tuple[Row, ...]:
+    def rows(self) -> tuple[KeyRecord, ...]:
         """Whose the key is that is sent, by the registry's word."""
         digest_sent = self.sent.headers.key_digest if self.sent else None
-        return rows_of(self.known, digest_sent) if digest_sent else ()
+        return records_of(self.known, digest_sent) if digest_sent else ()
 
     @property
     def project(self) -> str | None:
@@ -177,7 +177,7 @@ def _look(known: tuple[Registry, ...]) -> Look | None:
     alone = bare(key)
     if not alone.isascii():
         return Look(hint(""), _kind(alone), "a character that no key has")
-    return Look(hint(alone), _kind(alone), _fault(key), rows_of(known, digest(alone)))
+    return Look(hint(alone), _kind(alone), _fault(key), records_of(known, digest(alone)))
 
 
 def _kind(key: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from openai_project_guard._check.check import Call, hear
 from openai_project_guard._check.headers import PROJECT_HEADER, Destination, Triples
-from openai_project_guard._registry.model import Row
+from openai_project_guard._registry.model import KeyRecord
 
 
 class Http:
@@ -56,7 +56,7 @@ def send(
     call: Call | None,
     request: Any,
     error: BaseException | None,
-    row: Row | None,
+    row: KeyRecord | None,
     wrapped: Callable[..., Any],
     args: Any,
     kwargs: Any,
@@ -79,7 +79,7 @@ async def send_async(
     call: Call | None,
     request: Any,
     error: BaseException | None,
-    row: Row | None,
+    row: KeyRecord | None,
     wrapped: Callable[..., Awaitable[Any]],
     args: Any,
     kwargs: Any,

@@ -5,8 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
 
 from openai_project_guard._errors import RegistryError
-from openai_project_guard._keys import fingerprint_of
-from openai_project_guard._registry.model import Row, is_project_id
+from openai_project_guard._registry.model import (
+    KeyBinding,
+    KeyBindings,
+    ProjectFields,
+    label,
+    listing,
+)
+from openai_project_guard._registry.validate import is_project_id
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -17,32 +23,11 @@ Change = Literal["added", "updated", "unchanged"]
 T = TypeVar("T")
 
 
-class ProjectNotes(NamedTuple):
-    """What stands beside a project's id."""
-
-    alias: str | None = None
-    organization: str | None = None
-    service_accounts: tuple[str, ...] = ()
-
-
-class Holding(NamedTuple):
-    """What stands beside a key, for one project that it belongs to."""
-
-    hint: str = ""
-    note: str | None = None
-    learned: bool = False
-    disputed: bool = False
-
-
-Holdings = dict[str, Holding]
-"""A key's projects. None at all: the entry is there, but not in order."""
-
-
-class Found(NamedTuple):
-    """A registry as it stands somewhere, and what does not count there.
+class StoredState(NamedTuple):
+    """A registry as it is stored somewhere, and what does not count there.
 
     Attributes:
-        version: see `Standing`.
+        version: see `StoredRegistry`.
         snapshot: what is in order.
         disputed: the keys that belong to nobody, for two projects were learned for each.
         faults: the entries that are refused, by name, with the reason.
@@ -50,23 +35,23 @@ class Found(NamedTuple):
 
     version: str | None
     snapshot: Snapshot
-    disputed: Mapping[str, Holdings] = {}
+    disputed: Mapping[str, KeyBindings] = {}
     faults: Mapping[str, str] = {}
 
 
-class Standing(Protocol):
-    """What stands in a registry before it is changed.
+class StoredRegistry(Protocol):
+    """A registry where it is stored, before it is changed.
 
     Attributes:
         word: `file` or `registry`, as errors call it.
-        version: what tells it from what stood there before or will later; `None` where there is no
+        version: tells it from what was stored before or will be later; `None` where there is no
             registry yet.
         projects: those that are in order.
     """
 
     word: str
     version: str | None
-    projects: dict[str, ProjectNotes]
+    projects: dict[str, ProjectFields]
 
     @property
     def place(self) -> Place:
@@ -78,8 +63,8 @@ class Standing(Protocol):
         """The names of the projects that are not in order."""
         ...
 
-    def key(self, fingerprint: str) -> Holdings | None:
-        """What stands beside a key; `None` where it does not stand there."""
+    def key(self, fingerprint: str) -> KeyBindings | None:
+        """The bindings of a key; `None` where it is not stored."""
         ...
 
     def keys(self) -> Iterable[str]:
@@ -91,7 +76,7 @@ class Standing(Protocol):
         ...
 
     def rename(self, name: str) -> str:
-        """How a project's name stands there, and what to do to change it."""
+        """How a project's name is written there, and what to do to change it."""
         ...
 
 
@@ -99,43 +84,42 @@ class Draft:
     """A registry with changes that are not written yet.
 
     Args:
-        standing: what is there so far. Of its keys only those are read that the changes need.
+        stored: what is there so far. Of its keys only those are read that the changes need.
 
     Attributes:
         projects: all that are to be there, by id.
     """
 
-    def __init__(self, standing: Standing) -> None:
-        self.standing = standing
-        self.projects = dict(standing.projects)
+    def __init__(self, stored: StoredRegistry) -> None:
+        self.stored = stored
+        self.projects = dict(stored.projects)
         self._ids = {notes.alias: name for name, notes in self.projects.items() if notes.alias}
         self._dropped: set[str] = set()
-        self._old_keys: dict[str, Holdings | None] = {}
-        self._keys: dict[str, Holdings | None] = {}
+        self._old_keys: dict[str, KeyBindings | None] = {}
+        self._keys: dict[str, KeyBindings | None] = {}
 
     @property
     def changed(self) -> bool:
         """Whether there is anything to write."""
         return any(True for _ in self.new_projects()) or any(True for _ in self.new_keys())
 
-    def new_projects(self) -> Iterator[tuple[str, ProjectNotes | None]]:
+    def new_projects(self) -> Iterator[tuple[str, ProjectFields | None]]:
         """The projects that are to be different, `None` for those that go."""
         yield from ((name, None) for name in self._dropped - self.projects.keys())
-        yield from _new(self.standing.projects, self.projects)
+        yield from _new(self.stored.projects, self.projects)
 
-    def new_keys(self) -> Iterator[tuple[str, Holdings | None]]:
+    def new_keys(self) -> Iterator[tuple[str, KeyBindings | None]]:
         """The keys that are to be different, `None` for those that go."""
         return _new(self._old_keys, self._keys)
 
-    def looked_at(self) -> Iterable[tuple[str, Holdings | None]]:
+    def looked_at(self) -> Iterable[tuple[str, KeyBindings | None]]:
         """The keys that were looked at, as they are to be."""
         return self._keys.items()
 
     def named(self, project: str) -> str:
         """A project (id or alias) as people know it, such as `support-bot (proj_5fPqTn0w)`."""
         project_id = self.id_of(project)
-        alias = self.projects[project_id].alias
-        return f"{alias} ({project_id})" if alias else project_id
+        return label(project_id, self.projects[project_id].alias)
 
     def id_of(self, project: str) -> str:
         """The id of a project (id or alias).
@@ -145,7 +129,7 @@ class Draft:
         """
         project_id = self._find(project)
         if project_id is None:
-            raise self._error(f"the {self.standing.word} has no such project")
+            raise self._error(f"the {self.stored.word} has no such project")
         return project_id
 
     def projects_of(self, fingerprint: str) -> list[str]:
@@ -167,7 +151,7 @@ class Draft:
         note: str | None = None,
         also: bool = False,
     ) -> Change:
-        """Adds a key, and its project where that is missing; see `edit.add()`."""
+        """Adds a key, and its project where that is missing; see `stores.add()`."""
         project_id = self.add_project(project, alias=alias, organization=organization)
         change = self.add_key(project_id, fingerprint, hint=hint, note=note, also=also)
         return "updated" if change == "unchanged" and self.changed else change
@@ -185,17 +169,17 @@ class Draft:
             if not is_project_id(project):
                 raise self._error(
                     "this is neither a project id (proj_ and letters, digits, _ or -) nor an "
-                    f"alias that the {self.standing.word} knows"
+                    f"alias that the {self.stored.word} knows"
                 )
             alias = None if alias == project else alias or None
             if alias and (other := self._find(alias)):
                 raise self._error(f"the alias {alias} belongs to {other} already; choose another")
-            self._put(project, ProjectNotes(alias, organization or None))
+            self._put(project, ProjectFields(alias, organization or None))
             return project
         known = self.projects[project_id]
         name = known.alias or project_id
         if alias and alias != name:
-            raise self._error(f"{project_id} stands there as {self.standing.rename(name)}")
+            raise self._error(f"{project_id} is there as {self.stored.rename(name)}")
         if organization and organization != known.organization:
             self._put(project_id, known._replace(organization=organization))
         return project_id
@@ -209,32 +193,32 @@ class Draft:
         note: str | None = None,
         also: bool = False,
     ) -> Change:
-        """Adds a key to a project that is there, or renews its hint and note; see `edit.add()`.
+        """Adds a key to a project that is there, or renews its hint and note; see `stores.add()`.
 
         Raises:
-            RegistryError: the project is not there, or the key stands under another.
+            RegistryError: the project is not there, or the key is registered for another.
         """
         project_id = self.id_of(project)
         fingerprint = fingerprint.lower()
         # What was learned gives way to an administrator's word, as does a project that is gone.
-        holdings = {
+        bindings = {
             name: held
             for name, held in (self.key(fingerprint) or {}).items()
-            if name == project_id or (not held.learned and self._stands(name))
+            if name == project_id or (not held.learned and self._has(name))
         }
-        old = holdings.get(project_id)
-        if old is None and holdings and not also:
-            other, held = next(iter(holdings.items()))
+        old = bindings.get(project_id)
+        if old is None and bindings and not also:
+            other, held = next(iter(bindings.items()))
             name = self.projects[other].alias if other in self.projects else None
             raise RegistryError(
-                f"{self.standing.place.of(fingerprint)}: the key {held.hint or fingerprint} stands "
-                f"under the project {name or other} already. Remove it there first, or, for a "
-                "legacy user key that belongs to both, add it with --also."
+                f"{self.stored.place.of(fingerprint)}: the key {held.hint or fingerprint} is "
+                f"registered for the project {name or other} already. Remove it there first, or, "
+                "for a legacy user key that belongs to both, add it with --also."
             )
-        new = Holding(hint or (old.hint if old else ""), note or (old.note if old else None))
+        new = KeyBinding(hint or (old.hint if old else ""), note or (old.note if old else None))
         if new == old:
             return "unchanged"
-        self._keys[fingerprint] = {**holdings, project_id: new}
+        self._keys[fingerprint] = {**bindings, project_id: new}
         return "added" if old is None else "updated"
 
     def remove_key(self, fingerprint: str, *, project: str | None = None) -> int:
@@ -245,14 +229,14 @@ class Draft:
         """
         removed = {self.id_of(project)} if project else None
         fingerprint = fingerprint.lower()
-        holdings = self.key(fingerprint)
-        if holdings is None:
+        bindings = self.key(fingerprint)
+        if bindings is None:
             return 0
-        left = {name: held for name, held in holdings.items() if removed and name not in removed}
-        if left == holdings and removed:
+        left = {name: held for name, held in bindings.items() if removed and name not in removed}
+        if left == bindings and removed:
             return 0
         self._keys[fingerprint] = left or None
-        return len(holdings) - len(left) or 1  # one that is not in order counts too
+        return len(bindings) - len(left) or 1  # one that is not in order counts too
 
     def remove_projects(self, projects: Iterable[str]) -> None:
         """Removes projects (ids or aliases) with their keys.
@@ -264,9 +248,9 @@ class Draft:
         for project in gone:
             self._ids.pop(self.projects.pop(project).alias or "", None)
         added = [name for name, held in self._keys.items() if not gone.isdisjoint(held or ())]
-        for fingerprint in {*self.standing.keys_of(gone), *added}:
-            holdings = self.key(fingerprint) or {}
-            left = {name: held for name, held in holdings.items() if name not in gone}
+        for fingerprint in {*self.stored.keys_of(gone), *added}:
+            bindings = self.key(fingerprint) or {}
+            left = {name: held for name, held in bindings.items() if name not in gone}
             self._keys[fingerprint] = left or None
 
     def become(self, snapshot: Snapshot, version: str | None) -> None:
@@ -277,29 +261,29 @@ class Draft:
             version: the version that is to be given up for it.
 
         Raises:
-            RegistryError: what stands there is no longer that version.
+            RegistryError: what is stored is no longer that version.
         """
-        if self.standing.version != version:
+        if self.stored.version != version:
             raise RegistryError(
-                f"{self.standing.place.name}: somebody else has changed the {self.standing.word} "
+                f"{self.stored.place.name}: somebody else has changed the {self.stored.word} "
                 "meanwhile. Nothing was written; look at the difference again."
             )
         self.projects, keys = listing(snapshot)
-        self._dropped = set(self.standing.unfit)
-        for name in {**dict.fromkeys(self.standing.keys()), **keys}:
+        self._dropped = set(self.stored.unfit)
+        for name in {**dict.fromkeys(self.stored.keys()), **keys}:
             wanted, old = keys.get(name), self.key(name)
             # That it was learned is no difference; that it is in dispute is.
             told = {project: held._replace(learned=False) for project, held in (old or {}).items()}
             self._keys[name] = old if told == wanted else wanted
 
-    def key(self, fingerprint: str) -> Holdings | None:
-        """What is to stand beside a key; `None` where it is not to stand there."""
+    def key(self, fingerprint: str) -> KeyBindings | None:
+        """The bindings that a key is to have; `None` where it is to have none."""
         if fingerprint not in self._keys:
-            found = self.standing.key(fingerprint)
+            found = self.stored.key(fingerprint)
             self._keys[fingerprint] = self._old_keys[fingerprint] = found
         return self._keys[fingerprint]
 
-    def _put(self, project: str, notes: ProjectNotes) -> None:
+    def _put(self, project: str, notes: ProjectFields) -> None:
         self.projects[project] = notes
         if notes.alias:
             self._ids[notes.alias] = project
@@ -307,32 +291,11 @@ class Draft:
     def _find(self, name: str) -> str | None:
         return name if name in self.projects else self._ids.get(name)
 
-    def _stands(self, project_id: str) -> bool:
-        return project_id in self.projects or project_id in self.standing.unfit
+    def _has(self, project_id: str) -> bool:
+        return project_id in self.projects or project_id in self.stored.unfit
 
     def _error(self, problem: str) -> RegistryError:
-        return RegistryError(f"{self.standing.place.name}: {problem}. Nothing was written.")
-
-
-def listing(snapshot: Snapshot) -> tuple[dict[str, ProjectNotes], dict[str, Holdings]]:
-    """A snapshot's projects by id, and its keys by fingerprint."""
-    accounts: dict[str, list[str]] = {}
-    for account, rows in snapshot.accounts.items():
-        accounts.setdefault(rows[0].project.id, []).append(account)
-    projects = {
-        project.id: ProjectNotes(
-            project.alias, project.organization, tuple(accounts.get(project.id, ()))
-        )
-        for project in snapshot.projects.values()
-    }
-    keys = {
-        fingerprint_of(key_digest): {
-            row.project.id: Holding(row.hint, row.note)
-            for row in ((rows,) if isinstance(rows, Row) else rows)
-        }
-        for key_digest, rows in snapshot.rows.items()
-    }
-    return projects, keys
+        return RegistryError(f"{self.stored.place.name}: {problem}. Nothing was written.")
 
 
 def _new(

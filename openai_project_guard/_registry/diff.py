@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from openai_project_guard._registry.changes import listing
+from openai_project_guard._registry.model import label, listing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from openai_project_guard._registry.changes import Holding, Holdings, ProjectNotes
-    from openai_project_guard._registry.model import Snapshot
+    from openai_project_guard._registry.model import (
+        KeyBinding,
+        KeyBindings,
+        ProjectFields,
+        Snapshot,
+    )
 
 Sign = Literal["+", "-", "~"]
 
@@ -36,7 +40,7 @@ def difference(old: Snapshot, new: Snapshot) -> list[Step]:
     ]
 
 
-def _of_projects(old: dict[str, ProjectNotes], new: dict[str, ProjectNotes]) -> Iterator[Step]:
+def _of_projects(old: dict[str, ProjectFields], new: dict[str, ProjectFields]) -> Iterator[Step]:
     for project in sorted({*old, *new}):
         before, after = old.get(project), new.get(project)
         if before is None and after is not None:
@@ -49,7 +53,7 @@ def _of_projects(old: dict[str, ProjectNotes], new: dict[str, ProjectNotes]) -> 
             )
 
 
-def _of_keys(old: dict[str, Holdings], new: dict[str, Holdings]) -> Iterator[Step]:
+def _of_keys(old: dict[str, KeyBindings], new: dict[str, KeyBindings]) -> Iterator[Step]:
     for fingerprint in sorted({*old, *new}):
         before, after = old.get(fingerprint, {}), new.get(fingerprint, {})
         for project in sorted({*before, *after}):
@@ -67,18 +71,18 @@ def _of_keys(old: dict[str, Holdings], new: dict[str, Holdings]) -> Iterator[Ste
                 yield Step("~", f"{name}: now {_key(fingerprint, wanted)}")
 
 
-def _described(project: str, notes: ProjectNotes) -> str:
+def _described(project: str, notes: ProjectFields) -> str:
     facts = [notes.organization] if notes.organization else []
     if notes.service_accounts:
         facts.append("service accounts " + " ".join(notes.service_accounts))
-    name = f"{notes.alias} ({project})" if notes.alias else project
+    name = label(project, notes.alias)
     return f"{name}, {', '.join(facts)}" if facts else name
 
 
-def _sorted(notes: ProjectNotes) -> ProjectNotes:
+def _sorted(notes: ProjectFields) -> ProjectFields:
     return notes._replace(service_accounts=tuple(sorted(notes.service_accounts)))
 
 
-def _key(fingerprint: str, held: Holding) -> str:
+def _key(fingerprint: str, held: KeyBinding) -> str:
     name = held.hint or f"{fingerprint[:15]}…"
     return f"{name} ({held.note})" if held.note else name

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from openai_project_guard._errors import ConfigurationError
-from openai_project_guard._keys import RAW_KEY, shown
+from openai_project_guard._keys import fingerprint_of, shown
+from openai_project_guard._registry.validate import is_project_id
 
 if TYPE_CHECKING:
     from openai_project_guard._registry.registry import Registry
-
-PROJECT_ID = re.compile(r"proj_[A-Za-z0-9_-]+")
 
 
 class Place:
@@ -28,7 +26,7 @@ class Place:
 
         Args:
             needle: its fingerprint or its service account.
-            project: the id of its project; a key may stand under several.
+            project: the id of its project; a key may be registered for several.
         """
         del needle, project  # only a file has lines to look through
         return self.name
@@ -48,22 +46,40 @@ class Project:
         self.organization = organization
         self.header = named.encode()  # as a call carries it
 
+    @property
+    def label(self) -> str:
+        """What people call it, such as `support-bot (proj_5fPqTn0w)`."""
+        return label(self.id, self.alias)
+
     def is_like(self, other: Project) -> bool:
         """Whether it says the same, at the same place."""
         mine = (self.id, self.place.name, self.alias, self.organization)
         return mine == (other.id, other.place.name, other.alias, other.organization)
 
 
-class Row:
-    """One key of one project, as small as it can be: there may be a million of them."""
+class KeyRecord:
+    """One key of one project, as small as it can be: there may be a million of them.
 
-    __slots__ = ("_hint", "note", "project")
+    Attributes:
+        project: the project that it is registered for.
+        note: whatever was noted with it.
+        service_account: the service account's id, where this is one and not a key.
+    """
 
-    def __init__(self, project: Project, hint: str, note: str | None = None) -> None:
+    __slots__ = ("_hint", "note", "project", "service_account")
+
+    def __init__(
+        self,
+        project: Project,
+        hint: str,
+        note: str | None = None,
+        service_account: str | None = None,
+    ) -> None:
         self.project = project
         # As text, its one `…` would make every character two bytes wide.
         self._hint = hint.encode(errors="surrogatepass")
         self.note = note
+        self.service_account = service_account
 
     @property
     def hint(self) -> str:
@@ -71,15 +87,55 @@ class Row:
         return self._hint.decode(errors="surrogatepass")
 
 
-class Snapshot:
-    """What a registry holds at one moment. Readers take no lock: it is swapped whole."""
+class ProjectFields(NamedTuple):
+    """What a registry says of a project beside its id."""
 
-    __slots__ = ("accounts", "projects", "rows")
+    alias: str | None = None
+    organization: str | None = None
+    service_accounts: tuple[str, ...] = ()
+
+
+class KeyBinding(NamedTuple):
+    """What a registry says of a key, for one project that it is registered for."""
+
+    hint: str = ""
+    note: str | None = None
+    learned: bool = False
+    disputed: bool = False
+
+
+KeyBindings = dict[str, KeyBinding]
+"""A key's bindings by project. None at all: the entry is there, but not in order."""
+
+
+class Snapshot:
+    """What a registry holds at one moment. Readers take no lock: it is swapped whole.
+
+    Attributes:
+        keys: the records of each key, by its digest; mostly there is one.
+        accounts: the records of each service account, by its id.
+        projects: the projects, by id and by alias.
+    """
+
+    __slots__ = ("accounts", "keys", "projects")
 
     def __init__(self) -> None:
-        self.rows: dict[bytes, Row | tuple[Row, ...]] = {}
-        self.accounts: dict[str, tuple[Row, ...]] = {}
+        self.keys: dict[bytes, KeyRecord | tuple[KeyRecord, ...]] = {}
+        self.accounts: dict[str, tuple[KeyRecord, ...]] = {}
         self.projects: dict[str, Project] = {}
+
+    def copy(self) -> Snapshot:
+        """Another one that holds the same."""
+        copied = Snapshot()
+        copied.keys = self.keys.copy()
+        copied.accounts = self.accounts.copy()
+        copied.projects = self.projects.copy()
+        return copied
+
+    def records(self, key_digest: bytes) -> tuple[KeyRecord, ...]:
+        """The records of a key."""
+        found = self.keys.get(key_digest, ())
+        return (found,) if isinstance(found, KeyRecord) else found
 
     def add_project(self, project: Project, service_accounts: Iterable[str] = ()) -> None:
         """Makes the project known by its id, its alias and its service accounts."""
@@ -87,42 +143,57 @@ class Snapshot:
         if project.alias is not None:
             self.projects[project.alias] = project
         for account in service_accounts:
-            row = Row(project, f"service account {account}")
-            self.accounts[account] = (*self.accounts.get(account, ()), row)
+            record = KeyRecord(project, "", service_account=account)
+            self.accounts[account] = (*self.accounts.get(account, ()), record)
 
-    def add_key(self, key_digest: bytes, row: Row) -> None:
-        """Binds a key to a project; a legacy user key may stand under several."""
-        known = self.rows.get(key_digest)
-        if known is None or (isinstance(known, Row) and known.project.id == row.project.id):
-            self.rows[key_digest] = row
-        else:
-            others = (known,) if isinstance(known, Row) else known
-            self.rows[key_digest] = (
-                *(other for other in others if other.project.id != row.project.id),
-                row,
-            )
+    def add_key(self, key_digest: bytes, record: KeyRecord) -> None:
+        """Registers a key for a project; a legacy user key may be registered for several."""
+        known = self.records(key_digest)
+        others = [other for other in known if other.project.id != record.project.id]
+        self.keys[key_digest] = (*others, record) if others else record
 
 
-def rows_of(registries: Iterable[Registry], key_digest: bytes) -> tuple[Row, ...]:
-    """The rows of a key in several registries; any of them makes its project pass."""
-    found: tuple[Row, ...] = ()
+def label(project_id: str, alias: str | None) -> str:
+    """What people call a project: its alias and its id, or the id alone."""
+    return f"{alias} ({project_id})" if alias else project_id
+
+
+def listing(snapshot: Snapshot) -> tuple[dict[str, ProjectFields], dict[str, KeyBindings]]:
+    """A snapshot's projects by id, and its keys by fingerprint."""
+    accounts: dict[str, list[str]] = {}
+    for account, records in snapshot.accounts.items():
+        accounts.setdefault(records[0].project.id, []).append(account)
+    projects = {
+        project.id: ProjectFields(
+            project.alias, project.organization, tuple(accounts.get(project.id, ()))
+        )
+        for project in snapshot.projects.values()
+    }
+    keys = {
+        fingerprint_of(key_digest): {
+            record.project.id: KeyBinding(record.hint, record.note)
+            for record in snapshot.records(key_digest)
+        }
+        for key_digest in snapshot.keys
+    }
+    return projects, keys
+
+
+def records_of(registries: Iterable[Registry], key_digest: bytes) -> tuple[KeyRecord, ...]:
+    """The records of a key in several registries; any of them makes its project pass."""
+    found: tuple[KeyRecord, ...] = ()
     for registry in registries:
-        row = registry.snapshot.rows.get(key_digest)
-        if row is not None:
-            found += (row,) if isinstance(row, Row) else row
+        record = registry.snapshot.keys.get(key_digest)
+        if record is not None:
+            found += (record,) if isinstance(record, KeyRecord) else record
     return found
 
 
-def rows_of_account(registries: Iterable[Registry], account: str) -> tuple[Row, ...]:
-    """The rows of a workload identity's service account."""
+def records_of_account(registries: Iterable[Registry], account: str) -> tuple[KeyRecord, ...]:
+    """The records of a workload identity's service account."""
     return tuple(
-        row for registry in registries for row in registry.snapshot.accounts.get(account, ())
+        record for registry in registries for record in registry.snapshot.accounts.get(account, ())
     )
-
-
-def is_project_id(value: str) -> bool:
-    """Whether this is `proj_` and letters, digits, `_`, `-`, and no key pasted behind it."""
-    return PROJECT_ID.fullmatch(value) is not None and not RAW_KEY.search(value)
 
 
 def project_id(registries: Iterable[Registry], name: str, said: str = "project=") -> str:
@@ -148,18 +219,4 @@ def project_id(registries: Iterable[Registry], name: str, said: str = "project="
     raise ConfigurationError(
         f"{said} {shown(name)} is neither a project id (proj_ and letters, digits, _ or -) "
         f"nor a known alias. The registry has {aliases}."
-    )
-
-
-def refuse_unfit_project(value: object) -> str:
-    """The project id itself, if it is one.
-
-    Raises:
-        ConfigurationError: it is not `proj_` and letters, digits, `_`, `-`.
-    """
-    if isinstance(value, str) and is_project_id(value):
-        return value
-    raise ConfigurationError(
-        f"{shown(value)} is not a project id. A project id is proj_ and letters, digits, _ or -, "
-        "as the project's settings page shows it; it is not the project's name."
     )

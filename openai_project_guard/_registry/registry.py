@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from openai_project_guard._errors import ConfigurationError, forgetful
 from openai_project_guard._forks import fork_safe
-from openai_project_guard._keys import digest, fingerprint_of, hint, refuse_unfit
+from openai_project_guard._keys import digest, fingerprint_of, hint, validate_key
 from openai_project_guard._registry.model import (
+    KeyRecord,
     Place,
     Project,
-    Row,
     Snapshot,
-    refuse_unfit_project,
-    rows_of,
+    records_of,
 )
+from openai_project_guard._registry.validate import validate_project_id
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -92,12 +92,12 @@ class Registry:
         Example:
             >>> Registry().register("sk-proj-0123456789Ab3d", "proj_support", note="CI runner")
         """
-        refuse_unfit(key, note, organization)
+        validate_key(key, note, organization)
         known = self.snapshot.projects.get(project) if isinstance(project, str) else None
         self.add(
             digest(key),
             Project(
-                known.id if known else refuse_unfit_project(project),
+                known.id if known else validate_project_id(project),
                 place=Place(sys.intern(f"register() at {_calling_line()}")),
                 alias=known.alias if known else None,
                 organization=organization or (known.organization if known else None),
@@ -120,14 +120,14 @@ class Registry:
         if not isinstance(key, str):
             raise ConfigurationError(f"A key must be a string, not {type(key).__name__}.")
         found = digest(key)
-        return tuple(_entry(found, row) for row in rows_of((self,), found))
+        return tuple(_entry(found, row) for row in records_of((self,), found))
 
     def __len__(self) -> int:
-        return sum(1 if isinstance(row, Row) else len(row) for row in self._all().values())
+        return sum(1 if isinstance(row, KeyRecord) else len(row) for row in self._all().values())
 
     def __iter__(self) -> Iterator[Entry]:
         for key_digest, rows in self._all().items():
-            for row in (rows,) if isinstance(rows, Row) else rows:
+            for row in (rows,) if isinstance(rows, KeyRecord) else rows:
                 yield _entry(key_digest, row)
 
     def __bool__(self) -> bool:
@@ -137,8 +137,8 @@ class Registry:
         keys, projects = len(self), len({entry.project for entry in self})
         return f"<Registry: {_count(keys, 'key')}, {_count(projects, 'project')}>"
 
-    def _all(self) -> dict[bytes, Row | tuple[Row, ...]]:
-        return self.snapshot.rows.copy()  # another thread may register meanwhile
+    def _all(self) -> dict[bytes, KeyRecord | tuple[KeyRecord, ...]]:
+        return self.snapshot.keys.copy()  # another thread may register meanwhile
 
     def add(self, key_digest: bytes, project: Project, key_hint: str, note: str | None) -> None:
         """Adds a key by its digest."""
@@ -148,10 +148,10 @@ class Registry:
                 self.snapshot.add_project(project)
             elif known.is_like(project):
                 project = known  # one for all the keys that one line of code registers
-            self.snapshot.add_key(key_digest, Row(project, key_hint, note))
+            self.snapshot.add_key(key_digest, KeyRecord(project, key_hint, note))
 
 
-def _entry(key_digest: bytes, row: Row) -> Entry:
+def _entry(key_digest: bytes, row: KeyRecord) -> Entry:
     from openai_project_guard._registry.entry import Entry
 
     fingerprint = fingerprint_of(key_digest)

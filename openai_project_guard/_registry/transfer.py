@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from openai_project_guard._registry import stores as edit
-from openai_project_guard._registry.changes import listing
 from openai_project_guard._registry.diff import Step, difference
+from openai_project_guard._registry.model import listing
 
 
 class Transfer:
@@ -32,8 +32,8 @@ class Transfer:
         self.steps = [
             *difference(found.snapshot, self._wanted),
             *(
-                Step("-", f"the dispute over key {next(iter(holdings.values())).hint}")
-                for fingerprint, holdings in found.disputed.items()
+                Step("-", f"the dispute over key {next(iter(bindings.values())).hint}")
+                for fingerprint, bindings in found.disputed.items()
                 if fingerprint not in keys
             ),
             *(

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, contextmanager
 from hashlib import sha256
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from openai_project_guard._errors import RegistryError
-from openai_project_guard._registry.changes import Draft, Found, Holding, Holdings, listing
+from openai_project_guard._registry.changes import Draft, StoredState
 from openai_project_guard._registry.file.atomic import locked, replace
 from openai_project_guard._registry.file.layout import (
     Layout,
@@ -17,29 +17,23 @@ from openai_project_guard._registry.file.layout import (
     spelled,
     written_project,
 )
-from openai_project_guard._registry.file.parse import FilePlace, load, parse
-from openai_project_guard._registry.model import Snapshot
+from openai_project_guard._registry.file.parse import parse
+from openai_project_guard._registry.file.place import FilePlace, load
+from openai_project_guard._registry.model import KeyBinding, KeyBindings, Snapshot, listing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
-T = TypeVar("T")
 _EMPTY = b"version = 1\n"
 
 
-def change(path: str, step: Callable[[Draft], T], *, create: bool = False) -> T:
-    """See `edit.change()`."""
-    with editing(path, create=create) as draft:
-        return step(draft)
-
-
-def find(path: str) -> Found:
-    """See `edit.find()`."""
+def find(path: str) -> StoredState:
+    """See `stores.find()`."""
     place = FilePlace(path)
     if not os.path.exists(place.path):
-        return Found(None, Snapshot())
+        return StoredState(None, Snapshot())
     data, snapshot = _read(place)
-    return Found(_version(data), snapshot)
+    return StoredState(_version(data), snapshot)
 
 
 @contextmanager
@@ -62,7 +56,7 @@ def editing(path: str | os.PathLike[str], *, create: bool = False) -> Iterator[D
             elif not os.path.exists(place.path):
                 load(place)  # says so, and leaves no lock beside it
             stack.enter_context(locked(place.path))
-        standing = _Standing(place, create=create)
+        standing = _StoredInFile(place, create=create)
         draft = Draft(standing)
         yield draft
         with _telling(place):
@@ -82,8 +76,8 @@ def _telling(place: FilePlace) -> Iterator[None]:
         ) from None
 
 
-class _Standing:
-    """What stands in the file; see `draft.Standing`.
+class _StoredInFile:
+    """What stands in the file; see `changes.StoredRegistry`.
 
     Beside the text it keeps what the file says, and `replace()` compares the two before the file
     is put in place: whatever the layout, nothing is lost or invented.
@@ -100,7 +94,7 @@ class _Standing:
         self.unfit = ()  # a file that is not in order is not changed at all
         self._layout = Layout(data, place)
 
-    def key(self, fingerprint: str) -> Holdings | None:
+    def key(self, fingerprint: str) -> KeyBindings | None:
         return self._keys.get(fingerprint)
 
     def keys(self) -> Iterable[str]:
@@ -141,7 +135,7 @@ class _Standing:
         """What becomes of the tables, by name, and those to come."""
         tables: dict[str, TableEdit | None] = {}
         names: dict[str, str] = {}  # of the tables that stay
-        coming: dict[str, dict[str, Holding]] = {}
+        coming: dict[str, dict[str, KeyBinding]] = {}
         for project, old in self.projects.items():
             notes, name = draft.projects.get(project), old.alias or project
             if notes is not None and notes.alias == old.alias:
@@ -153,8 +147,8 @@ class _Standing:
             else:
                 tables[name] = None
         coming = {project: {} for project in draft.projects if project not in names}
-        for fingerprint, holdings in draft.looked_at():
-            before_of, after_of = self._keys.get(fingerprint) or {}, holdings or {}
+        for fingerprint, bindings in draft.looked_at():
+            before_of, after_of = self._keys.get(fingerprint) or {}, bindings or {}
             for project in {**before_of, **after_of}:
                 held = after_of.get(project)
                 if project in coming and held:

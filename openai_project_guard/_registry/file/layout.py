@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_project_guard._errors import RegistryError
 from openai_project_guard._registry.file.lines import Lines
-from openai_project_guard._registry.file.parse import BARE_NAME
+from openai_project_guard._registry.file.mistakes import BARE_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from openai_project_guard._registry.changes import Holding, ProjectNotes
-    from openai_project_guard._registry.model import Place
+    from openai_project_guard._registry.model import KeyBinding, Place, ProjectFields
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -28,7 +27,7 @@ class TableEdit(NamedTuple):
     """
 
     fields: dict[str, Any]
-    keys: dict[str, Holding | None]
+    keys: dict[str, KeyBinding | None]
 
 
 class Layout:
@@ -133,7 +132,7 @@ def _changed(lines: list[str], name: str, edit: TableEdit) -> list[str]:
     return changed
 
 
-def _change_keys(keys: Any, changes: Mapping[str, Holding | None]) -> None:
+def _change_keys(keys: Any, changes: Mapping[str, KeyBinding | None]) -> None:
     """Renews keys where they stand, removes them with the comment behind them, or adds them."""
     standing = {key["fingerprint"].lower(): position for position, key in enumerate(keys)}
     gone = [standing[fingerprint] for fingerprint, held in changes.items() if held is None]
@@ -166,7 +165,7 @@ def _add_keys(keys: Any, new: list[str]) -> None:
         keys.add_line(indent="")
 
 
-def written(fingerprint: str, held: Holding) -> str:
+def written(fingerprint: str, held: KeyBinding) -> str:
     """A key as the file has it."""
     fields = [f"fingerprint = {_quoted(fingerprint)}"]
     fields += [f"hint = {_quoted(held.hint)}"] if held.hint else []
@@ -174,7 +173,7 @@ def written(fingerprint: str, held: Holding) -> str:
     return "{ " + ", ".join(fields) + " }"
 
 
-def written_project(project: str, notes: ProjectNotes, keys: Mapping[str, Holding]) -> str:
+def written_project(project: str, notes: ProjectFields, keys: Mapping[str, KeyBinding]) -> str:
     """A project as the file has it; without an alias, its table is named for its id."""
     lines = [f"[projects.{spelled(notes.alias or project)}]", f"id = {_quoted(project)}"]
     lines += [f"{name} = {_quoted(value)}" for name, value in other_fields(notes).items() if value]
@@ -185,7 +184,7 @@ def written_project(project: str, notes: ProjectNotes, keys: Mapping[str, Holdin
     return "\n".join([*lines, ""])
 
 
-def other_fields(notes: ProjectNotes) -> dict[str, Any]:
+def other_fields(notes: ProjectFields) -> dict[str, Any]:
     """What stands in a project's table beside its id and its keys."""
     return {"organization": notes.organization, "service_accounts": list(notes.service_accounts)}
 

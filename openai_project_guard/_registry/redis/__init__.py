@@ -32,10 +32,22 @@ administrator, `difference` what `push` and `pull` would change.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from openai_project_guard._registry.changes import Draft, StoredState
+    from openai_project_guard._registry.model import Place
     from openai_project_guard._registry.redis.source import RedisSource
+    from openai_project_guard._registry.registry import Registry
+
+T = TypeVar("T")
+
+
+def open_source(address: str) -> RedisSource:
+    """See `stores.open_source()`."""
+    return open_redis(address)
 
 
 def open_redis(url: str) -> RedisSource:
@@ -52,3 +64,32 @@ def open_redis(url: str) -> RedisSource:
     from openai_project_guard._registry.redis.source import connect
 
     return connect(url)
+
+
+def read(address: str) -> Registry:
+    """See `stores.read()`."""
+    from openai_project_guard._registry.redis.edit import read
+
+    return read(address)
+
+
+def find(address: str) -> StoredState:
+    """See `stores.find()`."""
+    from openai_project_guard._registry.redis.edit import find
+
+    return find(address)
+
+
+def change(address: str, step: Callable[[Draft], T], *, create: bool = False) -> T:
+    """See `stores.change()`."""
+    from openai_project_guard._registry.redis.edit import change
+
+    return change(address, step, create=create)
+
+
+def describe(address: str) -> Place:
+    """See `stores.describe()`."""
+    from openai_project_guard._registry.model import Place
+    from openai_project_guard._registry.redis.url import read_address
+
+    return Place(read_address(address).name)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from openai_project_guard._registry.model import Place, Project, Row, Snapshot
+from openai_project_guard._registry.model import KeyRecord, Place, Project, Snapshot
 from openai_project_guard._registry.redis.entries import Unfit, name_of, read_key, read_project
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from openai_project_guard._registry.changes import Holdings
+    from openai_project_guard._registry.model import KeyBindings
 
 
 class Raw(NamedTuple):
@@ -45,7 +45,7 @@ class Content:
     def __init__(self, revision: str | None, snapshot: Snapshot) -> None:
         self.revision = revision
         self.snapshot = snapshot
-        self.disputed: dict[bytes, Holdings] = {}
+        self.disputed: dict[bytes, KeyBindings] = {}
         self.faults: dict[str, str] = {}
         self._checksum: int | None = None
 
@@ -69,9 +69,9 @@ class Content:
 
     def has(self, key_digest: bytes, project: str) -> bool:
         """Whether the key belongs to the project, or is in dispute so that it belongs to none."""
-        rows = self.snapshot.rows.get(key_digest, ())
+        rows = self.snapshot.keys.get(key_digest, ())
         return key_digest in self.disputed or any(
-            row.project.id == project for row in ((rows,) if isinstance(rows, Row) else rows)
+            row.project.id == project for row in ((rows,) if isinstance(rows, KeyRecord) else rows)
         )
 
     def after(self, change: Change, place: Place) -> Content | None:
@@ -79,7 +79,7 @@ class Content:
         if change.before != self.revision or not change.is_complete:
             return None
         snapshot = Snapshot()
-        snapshot.rows = self.snapshot.rows.copy()
+        snapshot.keys = self.snapshot.keys.copy()
         snapshot.accounts = self.snapshot.accounts.copy()
         snapshot.projects = self.snapshot.projects.copy()
         content = Content(change.after, snapshot)
@@ -113,18 +113,18 @@ class Content:
 
     def _add_key(self, field: bytes, value: bytes) -> None:
         try:
-            key_digest, holdings = read_key(field, value)
+            key_digest, bindings = read_key(field, value)
         except Unfit as fault:
             self.faults[name_of(field)] = str(fault)
             return
-        for project, held in holdings.items():
+        for project, held in bindings.items():
             if held.disputed:
-                self.disputed[key_digest] = holdings
+                self.disputed[key_digest] = bindings
             elif project not in self.snapshot.projects:
                 # Whatever else is known of the project, such as its organization, is not checked.
                 self.faults[name_of(field)] = f"its project {project} is not there or is refused"
             else:
-                row = Row(self.snapshot.projects[project], held.hint, held.note)
+                row = KeyRecord(self.snapshot.projects[project], held.hint, held.note)
                 self.snapshot.add_key(key_digest, row)
 
     def _remove_key(self, fingerprint: str) -> None:
@@ -133,7 +133,7 @@ class Content:
             key_digest = bytes.fromhex(fingerprint.removeprefix("sha256:"))
         except ValueError:
             return
-        self.snapshot.rows.pop(key_digest, None)
+        self.snapshot.keys.pop(key_digest, None)
         self.disputed.pop(key_digest, None)
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from openai_project_guard._errors import RegistryError
 from openai_project_guard._keys import fingerprint_of
-from openai_project_guard._registry.changes import Draft, Found, Holdings, ProjectNotes
-from openai_project_guard._registry.model import Place
+from openai_project_guard._registry.changes import Draft, StoredState
+from openai_project_guard._registry.model import KeyBindings, Place, ProjectFields
 from openai_project_guard._registry.redis.client import Conflict, Fault, Store
 from openai_project_guard._registry.redis.codec import Content
 from openai_project_guard._registry.redis.entries import (
@@ -32,13 +32,13 @@ def change(url: str, step: Callable[[Draft], T], *, create: bool = False) -> T:
     """See `edit.change()`."""
     with _opened(url, writing=True, create=create) as store:
         for _ in range(_ATTEMPTS):
-            draft = Draft(_Standing(store))
+            draft = Draft(_StoredInRedis(store))
             result = step(draft)
             projects, keys = _values(draft)
             if not projects and not keys:
                 return result
             try:
-                store.commit(draft.standing.version, projects=projects, keys=keys)
+                store.commit(draft.stored.version, projects=projects, keys=keys)
             except Conflict:
                 continue
             return result
@@ -48,12 +48,12 @@ def change(url: str, step: Callable[[Draft], T], *, create: bool = False) -> T:
     )
 
 
-def find(url: str) -> Found:
+def find(url: str) -> StoredState:
     """See `edit.find()`."""
     with _opened(url, writing=True, create=True) as store:
         content = _content(store)
     disputed = {fingerprint_of(digest): held for digest, held in content.disputed.items()}
-    return Found(content.revision, content.snapshot, disputed, content.faults)
+    return StoredState(content.revision, content.snapshot, disputed, content.faults)
 
 
 def read(url: str) -> Registry:
@@ -89,8 +89,8 @@ def _opened(url: str, *, writing: bool, create: bool = False) -> Iterator[Store]
         raise RegistryError(f"{address.name}: {done}: {problem}.")
 
 
-class _Standing:
-    """What stands in Redis at one revision; see `draft.Standing`. It reads what is asked for."""
+class _StoredInRedis:
+    """What stands in Redis at one revision; see `StoredRegistry`. It reads what it needs."""
 
     word = "registry"
 
@@ -98,7 +98,7 @@ class _Standing:
         self._store = store
         self.place = Place(store.address.name)
         self.version = store.revision()
-        self.projects: dict[str, ProjectNotes] = {}
+        self.projects: dict[str, ProjectFields] = {}
         self.unfit: set[str] = set()
         self._all: dict[str, bytes] | None = None
         for field, value in _named(store.projects()).items():
@@ -109,7 +109,7 @@ class _Standing:
             else:
                 self.projects[project] = notes
 
-    def key(self, fingerprint: str) -> Holdings | None:
+    def key(self, fingerprint: str) -> KeyBindings | None:
         value = self._store.key(fingerprint) if self._all is None else self._all.get(fingerprint)
         return None if value is None else _holdings(fingerprint, value)
 
@@ -118,9 +118,9 @@ class _Standing:
 
     def keys_of(self, projects: set[str]) -> Iterable[str]:
         for fingerprint, value in self._values().items():
-            holdings = _holdings(fingerprint, value)
+            bindings = _holdings(fingerprint, value)
             # One that is not in order goes with a project that it names.
-            names = holdings or [name for name in projects if name.encode() in value]
+            names = bindings or [name for name in projects if name.encode() in value]
             if not projects.isdisjoint(names):
                 yield fingerprint
 
@@ -142,7 +142,7 @@ def _named(values: dict[bytes, bytes]) -> dict[str, bytes]:
     return {name: value for name, value in names.items() if name.isprintable()}
 
 
-def _holdings(fingerprint: str, value: bytes) -> Holdings:
+def _holdings(fingerprint: str, value: bytes) -> KeyBindings:
     """What stands beside a key; nothing for an entry that is not in order."""
     try:
         return read_key(fingerprint.encode(), value)[1]
@@ -173,7 +173,7 @@ def _fit(draft: Draft, what: str, name: str, value: str) -> str:
     if problem:
         value = ""  # it may hold a key
         raise RegistryError(
-            f"{draft.standing.place.name}: the {what} {name} cannot be written so: {problem}. "
+            f"{draft.stored.place.name}: the {what} {name} cannot be written so: {problem}. "
             "Nothing was written."
         )
     return value

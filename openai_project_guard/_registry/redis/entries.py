@@ -6,9 +6,9 @@ import json
 import re
 from typing import Any
 
-from openai_project_guard._keys import FINGERPRINT, RAW_KEY, digest, digest_of, hint
-from openai_project_guard._registry.changes import Holding, Holdings, ProjectNotes
-from openai_project_guard._registry.model import PROJECT_ID
+from openai_project_guard._keys import FINGERPRINT, digest, digest_of, find_key, hint
+from openai_project_guard._registry.model import KeyBinding, KeyBindings, ProjectFields
+from openai_project_guard._registry.validate import is_project_id
 
 _ORGANIZATION = re.compile(r"org-[A-Za-z0-9_-]+")
 _decode = json.JSONDecoder().decode  # json.loads() looks at its options each time
@@ -20,14 +20,14 @@ class Unfit(Exception):  # noqa: N818 (it never leaves this folder)
     """An entry that is refused; its words say why and hold nothing that stands there."""
 
 
-def read_project(field: bytes, value: bytes) -> tuple[str, ProjectNotes]:
+def read_project(field: bytes, value: bytes) -> tuple[str, ProjectFields]:
     """A project's id and what stands beside it.
 
     Raises:
         Unfit: the entry is not in order.
     """
     project = _decoded(field)
-    if not PROJECT_ID.fullmatch(project):
+    if not is_project_id(project):
         raise Unfit("its name is not a project id")
     notes = _object(value)
     if not _OF_PROJECT.issuperset(notes):
@@ -42,13 +42,13 @@ def read_project(field: bytes, value: bytes) -> tuple[str, ProjectNotes]:
         raise Unfit("its organization is not an organization id")
     accounts = notes.get("service_accounts") or ()
     if not isinstance(accounts, (list, tuple)) or not all(
-        isinstance(account, str) and account and not RAW_KEY.search(account) for account in accounts
+        isinstance(account, str) and account and not find_key(account) for account in accounts
     ):
         raise Unfit("its service_accounts are not a list of ids")
-    return project, ProjectNotes(alias, organization, tuple(dict.fromkeys(accounts)))
+    return project, ProjectFields(alias, organization, tuple(dict.fromkeys(accounts)))
 
 
-def read_key(field: bytes, value: bytes) -> tuple[bytes, Holdings]:
+def read_key(field: bytes, value: bytes) -> tuple[bytes, KeyBindings]:
     """A key's digest, and what stands beside it for each of its projects.
 
     Raises:
@@ -58,37 +58,37 @@ def read_key(field: bytes, value: bytes) -> tuple[bytes, Holdings]:
     if not FINGERPRINT.fullmatch(fingerprint):
         raise Unfit("its name is not a fingerprint")
     key_digest = digest_of(fingerprint)
-    holdings = {}
+    bindings = {}
     for project, notes in _object(value).items():  # 100,000 times at the start of a process
-        if not PROJECT_ID.fullmatch(project):
+        if not is_project_id(project):
             raise Unfit("it names something that is not a project id")
         if type(notes) is not dict or not _OF_KEY.issuperset(notes):
             raise Unfit(f"it has something else than {', '.join(sorted(_OF_KEY))}")
         key_hint = _text(notes, "hint") or ""
         if key_hint and (not key_hint.isprintable() or digest(key_hint) == key_digest):
             raise Unfit("its hint is not a hint")
-        holdings[project] = Holding(
+        bindings[project] = KeyBinding(
             key_hint, _text(notes, "note"), _truth(notes, "learned"), _truth(notes, "disputed")
         )
-    if not holdings:
+    if not bindings:
         raise Unfit("it names no project")
-    return key_digest, holdings
+    return key_digest, bindings
 
 
-def written_project(notes: ProjectNotes) -> str:
+def written_project(notes: ProjectFields) -> str:
     """A project's value."""
     return _written(notes._asdict())
 
 
-def written_key(holdings: Holdings) -> str:
+def written_key(bindings: KeyBindings) -> str:
     """A key's value."""
-    return _written({project: _sparse(held._asdict()) for project, held in holdings.items()})
+    return _written({project: _sparse(held._asdict()) for project, held in bindings.items()})
 
 
 def name_of(field: bytes) -> str:
     """What may be shown of an entry's name: somebody may have put a key there."""
     name = field.decode("utf-8", "replace")
-    if FINGERPRINT.fullmatch(name) or PROJECT_ID.fullmatch(name):
+    if FINGERPRINT.fullmatch(name) or is_project_id(name):
         return name
     return repr(hint(name))
 
@@ -113,7 +113,7 @@ def _text(notes: dict[str, Any], name: str) -> str | None:
         return None
     if type(value) is not str:
         raise Unfit(f"its {name} is not text")
-    if RAW_KEY.search(value):
+    if find_key(value):
         raise Unfit(f"its {name} holds a raw key; revoke that key if others could see it")
     return value
 

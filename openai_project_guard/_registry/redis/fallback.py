@@ -9,10 +9,11 @@ import time
 from typing import TYPE_CHECKING
 
 from openai_project_guard._errors import RegistryError
-from openai_project_guard._registry.changes import Holding, listing
 from openai_project_guard._registry.file.atomic import locked, replace
 from openai_project_guard._registry.file.layout import written_project
-from openai_project_guard._registry.file.parse import FilePlace, load, parse
+from openai_project_guard._registry.file.parse import parse
+from openai_project_guard._registry.file.place import FilePlace, load
+from openai_project_guard._registry.model import KeyBinding, listing
 from openai_project_guard._registry.redis.codec import Content
 
 if TYPE_CHECKING:
@@ -106,9 +107,9 @@ class Spare:
 def _written(snapshot: Snapshot) -> str:
     """A snapshot in the registry file's format."""
     projects, keys = listing(snapshot)
-    of_project: dict[str, dict[str, Holding]] = {project: {} for project in projects}
-    for fingerprint, holdings in keys.items():
-        for project, held in holdings.items():
+    of_project: dict[str, dict[str, KeyBinding]] = {project: {} for project in projects}
+    for fingerprint, bindings in keys.items():
+        for project, held in bindings.items():
             of_project[project][fingerprint] = held
     tables = [
         written_project(project, notes, of_project[project]) for project, notes in projects.items()

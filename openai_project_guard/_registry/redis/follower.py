@@ -14,7 +14,7 @@ from openai_project_guard._registry.redis.client import Fault, Forbidden, Refuse
 from openai_project_guard._registry.redis.codec import Content, count_of
 from openai_project_guard._registry.redis.learning import Learned, settle
 from openai_project_guard._registry.redis.state import InForce
-from openai_project_guard._registry.status import Status
+from openai_project_guard._registry.source import Status
 
 if TYPE_CHECKING:
     from openai_project_guard._check.headers import Destination

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from openai_project_guard._keys import fingerprint_of
-from openai_project_guard._registry.changes import Holding, Holdings, ProjectNotes
+from openai_project_guard._registry.model import KeyBinding, KeyBindings, ProjectFields
 from openai_project_guard._registry.redis.client import Conflict, Fault
 from openai_project_guard._registry.redis.entries import (
     Unfit,
@@ -45,27 +45,27 @@ def settle(store: Store, key_digest: bytes, learned: Learned) -> tuple[Settled, 
         revision = store.revision()
         value = store.key(fingerprint)
         if value is None:
-            holdings: Holdings = {}
+            bindings: KeyBindings = {}
         else:
             try:
-                _, holdings = read_key(fingerprint.encode(), value)
+                _, bindings = read_key(fingerprint.encode(), value)
             except Unfit:
                 return "known", ()  # an administrator must mend it
-        others = tuple(project for project in holdings if project != learned.project)
-        if any(not held.learned for held in holdings.values()) or (holdings and not others):
+        others = tuple(project for project in bindings if project != learned.project)
+        if any(not held.learned for held in bindings.values()) or (bindings and not others):
             return "known", ()
-        is_disputed = any(held.disputed for held in holdings.values())
-        if is_disputed and learned.project in holdings:
+        is_disputed = any(held.disputed for held in bindings.values())
+        if is_disputed and learned.project in bindings:
             return "disputed", others
-        holdings[learned.project] = Holding(learned.hint, "learned", learned=True)
+        bindings[learned.project] = KeyBinding(learned.hint, "learned", learned=True)
         if others:
-            holdings = {name: held._replace(disputed=True) for name, held in holdings.items()}
+            bindings = {name: held._replace(disputed=True) for name, held in bindings.items()}
         is_new = learned.project.encode() not in store.projects()
         try:
             store.commit(
                 revision,
-                projects={learned.project: written_project(ProjectNotes())} if is_new else {},
-                keys={fingerprint: written_key(holdings)},
+                projects={learned.project: written_project(ProjectFields())} if is_new else {},
+                keys={fingerprint: written_key(bindings)},
             )
         except Conflict:
             continue

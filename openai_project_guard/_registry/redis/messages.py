@@ -63,13 +63,13 @@ def changed(name: str, old: Content, new: Content) -> None:
     if len(faults) > _MOST:
         _logger.error("%s: %d more entries are refused.", name, len(faults) - _MOST)
     for key_digest in new.disputed.keys() - old.disputed.keys():
-        holdings = new.disputed[key_digest]
+        bindings = new.disputed[key_digest]
         _logger.error(
             "%s: the key %s was learned for %s: it belongs to none of them now. Register it where "
             "it belongs.",
             name,
-            next(iter(holdings.values())).hint,
-            " and for ".join(holdings),
+            next(iter(bindings.values())).hint,
+            " and for ".join(bindings),
         )
 
 

@@ -10,11 +10,12 @@ from openai_project_guard._registry.redis.fallback import Spare
 from openai_project_guard._registry.redis.follower import Follower
 from openai_project_guard._registry.redis.forks import survive
 from openai_project_guard._registry.redis.url import read_address
+from openai_project_guard._registry.source import Source
 
 if TYPE_CHECKING:
     from openai_project_guard._check.headers import Destination
     from openai_project_guard._registry.registry import Registry
-    from openai_project_guard._registry.status import Status
+    from openai_project_guard._registry.source import Status
 
 SNAPSHOT = _env.PREFIX + "_SNAPSHOT"
 
@@ -30,7 +31,7 @@ def connect(url: str) -> RedisSource:
     return RedisSource(address.name, follower)
 
 
-class RedisSource:
+class RedisSource(Source):
     """A registry in Redis, kept up to date for as long as this object is there.
 
     Args:

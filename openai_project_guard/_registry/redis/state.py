@@ -5,7 +5,7 @@ from __future__ import annotations
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from openai_project_guard._registry.model import Place, Project, Row, Snapshot
+from openai_project_guard._registry.model import KeyRecord, Place, Project, Snapshot
 from openai_project_guard._registry.redis.codec import Content
 from openai_project_guard._registry.registry import Registry
 
@@ -82,15 +82,15 @@ class InForce:
         content, snapshot = self.content.snapshot, self.content.snapshot
         if self.learned:
             snapshot = Snapshot()
-            snapshot.rows, snapshot.accounts = content.rows.copy(), content.accounts
+            snapshot.keys, snapshot.accounts = content.keys.copy(), content.accounts
             snapshot.projects = content.projects.copy()
             for key_digest, learned in self.learned.items():
-                if key_digest in content.rows:
+                if key_digest in content.keys:
                     continue  # another's word; whose it is, is about to be settled
                 project = content.projects.get(learned.project) or Project(
                     learned.project, Place("what was learned from the server's answer")
                 )
                 if project.id not in snapshot.projects:
                     snapshot.add_project(project)
-                snapshot.add_key(key_digest, Row(project, learned.hint, "learned"))
+                snapshot.add_key(key_digest, KeyRecord(project, learned.hint, "learned"))
         self.registry.snapshot = snapshot

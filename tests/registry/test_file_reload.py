@@ -155,7 +155,7 @@ def test_the_registry_object_stays_and_the_snapshot_is_swapped(silence: Silence)
     silence.then_a_call(file)
     assert file.registry is registry
     assert registry.snapshot is not before
-    assert hashlib.sha256(b"a").digest() in before.rows
+    assert hashlib.sha256(b"a").digest() in before.keys
 
 
 def test_a_wall_clock_that_jumps_back_hides_nothing(
@@ -265,13 +265,13 @@ def test_a_broken_file_is_logged_once_and_the_last_good_version_stays(
     [(level, text)] = log()
     assert level == logging.ERROR
     assert text.startswith(words)
-    assert text.endswith("The last good version stays in force.")
+    assert text.endswith("The last good version stays active.")
     assert "CANARY" not in text
     rename(content("c"))
     for _ in range(5):
         silence.then_a_call(file)
     assert has(file, "c")
-    assert log()[1:] == [(logging.INFO, f"{NAME}: the file is in order again and in force.")]
+    assert log()[1:] == [(logging.INFO, f"{NAME}: the file is in order again and active.")]
 
 
 def test_every_new_fault_is_logged(

@@ -274,7 +274,7 @@ def test_fields_are_changed_and_taken_away_where_they_stand() -> None:
     }
     assert read.projects["search"].organization is None
     assert read.projects["rest"].id == "proj_c"
-    assert not read.rows
+    assert not read.keys
     assert '# from the settings page\nservice_accounts = ["svc-2", "svc-3"]\n' in text()
 
 
@@ -329,7 +329,9 @@ def refused(words: str, *arguments: str, **more: str) -> None:
 def test_a_key_of_another_project_is_refused_unless_it_is_meant() -> None:
     write(WRITTEN_BY_HAND)
     refused(
-        f"^{NAME}, line 10: the key {B} stands under the project support-bot already.", "proj_b", B
+        f"^{NAME}, line 10: the key {B} is registered for the project support-bot already.",
+        "proj_b",
+        B,
     )
     with rewrite.editing(NAME) as file:
         file.add_key("proj_b", B, also=True)
@@ -339,11 +341,11 @@ def test_a_key_of_another_project_is_refused_unless_it_is_meant() -> None:
 def test_an_alias_or_project_that_does_not_fit_is_refused() -> None:
     write(WRITTEN_BY_HAND)
     refused("the alias search belongs to proj_b already", "proj_new", C, alias="search")
-    refused(r"proj_b stands there as \[projects.search\]; rename", "proj_b", C, alias="find")
+    refused(r"proj_b is there as \[projects.search\]; rename", "proj_b", C, alias="find")
     refused("neither a project id .* nor an alias that the file knows", CANARY, C)
     refused("Nothing was written, .*must not look like a project id", "proj_n", C, alias="proj_x")
     refused("Nothing was written, .*a raw key stands here", "proj_a", C, note=CANARY)
-    refused("Nothing was written, .*the alias holds a raw key", "proj_n", C, alias=CANARY)
+    refused("Nothing was written, .*a raw key stands here", "proj_n", C, alias=CANARY)
     refused("Nothing was written, .*not an organization id", "proj_n", C, organization="Acme")
     refused("Nothing was written, .*this is not UTF-8", "proj_a", C, note="\udcff")
     for change in (edit.remove_project, lambda path, name: edit.remove(path, [A], project=name)):

@@ -196,7 +196,7 @@ def test_the_registry_and_its_entries() -> None:
     opg.enable(registry=registry)
     state = [registry, *registry, registry.lookup(CANARY), _observers.observers]
     assert SECRET not in repr(state)
-    assert SECRET not in repr([getattr(registry.snapshot, name) for name in ("rows", "projects")])
+    assert SECRET not in repr([getattr(registry.snapshot, name) for name in ("keys", "projects")])
     with pytest.raises(opg.ConfigurationError) as refused:
         registry.register(CANARY + "\n", "proj_a")
     assert_safe(refused.value)

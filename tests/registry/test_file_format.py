@@ -11,7 +11,7 @@ import pytest
 from openai_project_guard import Registry, RegistryError
 from openai_project_guard._registry.file.lines import Lines
 from openai_project_guard._registry.file.parse import read
-from openai_project_guard._registry.model import Row
+from openai_project_guard._registry.model import KeyRecord
 
 CANARY = "sk-proj-CANARYcanary0123456789CANARYcanaryAb3d"
 NAME = "openai-projects.toml"
@@ -114,8 +114,8 @@ def test_these_are_in_order_too(text: str) -> None:
 def test_an_entry_knows_its_line_when_asked() -> None:
     write(GOOD)
     snapshot = read(NAME)
-    row = snapshot.rows[hashlib.sha256(b"b").digest()]
-    assert isinstance(row, Row)
+    row = snapshot.keys[hashlib.sha256(b"b").digest()]
+    assert isinstance(row, KeyRecord)
     place = row.project.place
     assert snapshot.projects["proj_search"].place is place
     assert place.of(B) == f"{NAME}, line 9"
@@ -142,7 +142,7 @@ def project(*lines: str, alias: str = "bot") -> str:
     return "\n".join(["version = 1", f"[projects.{alias}]", 'id = "proj_a"', *lines, ""])
 
 
-NO_KEY = "This file must hold no key: take it out, and revoke the key"
+NO_KEY = "A registry must hold no key: take it out, and revoke the key"
 HOW = "A fingerprint is sha256: and the 64 hex digits of the key's SHA-256"
 
 # what is in the file; what the error begins with; what else it says
@@ -221,7 +221,7 @@ MISTAKES = {
     "alias of two lines": (project(alias='"b\\not"'), 'line 2: projects."…": an alias is a name'),
     "alias a key": (
         project(alias=CANARY),
-        f'line 2: projects."…": the alias holds a raw key. {NO_KEY}',
+        f'line 2: projects."…": a raw key stands here. {NO_KEY}',
     ),
     "organization a boolean": (
         project("organization = false"),
@@ -255,7 +255,7 @@ MISTAKES = {
     "account in two projects": (
         project('service_accounts = ["a"]')
         + '[projects.other]\nid = "proj_b"\nservice_accounts = ["a"]\n',
-        "line 7: projects.other.service_accounts[0]: this service account stands under two "
+        "line 7: projects.other.service_accounts[0]: this service account stands in two "
         "projects, and a call could be either's. Leave it where it belongs. The first is "
         "projects.bot.service_accounts, line 4.",
     ),
@@ -392,7 +392,8 @@ def test_a_file_that_may_not_be_read_is_told(monkeypatch: pytest.MonkeyPatch) ->
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("openai_project_guard._registry.file.parse.open", refuse, raising=False)
+    write(GOOD)
+    monkeypatch.setattr("openai_project_guard._registry.file.place.os.open", refuse)
     with pytest.raises(RegistryError, match=f"^{NAME}: this process may not read the file."):
         read(NAME)
 

@@ -1,0 +1,76 @@
+"""What is wrong with a registry file, in words that show nothing of what may be a key."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from openai_project_guard._keys import redact
+from openai_project_guard._registry.file.lines import Lines, Path
+
+BARE_NAME = re.compile(r"[A-Za-z0-9_-]+")
+_LONGEST_NAME = 60
+_CONFLICT = re.compile(r"^(?:<{7}|\|{7}|={7}|>{7})(?=\s|\Z)", re.MULTILINE)
+
+
+class Mistake(NamedTuple):
+    """What is wrong with a registry file.
+
+    Attributes:
+        line: where; `None` for the file as a whole.
+        message: what, and how to fix it. It shows no key.
+    """
+
+    line: int | None
+    message: str
+
+
+def conflicts(text: str) -> list[Mistake]:
+    """The merge conflicts in a text; those that begin no conflict count if none does."""
+    marks = list(_CONFLICT.finditer(text))
+    begins = [mark for mark in marks if mark.group().startswith("<")] or marks[:1]
+    return [
+        Mistake(
+            text.count("\n", 0, mark.start()) + 1,
+            "a merge conflict stands here. Keep the lines that are right, and take out the lines "
+            "that begin with <<<<<<<, ======= and >>>>>>>.",
+        )
+        for mark in begins
+    ]
+
+
+def syntax_error(message: str, text: str) -> Mistake:
+    """The decoder's finding without what it quotes from the file."""
+    found = re.search(r" \(at line (\d+)", message)
+    line = int(found.group(1)) if found else text.rstrip().count("\n") + 1
+    if message.startswith(("Cannot", "Duplicate")):
+        lines = Lines(text)
+        name = lines.repeated_at(line)
+        if name is None:
+            return Mistake(line, "a name stands here that stands in the file before.")
+        what = "this alias" if len(name) == 2 and name[0] == "projects" else "this field"
+        return Mistake(
+            line,
+            f"{spelled_path(name)}: {what} stands in the file twice. "
+            f"The first is at line {lines.of(name)}.",
+        )
+    reason = message[: found.start()] if found else message.partition(" (at ")[0]
+    if not reason.startswith(("Expected", "Unclosed", "Unterminated", "Invalid", "Illegal")):
+        reason = "It cannot be read"  # other messages may quote more than one character
+    return Mistake(line, f"this is not TOML. {reason}.")
+
+
+def spelled_path(field: Path) -> str:
+    """The field as the file would spell it, such as `projects.support-bot.keys[0].hint`."""
+    words = ""
+    for part in field:
+        if isinstance(part, int):
+            words += f"[{part}]"
+            continue
+        shown = part
+        if redact(part) != part or len(part) > _LONGEST_NAME or not part.isprintable():
+            shown = '"…"'  # it may be a key; the line says where it stands
+        elif not BARE_NAME.fullmatch(part):
+            shown = f'"{part}"'
+        words += f".{shown}" if words else shown
+    return words

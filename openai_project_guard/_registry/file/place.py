@@ -1,0 +1,122 @@
+"""Where a registry file is: reads it whole, and finds the line of an entry."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+
+from openai_project_guard._errors import RegistryError
+from openai_project_guard._keys import FINGERPRINT, digest_of, redact
+from openai_project_guard._registry.model import Place
+
+LARGEST = 64 * 1024 * 1024
+"""Bytes; a larger file is no registry, and would take the process's memory."""
+
+_QUOTED_FINGERPRINT = re.compile(rf"[\"']({FINGERPRINT.pattern})[\"']")
+# Without waiting for whoever writes into a pipe, or for a terminal.
+_READING: int = os.O_RDONLY
+for _flag in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY"):
+    _READING |= getattr(os, _flag, 0)
+_TOO_LARGE = f"this is larger than {LARGEST >> 20} MiB, which no registry is"
+_KINDS = (
+    (stat.S_ISDIR, "this is a directory. Name the registry file in it"),
+    (stat.S_ISFIFO, "this is a named pipe, not a regular file"),
+    (stat.S_ISSOCK, "this is a socket, not a regular file"),
+    (lambda mode: not stat.S_ISREG(mode), "this is a device, not a regular file"),
+)
+
+
+class FilePlace(Place):
+    """A registry file, shared by all its projects; it looks a line up only when asked for one."""
+
+    __slots__ = ("_known", "path")
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        name = os.fspath(path)
+        super().__init__(redact(name))
+        self.path = os.path.abspath(name)  # the process may change its directory
+        self._known: tuple[object, dict[bytes, list[int]]] = (None, {})
+
+    def of(self, needle: str, project: str = "") -> str:
+        """File and line of one entry; the file alone when the entry is no longer there."""
+        try:
+            line: int | None
+            if FINGERPRINT.fullmatch(needle):
+                lines = self._fingerprint_lines().get(digest_of(needle), [0])
+                line = lines[0] if len(lines) == 1 else self._nearest(lines, project)
+            else:
+                line = _line_of(needle, self._text())
+        except (OSError, ValueError):
+            return self.name
+        return self.at(line) if line else self.name
+
+    def _nearest(self, lines: list[int], project: str) -> int:
+        """Of several lines the first behind the project's id."""
+        start = _line_of(project, self._text())
+        return next((line for line in lines if line >= start), lines[0])
+
+    def _fingerprint_lines(self) -> dict[bytes, list[int]]:
+        """Kept while the file is the same: listing a registry asks for every line."""
+        status = os.stat(self.path)
+        version = (status.st_mtime_ns, status.st_size, status.st_ino)
+        known, lines = self._known
+        if known != version:
+            lines = {}
+            for number, line in enumerate(self._text().split("\n"), start=1):
+                if not line.lstrip().startswith("#"):
+                    for fingerprint in _QUOTED_FINGERPRINT.findall(line):
+                        lines.setdefault(digest_of(fingerprint), []).append(number)
+            self._known = (version, lines)
+        return lines
+
+    def _text(self) -> str:
+        return load(self).decode("utf-8-sig", errors="replace")
+
+    def at(self, line: int) -> str:
+        """File and line."""
+        return f"{self.name}, line {line}"
+
+
+def load(place: FilePlace) -> bytes:
+    """The content of the file. It does not wait, whatever the path names.
+
+    Raises:
+        RegistryError: it cannot be read, is not a regular file or is too large.
+    """
+    problem = data = None
+    try:
+        # Looked at first: opening a pipe or a device may have effects on others.
+        problem = _unfit(os.stat(place.path))
+        if not problem:
+            with open(os.open(place.path, _READING), "rb") as file:
+                problem = _unfit(os.fstat(file.fileno()))
+                if not problem:
+                    data = file.read(LARGEST + 1)
+        if data is not None and len(data) <= LARGEST:
+            return data
+        problem = problem or _TOO_LARGE
+    except FileNotFoundError:
+        problem = "there is no such file. `openai-project-guard register` makes one"
+    except PermissionError:
+        problem = "this process may not read the file. Fix the file's owner or permissions"
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        problem = f"the file cannot be read ({getattr(error, 'strerror', None) or error})"
+    data = None  # a raw key may stand in it
+    raise RegistryError(f"{place.name}: {problem}.")
+
+
+def _unfit(status: os.stat_result) -> str | None:
+    for is_kind, problem in _KINDS:
+        if is_kind(status.st_mode):
+            return problem
+    return _TOO_LARGE if status.st_size > LARGEST else None
+
+
+def _line_of(value: str, text: str) -> int:
+    """The first line on which a value stands in quotes, outside a comment; 0 if there is none."""
+    quoted = (f'"{value}"', f"'{value}'")
+    for number, line in enumerate(text.split("\n"), start=1):
+        if any(part in line for part in quoted) and not line.lstrip().startswith("#"):
+            return number
+    return 0
