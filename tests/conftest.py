@@ -29,7 +29,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if not item.path.is_relative_to(TESTS):
             continue  # of a project that a test made
         room = item.path.relative_to(TESTS).parts[0]
-        if room in ROOMS_FOR_ANY_SDK and item.get_closest_marker("sdk") is None:
+        module = item.getparent(pytest.Module)
+        needs_sdk = item.get_closest_marker("sdk") or hasattr(getattr(module, "obj", 0), "openai")
+        if room in ROOMS_FOR_ANY_SDK and not needs_sdk:
             item.add_marker("any_sdk")
 
 
