@@ -81,14 +81,14 @@ async def _enter_async(manager: Block, pending: _Pending | None = None) -> None:
     _enter(manager, pending)
 
 
-def _leave(manager: Block, pending: Any = None, *error: object) -> None:
+def _leave(manager: Block, pending: Any = None, *_: object) -> None:
     is_bound = isinstance(pending, _Pending)
     if is_bound and getattr(_looked_up, "pending", None) is pending:
         _looked_up.pending = None  # by hand
     manager.close(pending.leave if is_bound else None)
 
 
-def _leave_async(manager: Block, pending: Any = None, *error: object) -> Any:
+def _leave_async(manager: Block, pending: Any = None, *_: object) -> Any:
     # At once, and not when it is awaited: until it has returned, the block still counts as open.
     _leave(manager, pending)
     return _nothing()

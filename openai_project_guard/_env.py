@@ -21,7 +21,7 @@ LEARNED = PREFIX + "_LEARNED"
 
 _NAMES = re.compile(r"\s*[a-z]+://[^/@]*@[^,]*|[^,]+")  # a password may have commas in it
 
-_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:]+")
+HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:]+")
 _ON = ("1", "true", "on", "yes")
 _OFF = ("0", "false", "no", "")
 
@@ -70,7 +70,7 @@ def host_names(given: Sequence[str] = ()) -> Iterator[str]:
     for argument, names in (("hosts=", given), (HOSTS, _hosts())):
         for name in names:
             host = name.strip().lower().rstrip(".") if isinstance(name, str) else ""
-            if not _HOST_NAME.fullmatch(host) or redact(host) != host:
+            if not HOST_NAME.fullmatch(host) or redact(host) != host:
                 raise ConfigurationError(
                     f"{argument} has {shown(name)}, which is not a host name. Expected a name "
                     "alone, such as gateway.example.com, without scheme, port or path."

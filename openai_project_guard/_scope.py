@@ -31,8 +31,8 @@ class Scope:
     ) -> None:
         self.guard = guard
         self.outer = outer
-        self.mode = mode or (outer.mode if outer else None)
-        self.pinned = pinned or (outer.pinned if outer else None)
+        self.mode: Mode | None = mode or (outer.mode if outer else None)
+        self.pinned: str | None = pinned or (outer.pinned if outer else None)
         self.block: Callable[[], object] | None = None
         self.is_left = False
 

@@ -15,7 +15,6 @@ from openai_project_guard._check.faults import refusal_for_fault
 from openai_project_guard._check.headers import (
     HeaderTexts,
     candidate_digests,
-    header_texts,
     read_credential,
     read_headers,
     read_hint,
@@ -124,20 +123,15 @@ def _judge(
             return None
     elif values.second_digest is not None and settings.knows(values.second_digest):
         records, credential = (), "malformed"
-    texts = header_texts(values)
-    outcome, reason = decide(
-        None if values.project is None else values.project.decode("latin-1"),
-        None if values.organization is None else values.organization.decode("latin-1"),
-        records,
-        policy,
-        credential,
-    )
+    texts = HeaderTexts.of(values)
+    outcome, reason = decide(texts.project, texts.organization, records, policy, credential)
     if is_trial and outcome != "blocked":
         return None
     if reason is None:
         call.values, call.records = values, records
         if not STATE.observers:
             return None
+    texts = texts.shown()  # a frame's locals: somebody pastes a key anywhere
     del values
     return _carry_out(call, message, adapter, texts, records, policy, outcome, reason)
 

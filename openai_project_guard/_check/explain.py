@@ -47,10 +47,10 @@ def explained(
     text = "\n".join(
         (
             _about_to_be_sent(verdict, headers),
-            _registry_says(rows, headers.key_digest, pinned),
+            _registry_says(records, headers.key_digest, pinned),
             origin.sentence,
             "Nothing was sent.",
-            f"To fix it: {_cure(verdict, headers, rows, origin, pinned, account is not None)}.",
+            f"To fix it: {_cure(verdict, headers, records, origin, pinned, account is not None)}.",
         )
     )
     return BY_REASON[reason](redact(text), verdict)
@@ -89,19 +89,19 @@ def _fault(headers: HeaderTexts) -> str:
 
 
 def _registry_says(
-    rows: tuple[KeyRecord, ...], key_digest: bytes | None, pinned: str | None
+    records: tuple[KeyRecord, ...], key_digest: bytes | None, pinned: str | None
 ) -> str:
     needle = fingerprint_of(key_digest or b"")
-    if not rows:
+    if not records:
         says = "No registry knows this key"
     else:
         stands = []
-        for row in rows:
-            project = row.project
+        for record in records:
+            project = record.project
             name = f"{project.id} ({project.alias})" if project.alias else project.id
             if project.organization:
                 name += f" of {project.organization}"
-            place = project.place.of(row.service_account or needle, project.id)
+            place = project.place.of(record.service_account or needle, project.id)
             stands.append(f"{name}, in {place}")
         says = f"The registry has this key for project {'; and for '.join(stands)}"
     if pinned is not None:
@@ -112,7 +112,7 @@ def _registry_says(
 def _cure(
     verdict: Verdict,
     headers: HeaderTexts,
-    rows: tuple[KeyRecord, ...],
+    records: tuple[KeyRecord, ...],
     origin: Origin,
     pinned: str | None,
     is_account: bool,
@@ -128,7 +128,7 @@ def _cure(
             f'{origin.cure}. To let such calls through meanwhile: unregistered="warn"'
         )
     if verdict.reason == "organization":
-        wanted = " or ".join(row.project.organization or "" for row in rows)
+        wanted = " or ".join(record.project.organization or "" for record in records)
         return f"{origin.cure} (expected: {wanted}), or correct the registry's entry"
     if verdict.reason == "scope":
         return (

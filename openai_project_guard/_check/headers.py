@@ -67,26 +67,33 @@ def read_headers(headers: RawHeaders) -> HeaderValues:
 
 
 class HeaderTexts(NamedTuple):
-    """The headers as an error, a log record or an observer may have them: text, without a key."""
+    """The same as text, for whoever reads it."""
 
     key_digest: bytes | None
     project: str | None
     organization: str | None
 
+    @classmethod
+    def of(cls, values: HeaderValues) -> HeaderTexts:
+        """The headers as text."""
+        project, organization = values.project, values.organization
+        return cls(
+            values.key_digest,
+            None if project is None else project.decode("latin-1"),
+            None if organization is None else organization.decode("latin-1"),
+        )
 
-def header_texts(values: HeaderValues) -> HeaderTexts:
-    """The headers as text; a key that somebody pasted there is replaced by its hint."""
-    digest = values.key_digest
-    return HeaderTexts(digest, _text(values.project, digest), _text(values.organization, digest))
+    def shown(self) -> HeaderTexts:
+        """The same as an error, a log record or an observer may have it: without a key."""
+        return self._replace(
+            project=self._without_key(self.project),
+            organization=self._without_key(self.organization),
+        )
 
-
-def _text(value: bytes | None, key_digest: bytes | None) -> str | None:
-    if value is None:
-        return None
-    text = value.decode("latin-1")
-    if sha256(value.strip()).digest() == key_digest:
-        return hint(text.strip())  # the call's own key, of whatever form
-    return redact(text)
+    def _without_key(self, value: str | None) -> str | None:
+        if value is None or sha256(value.strip().encode("latin-1")).digest() != self.key_digest:
+            return value and redact(value)
+        return hint(value.strip())  # the call's own key, of whatever form
 
 
 def read_hint(headers: RawHeaders) -> str:

@@ -98,6 +98,11 @@ def remove() -> None:
         patch.unhook_all()
 
 
+def reached() -> tuple[str, ...]:
+    """The methods that are hooked: package, module and name of each."""
+    return patch.reached()
+
+
 def unreached() -> tuple[str, ...]:
     """The hooks that somebody else took off, by name, and an SDK that was imported anew."""
     return (*patch.unreached(), *sdk.unhooked())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from openai_project_guard._check.call import Call
 
@@ -21,7 +21,7 @@ class OtherCall(Call):
     def as_raised(self, error: Exception, message: Any) -> BaseException:
         """The refusal as an error of both families: ours and the library's."""
         ours: Any = type(error)
-        both = _of_both(ours, self._family)(str(error), error.verdict)  # type: ignore[attr-defined]
+        both = _of_both(ours, cast("Any", self._family))(str(error), cast("Any", error).verdict)
         both.request = getattr(message, "original", message)
         return both  # type: ignore[no-any-return]
 

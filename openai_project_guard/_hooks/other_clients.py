@@ -152,7 +152,7 @@ def _url(pool: Any, target: str) -> str:
 
 
 def install_aiohttp(connector: ModuleType) -> None:
-    """Hooks `aiohttp`: its connector, asked for a connection after every middleware; its answers."""
+    """Hooks `aiohttp`: its connector, which is asked after every middleware, and its answers."""
     family = sys.modules["aiohttp.client_exceptions"].ClientError
 
     def make_connect(original: Function) -> Function:

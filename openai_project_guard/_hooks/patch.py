@@ -40,6 +40,13 @@ class Patch:
         owner = self._owner()
         return f"{getattr(owner, '__qualname__', getattr(owner, '__name__', owner))}.{self.name}"
 
+    @property
+    def path(self) -> str:
+        """Package, module and name."""
+        return (
+            f"{self._owner().__module__}.{self}" if isinstance(self._owner(), type) else str(self)
+        )
+
     def is_reached(self) -> bool:
         """Whether a call still comes by the hook, through whatever others put around it."""
         owner, hook = self._owner(), self._hook()
@@ -102,6 +109,11 @@ def is_hooked(owner: Any, name: str) -> bool:
     return (id(owner), name) in _patches
 
 
+def reached() -> tuple[str, ...]:
+    """The methods whose hook is reached: package, module and name of each."""
+    return tuple(patch.path for patch in list(_patches.values()) if patch.is_reached())
+
+
 def unreached() -> tuple[str, ...]:
     """The methods whose hook somebody else took off."""
     return tuple(str(patch) for patch in list(_patches.values()) if not patch.is_reached())
@@ -137,6 +149,10 @@ def _links(function: Any) -> Iterator[Any]:
             for thing in held
             if isinstance(thing, functools.partial | FunctionType) or isroutine(thing)
         )
+
+
+def _is_callable(thing: Any) -> bool:
+    return isinstance(thing, functools.partial) or isroutine(thing)
 
 
 def _is_mock(thing: Any) -> bool:

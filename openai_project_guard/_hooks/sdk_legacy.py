@@ -46,8 +46,13 @@ class LegacyCall(Call):
 
     __slots__ = ("is_caught",)
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_caught = any(frame.f_code in _CODES for frame in frames())
+
     def as_raised(self, error: Exception, message: Any) -> BaseException:
         """The refusal in a form that the SDK lets pass."""
+        del message
         return Refused(error) if self.is_caught else error
 
 
@@ -108,8 +113,7 @@ def marking_hook(original: Function) -> Function:
 
 def _mark(client: Any, request: Any) -> BaseException | None:
     try:
-        call = request.extensions[CALL] = LegacyCall()
-        call.is_caught = any(frame.f_code in _CODES for frame in frames())
+        request.extensions[CALL] = LegacyCall()
         if not reaches_transport_hook(client._client):
             owner = _first_with(PREPARE_REQUEST, type(client))
             with changing:
