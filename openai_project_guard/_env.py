@@ -62,13 +62,15 @@ def host_names(given: Sequence[str] = ()) -> Iterator[str]:
     Raises:
         ConfigurationError: one of them is not a host name alone.
     """
-    from openai_project_guard._keys import redact, shown
-
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        from openai_project_guard._keys import shown
+
         what = "one string" if isinstance(given, str) else "no list"
         raise ConfigurationError(f"hosts={shown(given)} is {what}. Expected a list of host names.")
     for argument, names in (("hosts=", given), (HOSTS, _hosts())):
         for name in names:
+            from openai_project_guard._keys import redact, shown
+
             host = name.strip().lower().rstrip(".") if isinstance(name, str) else ""
             if not HOST_NAME.fullmatch(host) or redact(host) != host:
                 raise ConfigurationError(

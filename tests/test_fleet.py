@@ -75,7 +75,8 @@ while said[-1] != "end":
     time.sleep(0.05)
 for name, times in took.items():
     print("took", name, *times)
-rows = sorted(entry.fingerprint + entry.project for entry in STATE.settings.sources[0].registry)
+settings = opg._state.STATE.settings
+rows = sorted(entry.fingerprint + entry.project for entry in settings.sources[0].registry)
 print("holds", hashlib.sha256("".join(rows).encode()).hexdigest(), flush=True)
 """
 

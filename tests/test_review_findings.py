@@ -45,7 +45,7 @@ def test_a_reloaded_sdk_is_not_called_checked() -> None:
         "assert g.is_enabled()\n"
     )
     assert run.returncode == 0, run.stderr
-    assert "took the guard's hook off SyncAPIClient.request" in run.stderr
+    assert "took the guard's hook off BaseClient._build_request" in run.stderr
 
 
 @pytest.mark.parametrize("step", ["_send_handling_auth", "_send_single_request", "send"])
