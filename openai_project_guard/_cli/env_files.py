@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from openai_project_guard._cli.key_input import API_KEY
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import redact
 
@@ -30,6 +31,11 @@ class EnvFile:
     values: dict[str, str] = field(repr=False)  # there are keys among them
     unknown: dict[str, tuple[str, ...]]
     skipped: tuple[int, ...]
+
+    @property
+    def unknown_of_openai(self) -> dict[str, tuple[str, ...]]:
+        """Those of the unknown variables that the SDK or the guard may read."""
+        return {name: refers for name, refers in self.unknown.items() if name.startswith("OPENAI_")}
 
 
 def read_env_files(paths: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
@@ -91,6 +97,19 @@ def read_env_file(path: str, environ: Mapping[str, str]) -> EnvFile:
         value = "".join(atom.resolve(known) for atom in atoms)
         known[binding.key] = values[binding.key] = value
     return EnvFile(path, values, unknown, tuple(skipped))
+
+
+_STAND_IN = "sk-proj-stands-in-for-a-key-that-is-not-known"
+
+
+def environment_with(env_file: EnvFile) -> dict[str, str]:
+    """The present environment under a file: what is not known is not set, a key is a made-up one."""
+    merged = {**os.environ, **env_file.values}
+    for name in env_file.unknown_of_openai:
+        del merged[name]
+    if API_KEY in env_file.unknown:
+        merged[API_KEY] = _STAND_IN
+    return merged
 
 
 @contextmanager

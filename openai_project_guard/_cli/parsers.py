@@ -111,8 +111,9 @@ def command(name: str) -> Parser:
     text = _summary(module.__doc__)
     parser = Parser(f"{PROGRAM} {name}", description=text[:1].upper() + text[1:] + ".")
     module.add_arguments(parser)
-    if name in json_fields.FIELDS:
-        parser.epilog = f"{parser.epilog or ''}\n\n{json_fields.describe(name)}".strip()
+    described = [fields for fields in json_fields.FIELDS if fields.split()[0] == name]
+    texts = filter(None, (parser.epilog, *map(json_fields.describe, described)))
+    parser.epilog = "\n\n".join(texts)
     return parser
 
 

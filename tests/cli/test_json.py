@@ -25,7 +25,7 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
 
 
 def test_every_command_that_prints_json_is_tried_here() -> None:
-    assert set(COMMANDS) == set(FIELDS)
+    assert set(COMMANDS) == {name.split()[0] for name in FIELDS}
 
 
 @pytest.mark.parametrize(
@@ -48,4 +48,4 @@ def test_json_is_as_described(good: Shell, argv: tuple[str, ...], key: str) -> N
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_help_describes_the_json(good: Shell, name: str) -> None:
-    assert describe(name) in good(name, "--help").out
+    assert describe(name) in good(name.split()[0], "--help").out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,8 @@ class Diagnosis:
         refusal: the name of the error and its text, if the call would be refused.
         live: what the API said, if it was asked.
         hooks: whether they work, if that was looked into.
+        known: every registry in use.
+        unknown: the variables of an env file whose value refers to others that are not there.
     """
 
     mode: Mode = Mode.OFF
@@ -74,6 +77,7 @@ class Diagnosis:
     live: Answer | None = None
     hooks: HooksReport | None = None
     known: tuple[Registry, ...] = field(default=(), repr=False)
+    unknown: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def records(self) -> tuple[KeyRecord, ...]:
@@ -113,8 +117,20 @@ class Diagnosis:
         return verdict is not None and verdict.outcome in ("allowed", "injected") and self.agrees
 
 
-def collect(*, live: bool = False, hooks: HooksReport | None = None) -> Diagnosis:
-    """Makes a default client's call in this process, and asks the API if that is wanted."""
+def collect(
+    *,
+    live: bool = False,
+    hooks: HooksReport | None = None,
+    unknown: Mapping[str, tuple[str, ...]] | None = None,
+) -> Diagnosis:
+    """Makes a default client's call in this process, and asks the API if that is wanted.
+
+    Args:
+        live: ask the API.
+        hooks: what the tests of the hooks have found.
+        unknown: the variables of an env file whose value is not known here.
+    """
+    unknown = unknown or {}
     registries = tuple(registry_statuses())
     sent, client_error = _observe()
     mode, judged_as = Mode.OFF, Mode.ENFORCE
@@ -136,7 +152,7 @@ def collect(*, live: bool = False, hooks: HooksReport | None = None) -> Diagnosi
         registries=registries,
         settings=settings,
         settings_error=settings_error,
-        key=_key_info(known),
+        key=None if API_KEY in unknown else _key_info(known),
         sent=sent,
         client_error=client_error,
         verdict=verdict,
@@ -144,6 +160,7 @@ def collect(*, live: bool = False, hooks: HooksReport | None = None) -> Diagnosi
         live=ask() if live and client_error is None else None,
         hooks=hooks,
         known=known,
+        unknown=unknown,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from openai_project_guard._cli.diagnosis.collect import Diagnosis
 from openai_project_guard._cli.diagnosis.findings.finding import Finding
-from openai_project_guard._cli.output import Terminal
+from openai_project_guard._cli.output import Terminal, count
 
 
 def as_json(diagnosis: Diagnosis, findings: Sequence[Finding]) -> dict[str, object]:
@@ -74,6 +74,38 @@ def show_verdict(diagnosis: Diagnosis, findings: Sequence[Finding], terminal: Te
         terminal.paragraph(f"The API took the call, for {project}.", style, first=f"{mark} ")
     elif live is not None:
         terminal.paragraph(f"{live.sentence}.", "red", first="✗ ")
+
+
+def in_a_line(diagnosis: Diagnosis, findings: Sequence[Finding]) -> str:
+    """What came of it, in one line."""
+    wrong = [finding.message for finding in findings if finding.is_wrong]
+    if wrong:
+        more = f" (And {count(len(wrong) - 1, 'more finding')}.)" if len(wrong) > 1 else ""
+        return wrong[0] + more
+    if not diagnosis.is_usable:
+        return diagnosis.settings_error or diagnosis.client_error or ""
+    if diagnosis.unknown:
+        return f"unknown: {unknown_values(diagnosis)}"
+    verdict = diagnosis.verdict
+    if verdict is None:
+        return "not checked: the guard does not look at calls of a default OpenAI()."
+    if diagnosis.refusal:
+        return f"would be refused: {diagnosis.refusal[0]}."
+    how = "would be sent with a warning" if verdict.outcome == "warned" else "passes"
+    project = f", project {verdict.actual or ' or '.join(verdict.expected)}"
+    return f"{how}: key {verdict.key_hint}{project}."
+
+
+def unknown_values(diagnosis: Diagnosis) -> str:
+    """The variables whose value is not known, in a sentence."""
+    return (
+        "; ".join(
+            f"{name} refers to {' and '.join(refers)}, which "
+            f"{'is' if len(refers) == 1 else 'are'} not set here"
+            for name, refers in diagnosis.unknown.items()
+        )
+        + "."
+    )
 
 
 def show_findings(findings: Sequence[Finding], terminal: Terminal) -> None:

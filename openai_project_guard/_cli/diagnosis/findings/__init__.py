@@ -8,10 +8,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from openai_project_guard import _env
 from openai_project_guard._cli.diagnosis.collect import Diagnosis
 from openai_project_guard._cli.diagnosis.findings import key, project, setup
 from openai_project_guard._cli.diagnosis.findings.finding import Finding
+from openai_project_guard._cli.diagnosis.header_sources import CUSTOM
 from openai_project_guard._cli.key_input import without_keys
+
+_ABOUT = {
+    "settings_unusable": _env.PREFIX,
+    "registry_unreadable": _env.PREFIX,
+    "registry_empty": _env.PREFIX,
+    "sdk_unsupported": "",
+    "hooks_removed": "",
+    "other_host": "OPENAI_BASE_URL",
+    "stale_project": "OPENAI_PROJECT",
+    "name_for_id": "OPENAI_PROJECT",
+    "unclean_project": "OPENAI_PROJECT",
+    "wrong_variable": "OPENAI_PROJECT",
+    "no_project": "OPENAI_PROJECT",
+}
+"""The findings that hold although some variables are not known, unless their name begins so."""
 
 FINDINGS: dict[str, Callable[[Diagnosis], Finding | None]] = {
     "settings_unusable": setup.settings_unusable,
@@ -50,6 +67,17 @@ def find_all(diagnosis: Diagnosis) -> list[Finding]:
             fix=without_keys(finding.fix),
         )
         for name, find in FINDINGS.items()
-        if (finding := find(diagnosis)) is not None
+        if _is_sure(name, diagnosis) and (finding := find(diagnosis)) is not None
     ]
     return sorted(found, key=lambda finding: not finding.is_wrong)
+
+
+def _is_sure(name: str, diagnosis: Diagnosis) -> bool:
+    if not diagnosis.unknown:
+        return True
+    about = _ABOUT.get(name)
+    return about == "" or (
+        about is not None
+        and CUSTOM not in diagnosis.unknown
+        and not any(variable.startswith(about) for variable in diagnosis.unknown)
+    )
