@@ -25,12 +25,14 @@ class EnvFile:
         values: what it sets.
         unknown: the variables whose value refers to others that are not there, with their names.
         skipped: the numbers of the lines that are not `NAME=value`.
+        replaced: the variables that the environment has with another value.
     """
 
     path: str
     values: dict[str, str] = field(repr=False)  # there are keys among them
     unknown: dict[str, tuple[str, ...]]
     skipped: tuple[int, ...]
+    replaced: tuple[str, ...] = ()
 
     @property
     def unknown_of_openai(self) -> dict[str, tuple[str, ...]]:
@@ -96,14 +98,15 @@ def read_env_file(path: str, environ: Mapping[str, str]) -> EnvFile:
             unknown[binding.key] = tuple(missing)
         value = "".join(atom.resolve(known) for atom in atoms)
         known[binding.key] = values[binding.key] = value
-    return EnvFile(path, values, unknown, tuple(skipped))
+    replaced = tuple(name for name in values if environ.get(name, values[name]) != values[name])
+    return EnvFile(path, values, unknown, tuple(skipped), replaced)
 
 
 _STAND_IN = "sk-proj-stands-in-for-a-key-that-is-not-known"
 
 
 def environment_with(env_file: EnvFile) -> dict[str, str]:
-    """The present environment under a file: what is not known is not set, a key is a made-up one."""
+    """The present environment under a file. Of what is not known, only the key is made up."""
     merged = {**os.environ, **env_file.values}
     for name in env_file.unknown_of_openai:
         del merged[name]

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from openai_project_guard._cli import GOOD, NOT_IN_ORDER, UNUSABLE
 from openai_project_guard._cli.diagnosis import render
 from openai_project_guard._cli.diagnosis.collect import Diagnosis, collect
-from openai_project_guard._cli.diagnosis.findings import find_all
+from openai_project_guard._cli.diagnosis.findings import find_all, is_in_order
 from openai_project_guard._cli.diagnosis.findings.finding import Finding
 from openai_project_guard._cli.env_files import (
     environment,
@@ -66,9 +66,7 @@ def run(args: argparse.Namespace) -> int:
 def _status(diagnosis: Diagnosis, findings: list[Finding]) -> int:
     if not diagnosis.is_usable:
         return UNUSABLE
-    if any(finding.is_wrong for finding in findings):
-        return NOT_IN_ORDER
-    return GOOD if diagnosis.passes or diagnosis.unknown else NOT_IN_ORDER
+    return GOOD if is_in_order(diagnosis, findings) else NOT_IN_ORDER
 
 
 def _as_json(diagnosis: Diagnosis, findings: list[Finding]) -> dict[str, object]:
@@ -78,8 +76,9 @@ def _as_json(diagnosis: Diagnosis, findings: list[Finding]) -> dict[str, object]
 
 def _show(diagnosis: Diagnosis, findings: list[Finding], terminal: Terminal) -> None:
     render.show_verdict(diagnosis, findings, terminal)
-    wrong = [finding for finding in findings if finding.is_wrong]
-    render.show_findings(wrong or ([] if diagnosis.passes else findings), terminal)
+    if not is_in_order(diagnosis, findings):
+        wrong = [f for f in findings if f.is_wrong or f.name == "dotenv_not_loaded"]
+        render.show_findings(wrong or findings, terminal)
 
 
 # Env files
@@ -128,7 +127,7 @@ def _check_file(path: str, *, live: bool) -> _FileResult:
     except ConfigurationError as error:
         return _FileResult(name, False, [], (), str(error), None, UNUSABLE, str(error))
     with environment(environment_with(env_file)):
-        diagnosis = collect(live=live, unknown=env_file.unknown_of_openai)
+        diagnosis = collect(live=live, env_file=env_file)
         findings = find_all(diagnosis)
         text = f"{name}: {render.in_a_line(diagnosis, findings)}"
         check = _as_json(diagnosis, findings)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from openai_project_guard import _env, _settings
 from openai_project_guard._cli.api_probe import Answer, ask
 from openai_project_guard._cli.diagnosis.mock_call import Sent, send_default
+from openai_project_guard._cli.env_files import EnvFile, read_env_file
 from openai_project_guard._cli.key_input import API_KEY, bare, without_keys
 from openai_project_guard._cli.registry_status import RegistryStatus, registry_statuses
-from openai_project_guard._cli.temporary_guard import disabled, enabled
+from openai_project_guard._cli.temporary_guard import disabled, enabled, without_variables
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import digest, hint
 from openai_project_guard._registry.model import KeyRecord, records_of
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from openai_project_guard._check.verdict import Verdict
     from openai_project_guard._cli.diagnosis.hooks_test import HooksReport
 
+OVERRIDE = _env.PREFIX + "_OVERRIDE"
+_DOTENV = ".env"
 _OF_PROJECTS = ("sk-proj-", "sk-svcacct-")
 
 
@@ -61,7 +63,8 @@ class Diagnosis:
         live: what the API said, if it was asked.
         hooks: whether they work, if that was looked into.
         known: every registry in use.
-        unknown: the variables of an env file whose value refers to others that are not there.
+        env_file: the one that the environment is taken from, if one was given.
+        dotenv: a `.env` in the current folder, if none was given.
     """
 
     mode: Mode = Mode.OFF
@@ -77,7 +80,13 @@ class Diagnosis:
     live: Answer | None = None
     hooks: HooksReport | None = None
     known: tuple[Registry, ...] = field(default=(), repr=False)
-    unknown: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    env_file: EnvFile | None = None
+    dotenv: EnvFile | None = None
+
+    @property
+    def unknown(self) -> dict[str, tuple[str, ...]]:
+        """The variables of the env file whose value refers to others that are not there."""
+        return self.env_file.unknown_of_openai if self.env_file else {}
 
     @property
     def records(self) -> tuple[KeyRecord, ...]:
@@ -121,16 +130,16 @@ def collect(
     *,
     live: bool = False,
     hooks: HooksReport | None = None,
-    unknown: Mapping[str, tuple[str, ...]] | None = None,
+    env_file: EnvFile | None = None,
 ) -> Diagnosis:
     """Makes a default client's call in this process, and asks the API if that is wanted.
 
     Args:
         live: ask the API.
         hooks: what the tests of the hooks have found.
-        unknown: the variables of an env file whose value is not known here.
+        env_file: where the environment comes from.
     """
-    unknown = unknown or {}
+    unknown = env_file.unknown_of_openai if env_file else {}
     registries = tuple(registry_statuses())
     sent, client_error = _observe()
     mode, judged_as = Mode.OFF, Mode.ENFORCE
@@ -138,7 +147,8 @@ def collect(
     try:
         mode = _env.mode()
         judged_as = mode if mode is Mode.INJECT else Mode.ENFORCE
-        with enabled(judged_as) as verdicts:
+        # It beats the mode, and would leave nothing to see of the others.
+        with without_variables(OVERRIDE.__eq__), enabled(judged_as) as verdicts:
             settings = _settings.in_force
             if sent is not None:
                 refusal = _judge()
@@ -160,8 +170,18 @@ def collect(
         live=ask() if live and client_error is None else None,
         hooks=hooks,
         known=known,
-        unknown=unknown,
+        env_file=env_file,
+        dotenv=None if env_file else _dotenv(),
     )
+
+
+def _dotenv() -> EnvFile | None:
+    if not os.path.isfile(_DOTENV):
+        return None
+    try:
+        return read_env_file(_DOTENV, os.environ)
+    except ConfigurationError:  # whoever loads it will hear of it
+        return None
 
 
 def _observe() -> tuple[Sent | None, str | None]:

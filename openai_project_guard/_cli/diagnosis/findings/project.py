@@ -80,7 +80,7 @@ def wrong_variable(at: Diagnosis) -> Finding | None:
     value = os.environ.get("OPENAI_PROJECT")
     if not value or value == at.project:
         return None
-    sentence = "OPENAI_PROJECT is set, and nobody reads it: the SDK reads OPENAI_PROJECT_ID"
+    sentence = "OPENAI_PROJECT is set, and the SDK does not read it: it reads OPENAI_PROJECT_ID"
     if at.project:
         return Finding(
             f"{sentence}, which says {redact(at.project)}.", "Unset OPENAI_PROJECT.", is_wrong=False
