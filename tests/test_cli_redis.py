@@ -285,6 +285,7 @@ def test_sync_takes_in_binds_and_prunes(redis: tuple[Any, str, str], api: Loopba
         ],
         "unlisted": [{"project": "proj_gone", "alias": "gone"}],
         "pruned": False,
+        "dry_run": False,
         "keys": [
             {
                 "variable": "OPENAI_API_KEY",
@@ -298,7 +299,7 @@ def test_sync_takes_in_binds_and_prunes(redis: tuple[Any, str, str], api: Loopba
     version = edit.find(url).version
     assert command("sync", "--json").json["keys"][0]["outcome"] == "registered"
     assert edit.find(url).version == version  # there was nothing to write
-    assert f"new in {name}." in " ".join(command("sync", "--prune").out.split())
+    assert f"new in {name}." in " ".join(command("sync", "--prune", "--yes").out.split())
     assert stored(url) == [("proj_chat", "support-chat", "sk-proj-…Ab3d", "sync")]
     assert set(os.listdir()) <= {"redis", "installed", "cache"}  # nothing is named for the URL
 

@@ -160,6 +160,7 @@ FIELDS: dict[str, Any] = {
                 "says": _TEXT,
             }
         ],
+        "dry_run": _BOOL,
     },
 }
 

@@ -19,7 +19,7 @@ ADMIN_KEY = "OPENAI_ADMIN_KEY"
 
 _PAGE = 100  # items, the most that the API gives
 _TIMEOUT = 60.0  # seconds
-_PATIENCE = 900.0
+_LONGEST_WAIT = 900.0
 """Seconds that a page is waited for while the API answers 429, beyond the SDK's own retries."""
 _PAUSE = 20.0  # seconds, where a 429 does not say how long
 _SHORTEST_PAUSE = 0.1
@@ -43,7 +43,7 @@ class RemoteKey(NamedTuple):
     redacted_value: str
 
     def fits(self, secret: Secret) -> bool:
-        """Whether this may be the key at hand, as far as the redacted value tells."""
+        """Whether this may be the local key, as far as the redacted value tells."""
         found = _REDACTED.fullmatch(self.redacted_value)
         if found is None:
             return False
@@ -122,14 +122,14 @@ class Administration:
             else:
                 options: Any = {"params": query}
                 ask = partial(self._client.get, path, cast_to=object, options=options)
-            page = self._patiently(ask)
+            page = self._ask(ask)
             yield from _field(page, "data") or ()
             last = _field(page, "last_id")
             if not _field(page, "has_more") or not last or last == query.get("after"):
                 return
             query = {**query, "after": last}
 
-    def _patiently(self, ask: Callable[[], Any]) -> Any:
+    def _ask(self, ask: Callable[[], Any]) -> Any:
         """What the API answers; a rate limit is waited for, any other error is ours."""
         import openai
 
@@ -140,7 +140,7 @@ class Administration:
             except openai.RateLimitError as error:  # noqa: PERF203 - each try may wait
                 pause = _pause(error.response.headers)
                 waited += pause
-                if error.code == "insufficient_quota" or waited > _PATIENCE:
+                if error.code == "insufficient_quota" or waited > _LONGEST_WAIT:
                     problem = _said(error)
                     break
                 self._wait(pause)
@@ -162,8 +162,8 @@ def _said(error: Any) -> str:
     body = error.body if isinstance(error.body, dict) else {}
     code = f" {error.code}" if error.code else ""
     said = without_keys(str(body.get("message") or error.message)).rstrip(".")
-    cure = f"Check {ADMIN_KEY}" if error.status_code in (401, 403) else _GO_ON
-    return f"answered {error.status_code}{code} ({said}). {cure}"
+    fix = f"Check {ADMIN_KEY}" if error.status_code in (401, 403) else _GO_ON
+    return f"answered {error.status_code}{code} ({said}). {fix}"
 
 
 def _pause(headers: Any) -> float:

@@ -52,8 +52,8 @@ FINDINGS: dict[str, tuple[Callable[[Diagnosis], Finding | None], Variables]] = {
     "guard_off": (setup.guard_off, (_env.PREFIX,)),
     "guard_only_warns": (setup.guard_only_warns, (_env.PREFIX,)),
 }
-"""Each finding's name, which `--json` shows; the function that recognises it; and the variables that
-it depends on: with one of these unknown, it would be a guess. Those of the guard count as one.
+"""Each finding's name, which `--json` shows; the function that recognises it; the variables that it
+depends on: with one of these unknown, it would be a guess. Those of the guard count as one.
 """
 
 
