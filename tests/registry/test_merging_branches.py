@@ -79,9 +79,7 @@ def by_command() -> None:
 
 
 def by_command_without_keys() -> None:
-    stores.change(
-        NAME, lambda draft: draft.add_project("proj_a", alias="support-bot"), create=True
-    )
+    stores.change(NAME, lambda draft: draft.add_project("proj_a", alias="support-bot"), create=True)
 
 
 BEGINNINGS = (by_hand, by_command, by_command_without_keys)
