@@ -18,6 +18,7 @@ from openai_project_guard._keys import (
     redact,
     shown,
     validate_key,
+    weakness,
 )
 
 KEY_HELP = (
@@ -29,7 +30,8 @@ KEY_HELP = (
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 API_KEY, ADMIN_KEY = "OPENAI_API_KEY", "OPENAI_ADMIN_KEY"
 _SHORTEST = 8  # characters; a shorter value would be found in every other word: it must stand alone
-_WRAPPING = re.compile(r"^(?:Bearer\s)?[\s\"'‘’“”]*|[\s\"'‘’“”]*$", re.IGNORECASE)
+_SCHEME = re.compile(r"\ABearer\s", re.IGNORECASE)
+_WRAPPING = re.compile(r"\A[\s\"'‘’“”]*")
 
 
 class Secret:
@@ -47,6 +49,11 @@ class Secret:
     def hint(self) -> str:
         """What may be shown of it."""
         return hint(self._key)
+
+    @property
+    def weakness(self) -> str | None:
+        """Why it could be guessed from its fingerprint; `None` if it looks random."""
+        return weakness(self._key)
 
     @property
     def fingerprint(self) -> str:
@@ -106,7 +113,8 @@ def without_keys(text: str) -> str:
 
 def bare(key: str) -> str:
     """A key without what may be around it by mistake."""
-    return _WRAPPING.sub("", key)
+    begun = _WRAPPING.sub("", _SCHEME.sub("", key))
+    return _WRAPPING.sub("", begun[::-1])[::-1]
 
 
 def _from_variable(name: str) -> str:

@@ -41,10 +41,12 @@ def canary(run: Shell, caplog: pytest.LogCaptureFixture) -> Iterator[Shell]:
 
 
 COMMANDS: dict[str, tuple[str, ...]] = {
-    "register": ("register", "proj_a"),
-    "register, in vain": ("register", "no project"),
-    "register from a variable": ("register", "proj_a", "--key-env", "OPENAI_API_KEY"),
-    "register, verified": ("register", "proj_a", "--verify"),
+    "register": ("register", "proj_a", "--weak"),
+    "register, in vain": ("register", "no project", "--weak"),
+    "register from a variable": ("register", "proj_a", "--key-env", "OPENAI_API_KEY", "--weak"),
+    "register, verified": ("register", "proj_a", "--verify", "--weak"),
+    "register without --weak": ("register", "proj_a"),
+    "fingerprint": ("fingerprint",),
     "register as an argument": ("register", "proj_a", CANARY),
     "register as an option": ("register", "proj_a", f"--key={CANARY}"),
     "register as a note": ("register", "proj_a", "--note", CANARY),
@@ -96,7 +98,13 @@ def test_no_command_shows_it(canary: Shell, name: str) -> None:
 def test_no_wrong_place_shows_it(canary: Shell, place: str) -> None:
     for name, value in PLACES[place].items():
         canary.patch.setenv(name, value)
-    for argv in (("check",), ("doctor", "--json"), ("doctor",), ("list",), ("register", "proj_a")):
+    for argv in (
+        ("check",),
+        ("doctor", "--json"),
+        ("doctor",),
+        ("list",),
+        ("register", "proj_a", "--weak"),
+    ):
         ran = canary(*argv, stdin=A)
         assert SECRET not in ran.out + ran.err
         assert ran.status in (0, 1, 2)
@@ -120,7 +128,7 @@ def test_no_broken_registry_shows_it(canary: Shell, text: str) -> None:
         ("doctor",),
         ("list",),
         ("remove", "proj_a"),
-        ("register", "proj_a"),
+        ("register", "proj_a", "--weak"),
     ):
         ran = canary(*argv, stdin=A)
         assert (ran.status, SECRET in ran.out + ran.err) == (2, False)
@@ -132,10 +140,10 @@ def test_no_broken_registry_shows_it(canary: Shell, text: str) -> None:
 @pytest.mark.parametrize(
     "argv",
     [
-        ("register", "proj_a"),
-        ("register", "no project"),
-        ("register", "proj_a", "--verify"),
-        ("register", "proj_a", "--key-env", "OPENAI_API_KEY"),
+        ("register", "proj_a", "--weak"),
+        ("register", "no project", "--weak"),
+        ("register", "proj_a", "--verify", "--weak"),
+        ("register", "proj_a", "--key-env", "OPENAI_API_KEY", "--weak"),
         ("check", "--live"),
         ("doctor",),
     ],

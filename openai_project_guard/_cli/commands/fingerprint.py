@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from openai_project_guard._cli import GOOD
 from openai_project_guard._cli.key_input import KEY_HELP, read_key
@@ -29,6 +30,10 @@ def run(args: argparse.Namespace) -> int:
         0.
     """
     key = read_key(args.key_env)
+    if key.weakness:
+        Terminal(sys.stderr).paragraph(
+            f"The key could be guessed from this fingerprint: {key.weakness}.", "yellow", first="! "
+        )
     if args.json:
         Terminal().json({"fingerprint": key.fingerprint, "hint": key.hint})
     else:

@@ -8,6 +8,7 @@ import sys
 from openai_project_guard._cli import GOOD, NOT_IN_ORDER, registry_option
 from openai_project_guard._cli.key_input import KEY_HELP, Secret, read_key
 from openai_project_guard._cli.output import Terminal
+from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._registry import stores
 from openai_project_guard._registry.changes import Draft
 from openai_project_guard._registry.model import project_id
@@ -32,6 +33,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="register the key for this project beside others (a legacy user key)",
     )
     parser.add_argument(
+        "--weak",
+        action="store_true",
+        help="register the key although it could be guessed from its fingerprint",
+    )
+    parser.add_argument(
         "--verify", action="store_true", help="ask the API first whether the key is the project's"
     )
     registry_option.add_argument(parser)
@@ -46,6 +52,11 @@ def run(args: argparse.Namespace) -> int:
     address = registry_option.address(args.registry)
     place = stores.describe(address)
     key = read_key(args.key_env, args.note)
+    if key.weakness and not args.weak:
+        raise ConfigurationError(
+            f"The key {key.hint} was not registered: {key.weakness}. Whoever reads the registry "
+            "could guess it from its fingerprint. Register a key that OpenAI made, or pass --weak."
+        )
     if args.verify:
         refused = _refused_by_the_api(key, address, args)
         if refused:

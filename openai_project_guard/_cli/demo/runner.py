@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 OK = "200"
 
-_CHANGES_THE_SDK = re.compile(r"OPENAI|.*_PROXY$|SSL_CERT_|SSLKEYLOGFILE", re.IGNORECASE)
+_CHANGES_THE_SDK = re.compile(r"\A(?:OPENAI|.*_PROXY$|SSL_CERT_|SSLKEYLOGFILE)", re.IGNORECASE)
 """Variables that change what the SDK or its HTTP client does."""
 
 
