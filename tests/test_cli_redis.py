@@ -224,7 +224,7 @@ def test_what_counts_for_no_project_is_removed_by_its_fingerprint(
     edit.add(url_of(server), "proj_a", fingerprint(A))
     server.client(password=PASSWORD).hset(KEYS, fingerprint(B), value)
     ran = shell("remove", fingerprint(B), "--registry", url_of(server))
-    assert (ran.status, "counted for no project" in " ".join(ran.out.split())) == (0, True)
+    assert (ran.status, "registered for no valid project" in " ".join(ran.out.split())) == (0, True)
     assert server.client(password=PASSWORD).hkeys(KEYS) == [fingerprint(A)]
 
 

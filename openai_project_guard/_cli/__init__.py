@@ -63,6 +63,9 @@ def _run(argv: list[str]) -> int:
     from openai_project_guard._cli import parsers
     from openai_project_guard._cli.key_input import refuse_keys
 
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks what may come next
+        parsers.complete()
+
     refuse_keys(argv)  # before a complaint could quote one
     options = list(takewhile(lambda argument: argument.startswith("-"), argv))
     if options or not argv:

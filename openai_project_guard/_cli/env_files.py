@@ -153,5 +153,5 @@ def _text(path: str) -> str:
 
 
 def _line(first: int, text: str) -> int:
-    """The line on which a statement stands: the parser counts empty lines above it to it."""
+    """The line of a statement: the parser counts the empty lines above it as part of it."""
     return first + len(text[: len(text) - len(text.lstrip())].splitlines())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import getpass
 import os
 import re
@@ -29,7 +30,7 @@ KEY_HELP = (
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 API_KEY, ADMIN_KEY = "OPENAI_API_KEY", "OPENAI_ADMIN_KEY"
-_SHORTEST = 8  # characters; a shorter value would be found in every other word: it must stand alone
+_SHORTEST = 8  # characters; a shorter value would be found in every other word: it must be alone
 _SCHEME = re.compile(r"\ABearer\s", re.IGNORECASE)
 _WRAPPING = re.compile(r"\A[\s\"'‘’“”]*")
 
@@ -82,8 +83,15 @@ def read_key(variable: str | None, note: str | None = None) -> Secret:
     return Secret(key)
 
 
+def add_argument(parser: argparse.ArgumentParser) -> None:
+    """Declares `--key-env`."""
+    parser.add_argument(
+        "--key-env", metavar="NAME", help="the environment variable that holds the key"
+    )
+
+
 def refuse_keys(arguments: Sequence[str]) -> None:
-    """Refuses arguments in which a key stands, whatever they are meant for.
+    """Refuses arguments that contain a key, whatever they are meant for.
 
     Raises:
         ConfigurationError: one does; the message shows its hint only.
@@ -93,7 +101,7 @@ def refuse_keys(arguments: Sequence[str]) -> None:
         if found:
             raise ConfigurationError(
                 f"An argument holds an API key ({hint(found)}). Keys are not taken from "
-                "arguments: it now stands in the shell's history, and others may have seen it in "
+                "arguments: it is now in the shell's history, and others may have seen it in "
                 "the list of processes. Revoke it and make a new one. Give that one on standard "
                 "input, at the prompt, or in a variable (--key-env NAME)."
             )

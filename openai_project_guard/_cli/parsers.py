@@ -84,7 +84,7 @@ def _summary(docstring: str | None) -> str:
 
 
 def program() -> Parser:
-    """The parser of what stands before the command."""
+    """The parser of the arguments before the command."""
     found = names()
     width = max(map(len, found))
     commands = "\n".join(f"  {name:{width}}  {summary(name)}" for name in found)
@@ -115,6 +115,22 @@ def command(name: str) -> Parser:
     texts = filter(None, (parser.epilog, *map(json_fields.describe, described)))
     parser.epilog = "\n\n".join(texts)
     return parser
+
+
+def complete() -> None:
+    """Answers the shell's question through argcomplete, if it is installed, and ends the process.
+
+    Here all commands are imported: the shell may ask for the options of any.
+    """
+    try:
+        import argcomplete
+    except ImportError:
+        return
+    parser = program()
+    commands = parser.add_subparsers(parser_class=argparse.ArgumentParser)
+    for name in names():
+        load(name).add_arguments(commands.add_parser(name, help=summary(name)))
+    argcomplete.autocomplete(parser)
 
 
 def unknown_command(name: str) -> NoReturn:

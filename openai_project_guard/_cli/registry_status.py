@@ -88,7 +88,7 @@ def _read(name: str) -> RegistryStatus:
 
 
 def _shown(url: str) -> str:
-    """A URL without the password that may stand in it."""
+    """A URL without its password."""
     with suppress(RegistryError):
         return describe(url).name
     return f"{url.partition('://')[0]}://…"

@@ -414,7 +414,7 @@ def test_a_rate_limit_that_never_ends_is_an_error(
     assert shell.sync() == 2
     assert waits == [400.0, 400.0]
     assert "answered 429" in shell.err
-    assert "Run the command again: it goes on from there." in shell.err
+    assert "Run the command again: it continues there." in shell.err
 
 
 @pytest.mark.parametrize(

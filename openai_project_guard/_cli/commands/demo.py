@@ -55,7 +55,9 @@ def _show(results: list[Result], terminal: Terminal) -> None:
     terminal.line()
     failed = [result for result in results if result.problems]
     if failed:
-        terminal.line(f"{len(failed)} of {len(results)} scenarios did not do what they say:", "red")
+        terminal.line(
+            f"{len(failed)} of {len(results)} scenarios did not come out as expected:", "red"
+        )
         for result in failed:
             for problem in result.problems:
                 terminal.paragraph(f"{result.scenario.call}: {problem}")

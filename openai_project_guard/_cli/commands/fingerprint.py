@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from openai_project_guard._cli import GOOD
+from openai_project_guard._cli import GOOD, key_input
 from openai_project_guard._cli.key_input import KEY_HELP, read_key
 from openai_project_guard._cli.output import Terminal
 
@@ -17,9 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "The fingerprint is ready for the registry file, and for "
         "OPENAI_PROJECT_GUARD_KEYS=proj_a=FINGERPRINT."
     )
-    parser.add_argument(
-        "--key-env", metavar="NAME", help="the environment variable that holds the key"
-    )
+    key_input.add_argument(parser)
     parser.add_argument("--json", action="store_true", help="print fingerprint and hint as JSON")
 
 

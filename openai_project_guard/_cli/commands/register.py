@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from openai_project_guard._cli import GOOD, NOT_IN_ORDER, registry_option
+from openai_project_guard._cli import GOOD, NOT_IN_ORDER, key_input, registry_option
 from openai_project_guard._cli.key_input import KEY_HELP, Secret, read_key
 from openai_project_guard._cli.output import Terminal
 from openai_project_guard._errors import ConfigurationError
@@ -22,9 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "project", metavar="PROJECT", help="the project's id (proj_...) or an alias of the registry"
     )
     parser.add_argument("--alias", metavar="A", help="the alias of a project that is new")
-    parser.add_argument(
-        "--key-env", metavar="NAME", help="the environment variable that holds the key"
-    )
+    key_input.add_argument(parser)
     parser.add_argument("--note", metavar="T", help="whatever helps to recognise the key later")
     parser.add_argument("--organization", metavar="ORG", help="the project's organization, checked")
     parser.add_argument(
@@ -65,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
             return NOT_IN_ORDER
 
     def add(draft: Draft) -> tuple[str, str, str]:
-        """What is said of it, under which project it stands, and whether in a new registry."""
+        """What was done, the project's id, and whether the registry is new."""
         change = draft.add(
             args.project,
             key.fingerprint,
@@ -76,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
             also=args.also,
         )
         name = draft.named(args.project)
-        said = {
+        message = {
             "added": f"Registered the key {key.hint} for project {name}.",
             "updated": f"The key {key.hint} was registered for project {name}; its entry is "
             "renewed.",
@@ -84,11 +82,11 @@ def run(args: argparse.Namespace) -> int:
         }[change]
         is_new = draft.stored.version is None
         made = f", a new {draft.stored.word}; it holds no key" if is_new else ""
-        return said, draft.id_of(args.project), made
+        return message, draft.id_of(args.project), made
 
-    said, project, made = stores.change(address, add, create=True)
+    message, project, made = stores.change(address, add, create=True)
     terminal = Terminal()
-    terminal.paragraph(said, "green", first="✓ ")
+    terminal.paragraph(message, "green", first="✓ ")
     terminal.paragraph(f"{place.of(key.fingerprint, project)}{made}", first="  ")
     return GOOD
 

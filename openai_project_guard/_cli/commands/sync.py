@@ -112,14 +112,14 @@ def run(args: argparse.Namespace) -> int:
             projects.append(project)
             progress.show(f"reading projects: {len(projects):,}")
         _refuse_none(projects)
-        doomed: set[str] = set()
+        removed: set[str] = set()
         if args.prune:
             progress.wipe()
-            doomed = _to_be_removed(projects, address, args)
+            removed = _to_be_removed(projects, address, args)
         ids = [project.id for project in projects]
 
         def take_in(draft: Draft) -> tuple[list[Listed], list[Listed]]:
-            return _take_in(projects, draft, doomed)
+            return _take_in(projects, draft, removed)
 
         if args.dry_run:
             matches = match(keys, ids, address, api, progress.show) if keys else {}
@@ -137,7 +137,7 @@ def run(args: argparse.Namespace) -> int:
         listed=len(projects),
         added=tuple(added),
         unlisted=tuple(unlisted),
-        pruned=args.prune and not args.dry_run and {gone.project for gone in unlisted} <= doomed,
+        pruned=args.prune and not args.dry_run and {gone.project for gone in unlisted} <= removed,
         keys=tuple(bindings),
         dry_run=args.dry_run,
     )
@@ -189,7 +189,7 @@ def _refuse_none(projects: Sequence[RemoteProject]) -> None:
 
 
 def _take_in(
-    projects: Sequence[RemoteProject], draft: Draft, doomed: set[str]
+    projects: Sequence[RemoteProject], draft: Draft, removed: set[str]
 ) -> tuple[list[Listed], list[Listed]]:
     """Adds and removes projects; gives those that are new, and those that only the registry has."""
     known = dict(draft.projects)
@@ -202,12 +202,12 @@ def _take_in(
             added.append(Listed(project.id, alias))
     listed = {project.id for project in projects}
     unlisted = [Listed(id_, known[id_].alias) for id_ in known if id_ not in listed]
-    draft.remove_projects(doomed.intersection(known))
+    draft.remove_projects(removed.intersection(known))
     return added, unlisted
 
 
 def _alias(name: str, taken: set[str]) -> str | None:
-    """An alias that nobody has yet, made of a project's name; it is taken then."""
+    """A free alias, made of a project's name; it is taken then."""
     name = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFKC", name).lower()).strip("-")
     name = name[:_LONGEST_ALIAS].rstrip("-")
     if not name or redact(name) != name:  # an alias that looks like a key is none

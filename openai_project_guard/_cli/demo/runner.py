@@ -101,7 +101,7 @@ def _measure(make: Callable[[str], str], api: LoopbackAPI) -> Measured:
 
 
 def _problems(scenario: Scenario, without: Measured, guarded: Measured) -> Iterator[str]:
-    """What did not come out as the scenario says."""
+    """What differs from what the scenario expects."""
     yield from _differences(
         "without the guard",
         without,

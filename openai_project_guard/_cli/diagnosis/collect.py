@@ -1,4 +1,4 @@
-"""What a default `OpenAI()` of this environment would send, and what the guard says of it."""
+"""What a default `OpenAI()` of this environment would send, and the verdict on it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class KeyInfo:
         hint: what may be shown of it.
         kind: `project`, `admin`, `legacy` or `other`.
         fault: what is around it that should not be, or `None`.
-        records: whose it is, once that is taken off.
+        records: the projects that it is registered for, once that is taken off.
     """
 
     hint: str
@@ -53,7 +53,7 @@ class Diagnosis:
         mode: the guard's, as the environment has it.
         judged_as: the mode in which the call was judged: `enforce`, or `inject`.
         registries: those that the environment names.
-        settings: in force in this environment, if they are in order.
+        settings: active in this environment, if they are in order.
         settings_error: why they are not.
         key: the key in `OPENAI_API_KEY`, if there is one.
         sent: what a default client sends.
@@ -90,7 +90,7 @@ class Diagnosis:
 
     @property
     def records(self) -> tuple[KeyRecord, ...]:
-        """Whose the key is that is sent, by the registry's word."""
+        """The projects that the key which is sent is registered for."""
         digest_sent = self.sent.headers.key_digest if self.sent else None
         return records_of(self.known, digest_sent) if digest_sent else ()
 

@@ -114,7 +114,7 @@ def _of_base_url() -> Iterator[HeaderSource]:
 
 
 def shown_url(url: str | None) -> str | None:
-    """A URL without the password that may stand in it."""
+    """A URL without its password."""
     if not url:
         return url
     try:

@@ -25,8 +25,8 @@ _PAUSE = 20.0  # seconds, where a 429 does not say how long
 _SHORTEST_PAUSE = 0.1
 # What the API hides of a key: sk-abc...def, sk-proj-****...Ab3d.
 _REDACTED = re.compile(r"\A([\w-]*)(?:…|[*.…•]{2,})([\w-]*)")
-_GO_ON = "Run the command again: it goes on from there"
-_LEAST = 3  # characters of the end; fewer say too little about whose key it is
+_CONTINUE = "Run the command again: it continues there"
+_SHORTEST_END = 3  # characters of the end; fewer say too little about whose key it is
 
 
 class RemoteProject(NamedTuple):
@@ -49,7 +49,7 @@ class RemoteKey(NamedTuple):
             return False
         head, tail = found.groups()
         return (
-            len(tail) >= _LEAST
+            len(tail) >= _SHORTEST_END
             and secret.reveal().startswith(head)
             and secret.reveal().endswith(tail)
             and len(secret.reveal()) > len(head) + len(tail)
@@ -77,7 +77,7 @@ class Administration:
         client_type: Any = openai.OpenAI
         has_admin = hasattr(client_type, "admin")
         names = ("api_key", "admin_api_key") if has_admin else ("api_key",)
-        # The key stands in no variable of ours, which an error's traceback could show.
+        # No local variable holds the key: the traceback of an error could show it.
         self._client = client_type(
             timeout=_TIMEOUT, **dict.fromkeys(names, os.environ[ADMIN_KEY].strip())
         )
@@ -149,9 +149,8 @@ class Administration:
                 break
             except openai.OpenAIError as error:
                 cause = error.__cause__ or error
-                problem = (
-                    f"gave no answer ({without_keys(str(cause) or type(cause).__name__)}). {_GO_ON}"
-                )
+                why = without_keys(str(cause) or type(cause).__name__)
+                problem = f"gave no answer ({why}). {_CONTINUE}"
                 break
         raise ConfigurationError(
             f"The Administration API at {self._client.base_url.host} {problem}."
@@ -162,7 +161,7 @@ def _said(error: Any) -> str:
     body = error.body if isinstance(error.body, dict) else {}
     code = f" {error.code}" if error.code else ""
     said = without_keys(str(body.get("message") or error.message)).rstrip(".")
-    fix = f"Check {ADMIN_KEY}" if error.status_code in (401, 403) else _GO_ON
+    fix = f"Check {ADMIN_KEY}" if error.status_code in (401, 403) else _CONTINUE
     return f"answered {error.status_code}{code} ({said}). {fix}"
 
 

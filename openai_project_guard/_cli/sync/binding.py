@@ -33,7 +33,7 @@ class Binding:
     """What became of one local key.
 
     Attributes:
-        variable: where it stands.
+        variable: its variable.
         hint: what may be shown of it.
         outcome: `bound` now; `registered` before, and left; `moved`: likewise, but the API lists
             it for another project; `ambiguous` and `unknown`: not bound.

@@ -85,6 +85,6 @@ def _unknown(diagnosis: Diagnosis) -> set[str]:
         _env.PREFIX if variable.startswith(_env.PREFIX) else variable
         for variable in diagnosis.unknown
     }
-    if CUSTOM in unknown:  # any header may stand there
+    if CUSTOM in unknown:  # it may set any header
         unknown.update(_HEADERS)
     return unknown
