@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -412,44 +411,3 @@ def test_a_step_is_taken_again_from_what_is_there_by_then(server: RedisServer) -
     assert seen == [False, True]
     aliases = {project.id: project.alias for project in edit.read(url).snapshot.projects.values()}
     assert (aliases["proj_other"], aliases["proj_mine"]) == ("bot", "robot")
-
-
-# What the README says of --json
-
-
-def names(value: Any) -> set[str]:
-    """Every field's name, however deep."""
-    if isinstance(value, list):
-        return {name for item in value for name in names(item)}
-    return (
-        {*value, *(n for v in value.values() for n in names(v))}
-        if isinstance(value, dict)
-        else set()
-    )
-
-
-def test_the_readme_names_every_field_that_json_prints(
-    shell: Shell, server: RedisServer, api: LoopbackAPI
-) -> None:
-    text = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
-    block = text[text.index("What `--json` prints") :].split("```")[1]
-    parts = re.split(r"(?m)^([a-z]+)[ ,]", block)[1:]
-    told = {
-        name: set(re.findall(r'"(\w+)"', part))
-        for name, part in zip(parts[::2], parts[1::2], strict=True)
-    }
-    shell.patch.setenv(REGISTRY, url_of(server))
-    printed = {"sync": shell("sync", "--json").json}
-    edit.add(url_of(server), "proj_gone", fingerprint(B))
-    printed["sync"] |= {"unlisted": shell("sync", "--json").json["unlisted"]}
-    shell.patch.setenv("OPENAI_PROJECT_ID", "proj_lab")
-    for command in ("list", "check --live", "doctor --live"):
-        name, *options = command.split()
-        printed[name] = shell(name, "--json", *options).json
-    del printed["doctor"]["versions"]
-    printed["copy"] = shell("copy", url_of(server), "some.toml", "--json", "--dry-run").json
-    assert printed["copy"]["difference"]
-    told["doctor"] |= told["check"] - {"passes"} | {"versions"} | names(printed["list"]["sources"])
-    assert {name: names(value) for name, value in printed.items()} == {
-        name: fields - {"versions"} for name, fields in told.items()
-    }
