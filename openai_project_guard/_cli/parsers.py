@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from openai_project_guard._cli import PROGRAM, Version, load
+from openai_project_guard._keys import redact
 
 _ORDER = (
     "demo",
@@ -32,6 +33,10 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, prog: str, **options: Any) -> None:
         super().__init__(prog, allow_abbrev=False, formatter_class=_Formatter, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Like `ArgumentParser.error`, but shows no key."""
+        super().error(redact(message))
 
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None

@@ -16,7 +16,7 @@ from support import A, frames_holding
 
 import openai_project_guard as opg
 from openai_project_guard import _cli
-from openai_project_guard._cli import key_input
+from openai_project_guard._cli import key_input, parsers
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._registry import stores as edit
 from openai_project_guard.loopback import loopback_api
@@ -132,6 +132,19 @@ def test_no_broken_registry_shows_it(canary: Shell, text: str) -> None:
     ):
         ran = canary(*argv, stdin=A)
         assert (ran.status, SECRET in ran.out + ran.err) == (2, False)
+
+
+def test_the_arguments_of_a_program_that_is_run_are_its_own() -> None:
+    key_input.refuse_keys(["run", "--", "python", "app.py", CANARY])
+
+
+def test_an_option_that_is_not_known_shows_no_key(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = parsers.Parser("program")
+    with pytest.raises(SystemExit):
+        parser.parse_args([f"--key={CANARY}"])
+    said = capsys.readouterr().err
+    assert "unrecognized arguments: --key=sk-proj-…7777" in said
+    assert SECRET not in said
 
 
 # Tracebacks

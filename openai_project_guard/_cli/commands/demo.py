@@ -72,8 +72,8 @@ def _show(results: list[Result], terminal: Terminal) -> None:
         "green",
     )
     terminal.paragraph(
-        f"Next: {PROGRAM} register PROJECT, which asks for your key; then import "
-        "openai_project_guard in your program, with OPENAI_PROJECT_GUARD=enforce."
+        f"Next: {PROGRAM} register PROJECT, which asks for your key; then {PROGRAM} run -- "
+        "python app.py, which runs your program under the guard."
     )
 
 
