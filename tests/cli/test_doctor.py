@@ -588,6 +588,15 @@ def test_a_registry_that_is_not_there(good: Shell, registry: str, fix: str) -> N
     assert fix in good("check", "--json").json["mistakes"][0]["cure"]
 
 
+def test_an_inline_registry_is_corrected_in_its_own_variable(good: Shell) -> None:
+    good.patch.setenv("OPENAI_PROJECT_GUARD_KEYS", "proj_a:sha256")
+    (mistake,) = good("check", "--json").json["mistakes"]
+    assert "OPENAI_PROJECT_GUARD_KEYS" in mistake["sentence"]
+    assert mistake["cure"] == (
+        "Correct OPENAI_PROJECT_GUARD_KEYS: project=fingerprint, with commas between."
+    )
+
+
 def test_the_commands_that_correct_an_outdated_entry_do_so(good: Shell) -> None:
     with loopback_api({A: "proj_new"}) as api:
         good.patch.setenv("OPENAI_BASE_URL", api.base_url)

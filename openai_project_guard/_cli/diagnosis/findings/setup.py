@@ -9,6 +9,7 @@ from openai_project_guard import _env
 from openai_project_guard._cli.diagnosis.collect import Diagnosis
 from openai_project_guard._cli.diagnosis.findings.finding import Finding
 from openai_project_guard._cli.diagnosis.header_sources import shown_url
+from openai_project_guard._cli.registry_status import RegistryStatus, none_found
 from openai_project_guard._registry.stores import is_url
 from openai_project_guard._settings import HOST_NAME
 from openai_project_guard._types import Mode
@@ -23,16 +24,18 @@ def settings_unusable(at: Diagnosis) -> Finding | None:
 
 
 def registry_unreadable(at: Diagnosis) -> Finding | None:
-    broken = [registry.error for registry in at.registries if registry.error]
+    broken = [registry for registry in at.registries if registry.error]
     if not broken:
         return None
     return Finding(
-        f"A registry cannot be read. {' '.join(broken)}",
-        _fix_of_unreadable(_env.registry_names()),
+        f"A registry cannot be read. {' '.join(registry.error or '' for registry in broken)}",
+        _fix_of_unreadable(broken, _env.registry_names()),
     )
 
 
-def _fix_of_unreadable(names: Sequence[str]) -> str:
+def _fix_of_unreadable(broken: Sequence[RegistryStatus], names: Sequence[str]) -> str:
+    if all(registry.name == _env.KEYS for registry in broken):
+        return f"Correct {_env.KEYS}: project=fingerprint, with commas between."
     if any(name.startswith("~") for name in names):
         return f"Write the whole path in {_env.REGISTRY}: only the shell knows what ~ means."
     if any(not (is_url(name) or os.path.isabs(name) or os.path.exists(name)) for name in names):
@@ -53,8 +56,7 @@ def registry_empty(at: Diagnosis) -> Finding | None:
             "Add one: openai-project-guard register PROJECT.",
         )
     return Finding(
-        f"No registry was found. Neither {_env.REGISTRY} nor {_env.KEYS} is set, and there is no "
-        f"{' and no '.join(_env.default_registries())}, seen from {os.getcwd()}.",
+        none_found(),
         "Make one: openai-project-guard register PROJECT.",
     )
 
