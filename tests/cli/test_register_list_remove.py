@@ -135,7 +135,7 @@ def test_a_variable_without_a_key_is_named(run: Shell, name: str, complaint: str
 def test_a_key_as_an_argument_is_refused_and_not_shown(run: Shell, argv: tuple[str, ...]) -> None:
     ran = run(*argv, stdin=B)
     assert ran.status == 2
-    assert "now stands in the shell's history" in ran.err
+    assert "is now in the shell's history" in ran.err
     assert "Revoke it" in ran.err
     assert A[9:] not in ran.err + ran.out
     assert LEGACY[4:] not in ran.err
