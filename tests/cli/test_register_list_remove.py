@@ -135,7 +135,7 @@ def test_a_variable_without_a_key_is_named(run: Shell, name: str, complaint: str
 def test_a_key_as_an_argument_is_refused_and_not_shown(run: Shell, argv: tuple[str, ...]) -> None:
     ran = run(*argv, stdin=B)
     assert ran.status == 2
-    assert "now stands in the shell's history" in ran.err
+    assert "is now in the shell's history" in ran.err
     assert "Revoke it" in ran.err
     assert A[9:] not in ran.err + ran.out
     assert LEGACY[4:] not in ran.err
@@ -648,8 +648,10 @@ def test_what_cannot_be_removed_from_a_project(
 def test_list_shows_whole_fingerprints(legacy: Shell) -> None:
     legacy.patch.setenv("COLUMNS", "40")
     lines = legacy("list", "--fingerprints").out.splitlines()
-    assert lines[1].startswith(f"{fingerprint(LEGACY)}  bot (proj_a)  ")
-    assert lines[2].startswith(f"{fingerprint(LEGACY)}  lab (proj_b)  ")
+    assert set(lines[1:-1]) == {
+        f"{fingerprint(LEGACY)}  {project}  sk-…Lm9n"
+        for project in ("bot (proj_a)", "lab (proj_b)")
+    }
 
 
 @pytest.mark.parametrize("argv", [(), ("--key-env", "BOT_KEY")])
@@ -659,3 +661,29 @@ def test_fingerprint_prints_what_a_registry_needs(run: Shell, argv: tuple[str, .
     assert (ran.status, ran.out, ran.err) == (0, f"{fingerprint(A)}\n", "")
     run.patch.setenv("OPENAI_PROJECT_GUARD_KEYS", f"proj_a={ran.out.strip()}")
     assert run("list", "--json").json["keys"][0]["project"] == "proj_a"
+
+
+# Keys that a fingerprint would give away
+
+
+WEAK = {
+    "sk-1234": "it has 4 characters behind its prefix",
+    "sk-proj-" + "ab" * 20: "different characters only",
+    "sk-correct-horse-battery-staple": "it is made of words",
+    "proj_5fPqTn0wXy82Lm4RzK": "it is the id of a project",
+}
+
+
+@pytest.mark.parametrize("key", WEAK)
+def test_a_weak_key_is_registered_only_if_it_is_said(run: Shell, key: str) -> None:
+    ran = run("register", "proj_a", stdin=key)
+    assert (ran.status, WEAK[key] in ran.err, "or pass --weak." in ran.err) == (2, True, True)
+    assert not Path(NAME).exists()
+    assert run("register", "proj_a", "--weak", stdin=key).status == 0
+    assert Registry.from_file(NAME).lookup(key)
+
+
+def test_fingerprint_warns_of_a_weak_key(run: Shell) -> None:
+    ran = run("fingerprint", stdin="sk-1234")
+    assert (ran.status, ran.out) == (0, f"{fingerprint('sk-1234')}\n")
+    assert ran.err.startswith("! The key could be guessed from this fingerprint: it has 4 char")

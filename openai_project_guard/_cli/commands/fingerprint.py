@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
-from openai_project_guard._cli import GOOD
+from openai_project_guard._cli import GOOD, key_input
 from openai_project_guard._cli.key_input import KEY_HELP, read_key
 from openai_project_guard._cli.output import Terminal
 
@@ -16,9 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "The fingerprint is ready for the registry file, and for "
         "OPENAI_PROJECT_GUARD_KEYS=proj_a=FINGERPRINT."
     )
-    parser.add_argument(
-        "--key-env", metavar="NAME", help="the environment variable that holds the key"
-    )
+    key_input.add_argument(parser)
     parser.add_argument("--json", action="store_true", help="print fingerprint and hint as JSON")
 
 
@@ -29,6 +28,10 @@ def run(args: argparse.Namespace) -> int:
         0.
     """
     key = read_key(args.key_env)
+    if key.weakness:
+        Terminal(sys.stderr).paragraph(
+            f"The key could be guessed from this fingerprint: {key.weakness}.", "yellow", first="! "
+        )
     if args.json:
         Terminal().json({"fingerprint": key.fingerprint, "hint": key.hint})
     else:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from openai_project_guard._cli import GOOD, UNUSABLE
 from openai_project_guard._cli.output import Cell, Terminal, count
-from openai_project_guard._cli.registry_status import RegistryStatus, registry_statuses
+from openai_project_guard._cli.registry_status import RegistryStatus, none_found, registry_statuses
 from openai_project_guard._registry.entry import Entry
 from openai_project_guard._registry.model import label
 
@@ -45,10 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _show(found: list[RegistryStatus], terminal: Terminal, *, fingerprints: bool) -> None:
     if not found:
-        terminal.paragraph(
-            "Nothing is registered: the environment names no registry. Make one with "
-            "openai-project-guard register PROJECT."
-        )
+        terminal.paragraph(f"{none_found()} Make one with openai-project-guard register PROJECT.")
     for number, registry in enumerate(found):
         if registry.error:
             continue

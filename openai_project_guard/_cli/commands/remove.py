@@ -67,7 +67,9 @@ def run(args: argparse.Namespace) -> int:
             return NOT_IN_ORDER
         meant = [entry for entry in meant if entry.project == of.id]
     elif not meant and FINGERPRINT.fullmatch(args.what) and stores.remove(address, [args.what]):
-        said = f"Removed {args.what.lower()}, which counted for no project, from {name}."
+        said = (
+            f"Removed {args.what.lower()}, which was registered for no valid project, from {name}."
+        )
         Terminal().paragraph(said, "green", first="✓ ")
         return GOOD
     if not meant:
