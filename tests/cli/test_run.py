@@ -502,3 +502,22 @@ def test_an_openai_that_a_start_up_file_has_imported_is_guarded_too(machine: Mac
     done = machine.execute(sys.executable, str(script), startup, **variables)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("openai-project-guard: error: ")
+
+
+@POSIX
+def test_a_package_that_python_path_cannot_name_is_refused(machine: Machine) -> None:
+    """In a folder with a colon, or in an archive: what counts is whether Python finds it there."""
+    folder = machine.directory / "with:colon"
+    shutil.copytree(ROOT / "openai_project_guard", folder / "openai_project_guard")
+    start = (
+        f"import sys; sys.path.insert(0, {str(folder)!r})\n"
+        "from openai_project_guard._cli import main\n"
+        "raise SystemExit(main(['run', '--', '-c', 'print(1)']))"
+    )
+    done = machine.execute(sys.executable, "-c", start)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "PYTHONPATH cannot name" in done.stderr
+    archive = shutil.make_archive(str(machine.directory / "zipped"), "zip", folder)
+    command = ("--", "application.py", "proj_a", "proj_b")
+    done = machine.execute(*RUN, *command, PYTHONPATH=archive)
+    assert done.stdout.split() == ["answered", REFUSED], done.stderr
