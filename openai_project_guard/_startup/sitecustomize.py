@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 PROCESS_WIDE = ("httpx", "httpx2", "requests", "urllib3", "aiohttp", "websockets")
-"""What else may make a call that is judged under `OPENAI_PROJECT_GUARD_SCOPE=process`."""
+"""What else makes calls that are judged under `OPENAI_PROJECT_GUARD_SCOPE=process`."""
+
+SCOPE = "OPENAI_PROJECT_GUARD_SCOPE"
 
 
 class Finder:
@@ -71,8 +73,8 @@ class Loader:
 def _is_awaited(name: str) -> bool:
     if name == "openai":
         return True
-    scope = os.environ.get("OPENAI_PROJECT_GUARD_SCOPE", "")
-    return name in PROCESS_WIDE and "process" in scope.lower()
+    # The variable is looked at only then: this is asked for every module.
+    return name in PROCESS_WIDE and "process" in os.environ.get(SCOPE, "").lower()
 
 
 def enable() -> None:
@@ -121,7 +123,7 @@ def _put_first(folder: str) -> None:
     entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if folder in entries[1:]:
         others = [entry for entry in entries if entry != folder]
-        os.environ["PYTHONPATH"] = os.pathsep.join([folder] + others)  # noqa: RUF005
+        os.environ["PYTHONPATH"] = os.pathsep.join([folder, *others])
 
 
 def _stay_first(folder: str) -> None:
