@@ -105,15 +105,16 @@ def watch() -> None:
 
 def _run_next(folder: str) -> None:
     """Runs the `sitecustomize` that Python would have run without this one, if there is one."""
-    from importlib.machinery import PathFinder
+    # Where importlib has these from: to import importlib itself would import what a program that
+    # starts without us has not, such as warnings.
+    from _frozen_importlib import module_from_spec
+    from _frozen_importlib_external import PathFinder
 
     start = sys.path.index(folder) + 1 if folder in sys.path else 0
     spec = PathFinder.find_spec("sitecustomize", sys.path[start:])
     sys.path[:] = [entry for entry in sys.path if entry != folder]
     sys.path_importer_cache.pop(folder, None)
     if spec is not None and spec.loader is not None:
-        from importlib.util import module_from_spec
-
         module = sys.modules["sitecustomize"] = module_from_spec(spec)
         spec.loader.exec_module(module)
 
