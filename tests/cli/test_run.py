@@ -262,7 +262,7 @@ def test_signals_reach_the_program_itself(machine: Machine) -> None:
         "import os, signal, sys, time\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(5))\n"
         "print(os.getpid(), flush=True)\n"
-        "time.sleep(60)"
+        "while True: time.sleep(0.1)"
     )
     for number, status in ((signal.SIGTERM, 5), (signal.SIGKILL, -signal.SIGKILL)):
         with subprocess.Popen(
