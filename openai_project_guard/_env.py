@@ -60,14 +60,13 @@ def registry_names() -> tuple[str, ...]:
     named = text(REGISTRY)
     if named is not None:
         return tuple(part.strip() for part in _NAMES.findall(named) if part.strip())
+    return tuple(filter(os.path.lexists, default_registries()))[:1]
+
+
+def default_registries() -> tuple[str, str]:
+    """The files that are looked for, in this order, where no variable names a registry."""
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
-    for path in (
-        "openai-projects.toml",
-        os.path.join(home, "openai-project-guard", "registry.toml"),
-    ):
-        if os.path.lexists(path):
-            return (path,)
-    return ()
+    return "openai-projects.toml", os.path.join(home, "openai-project-guard", "registry.toml")
 
 
 def check_choices() -> None:

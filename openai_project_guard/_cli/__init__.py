@@ -63,6 +63,9 @@ def _run(argv: list[str]) -> int:
     from openai_project_guard._cli import parsers
     from openai_project_guard._cli.key_input import refuse_keys
 
+    if "_ARGCOMPLETE" in os.environ:  # the shell asks what may come next
+        parsers.complete()
+
     own = argv[: argv.index("--")] if argv[:1] == ["run"] and "--" in argv else argv
     refuse_keys(own)  # before a complaint could quote one; what a program is given is its affair
     options = list(takewhile(lambda argument: argument.startswith("-"), argv))

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from openai_project_guard._cli.key_input import API_KEY
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import redact
 
@@ -24,12 +25,19 @@ class EnvFile:
         values: what it sets.
         unknown: the variables whose value refers to others that are not there, with their names.
         skipped: the numbers of the lines that are not `NAME=value`.
+        replaced: the variables that the environment has with another value.
     """
 
     path: str
     values: dict[str, str] = field(repr=False)  # there are keys among them
     unknown: dict[str, tuple[str, ...]]
     skipped: tuple[int, ...]
+    replaced: tuple[str, ...] = ()
+
+    @property
+    def unknown_of_openai(self) -> dict[str, tuple[str, ...]]:
+        """Those of the unknown variables that the SDK or the guard may read."""
+        return {name: refers for name, refers in self.unknown.items() if name.startswith("OPENAI_")}
 
 
 def read_env_files(paths: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
@@ -90,7 +98,21 @@ def read_env_file(path: str, environ: Mapping[str, str]) -> EnvFile:
             unknown[binding.key] = tuple(missing)
         value = "".join(atom.resolve(known) for atom in atoms)
         known[binding.key] = values[binding.key] = value
-    return EnvFile(path, values, unknown, tuple(skipped))
+    replaced = tuple(name for name in values if environ.get(name, values[name]) != values[name])
+    return EnvFile(path, values, unknown, tuple(skipped), replaced)
+
+
+_STAND_IN = "sk-proj-stands-in-for-a-key-that-is-not-known"
+
+
+def environment_with(env_file: EnvFile) -> dict[str, str]:
+    """The present environment under a file. Of what is not known, only the key is made up."""
+    merged = {**os.environ, **env_file.values}
+    for name in env_file.unknown_of_openai:
+        del merged[name]
+    if API_KEY in env_file.unknown:
+        merged[API_KEY] = _STAND_IN
+    return merged
 
 
 @contextmanager
@@ -131,5 +153,5 @@ def _text(path: str) -> str:
 
 
 def _line(first: int, text: str) -> int:
-    """The line on which a statement stands: the parser counts empty lines above it to it."""
+    """The line of a statement: the parser counts the empty lines above it as part of it."""
     return first + len(text[: len(text) - len(text.lstrip())].splitlines())

@@ -91,7 +91,24 @@ FIELDS: dict[str, Any] = {
             }
         ],
     },
+    "fingerprint": {"fingerprint": '"sha256:..."', "hint": _TEXT},
+    "validate": {
+        "valid": _BOOL,
+        "mistakes": [{"file": _TEXT, "line": _NUMBER_OR_NULL, "message": _TEXT}],
+    },
     "check": {"passes": _BOOL, **_DIAGNOSIS},
+    "check --env-file": {
+        "files": [
+            {
+                "file": _TEXT,
+                "passes": "true | false | null",
+                "unknown": [{"name": _TEXT, "refers_to": [_TEXT]}],
+                "skipped_lines": [_NUMBER],
+                "error": _TEXT_OR_NULL,
+                "check": {"passes": _BOOL, **_DIAGNOSIS},
+            }
+        ]
+    },
     "doctor": {
         "in_order": _BOOL,
         **_DIAGNOSIS,
@@ -143,20 +160,22 @@ FIELDS: dict[str, Any] = {
                 "says": _TEXT,
             }
         ],
+        "dry_run": _BOOL,
     },
 }
 
 _LINE = 66  # characters, that the name in front of it fits too
 
-NULLABLE = frozenset({"verdict", "refusal", "live"})
+NULLABLE = frozenset({"verdict", "refusal", "live", "check"})
 """The objects that may be null."""
 
 
 def describe(command: str) -> str:
     """The description of a command's JSON, in the shape of the JSON itself."""
     fields = FIELDS[command]
+    option = "".join(f"with {option} " for option in command.split()[1:])
     what = "a list of objects" if isinstance(fields, list) else "one object"
-    return f"--json prints {what}:\n{_describe(fields, '  ')}"
+    return f"--json {option}prints {what}:\n{_describe(fields, '  ')}"
 
 
 def _describe(value: Any, indent: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import getpass
 import os
 import re
@@ -18,12 +19,20 @@ from openai_project_guard._keys import (
     redact,
     shown,
     validate_key,
+    weakness,
 )
+
+KEY_HELP = (
+    "The key is read from the variable that --key-env names, or else from standard input, or at a "
+    "prompt that does not show it; never from an argument."
+)
+"""For `--help`."""
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 API_KEY, ADMIN_KEY = "OPENAI_API_KEY", "OPENAI_ADMIN_KEY"
-_SHORTEST = 8  # characters; a shorter value would be found in every other word: it must stand alone
-_WRAPPING = re.compile(r"^(?:Bearer\s)?[\s\"'‘’“”]*|[\s\"'‘’“”]*$", re.IGNORECASE)
+_SHORTEST = 8  # characters; a shorter value would be found in every other word: it must be alone
+_SCHEME = re.compile(r"\ABearer\s", re.IGNORECASE)
+_WRAPPING = re.compile(r"\A[\s\"'‘’“”]*")
 
 
 class Secret:
@@ -41,6 +50,11 @@ class Secret:
     def hint(self) -> str:
         """What may be shown of it."""
         return hint(self._key)
+
+    @property
+    def weakness(self) -> str | None:
+        """Why it could be guessed from its fingerprint; `None` if it looks random."""
+        return weakness(self._key)
 
     @property
     def fingerprint(self) -> str:
@@ -69,18 +83,27 @@ def read_key(variable: str | None, note: str | None = None) -> Secret:
     return Secret(key)
 
 
+def add_argument(parser: argparse.ArgumentParser) -> None:
+    """Declares `--key-env`."""
+    parser.add_argument(
+        "--key-env", metavar="NAME", help="the environment variable that holds the key"
+    )
+
+
 def refuse_keys(arguments: Sequence[str]) -> None:
-    """Refuses arguments in which a key stands, whatever they are meant for.
+    """Refuses arguments that contain a key, whatever they are meant for.
+
+    Those of a program that is run are its own affair.
 
     Raises:
         ConfigurationError: one does; the message shows its hint only.
     """
-    for argument in arguments:
+    for argument in () if "run" in arguments[:1] else arguments:
         found = find_key(argument)
         if found:
             raise ConfigurationError(
                 f"An argument holds an API key ({hint(found)}). Keys are not taken from "
-                "arguments: it now stands in the shell's history, and others may have seen it in "
+                "arguments: it is now in the shell's history, and others may have seen it in "
                 "the list of processes. Revoke it and make a new one. Give that one on standard "
                 "input, at the prompt, or in a variable (--key-env NAME)."
             )
@@ -100,7 +123,8 @@ def without_keys(text: str) -> str:
 
 def bare(key: str) -> str:
     """A key without what may be around it by mistake."""
-    return _WRAPPING.sub("", key)
+    begun = _WRAPPING.sub("", _SCHEME.sub("", key))
+    return _WRAPPING.sub("", begun[::-1])[::-1]
 
 
 def _from_variable(name: str) -> str:

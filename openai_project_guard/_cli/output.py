@@ -54,7 +54,7 @@ class Terminal:
         Args:
             text: of one paragraph.
             style: of all its lines.
-            first: what stands before it, such as a mark; the other lines get as many spaces.
+            first: what is put before it, such as a mark; the other lines get as many spaces.
         """
         for line in wrap(
             self._shown(text),

@@ -9,6 +9,7 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from openai_project_guard._cli import PROGRAM, Version, load
+from openai_project_guard._keys import redact
 
 _ORDER = (
     "demo",
@@ -32,6 +33,10 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, prog: str, **options: Any) -> None:
         super().__init__(prog, allow_abbrev=False, formatter_class=_Formatter, **options)
+
+    def error(self, message: str) -> NoReturn:
+        """Like `ArgumentParser.error`, but shows no key."""
+        super().error(redact(message))
 
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -84,7 +89,7 @@ def _summary(docstring: str | None) -> str:
 
 
 def program() -> Parser:
-    """The parser of what stands before the command."""
+    """The parser of the arguments before the command."""
     found = names()
     width = max(map(len, found))
     commands = "\n".join(f"  {name:{width}}  {summary(name)}" for name in found)
@@ -111,9 +116,26 @@ def command(name: str) -> Parser:
     text = _summary(module.__doc__)
     parser = Parser(f"{PROGRAM} {name}", description=text[:1].upper() + text[1:] + ".")
     module.add_arguments(parser)
-    if name in json_fields.FIELDS:
-        parser.epilog = f"{parser.epilog or ''}\n\n{json_fields.describe(name)}".strip()
+    described = [fields for fields in json_fields.FIELDS if fields.split()[0] == name]
+    texts = filter(None, (parser.epilog, *map(json_fields.describe, described)))
+    parser.epilog = "\n\n".join(texts)
     return parser
+
+
+def complete() -> None:
+    """Answers the shell's question through argcomplete, if it is installed, and ends the process.
+
+    Here all commands are imported: the shell may ask for the options of any.
+    """
+    try:
+        import argcomplete
+    except ImportError:
+        return
+    parser = program()
+    commands = parser.add_subparsers(parser_class=argparse.ArgumentParser)
+    for name in names():
+        load(name).add_arguments(commands.add_parser(name, help=summary(name)))
+    argcomplete.autocomplete(parser)
 
 
 def unknown_command(name: str) -> NoReturn:

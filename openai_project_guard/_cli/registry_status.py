@@ -68,6 +68,14 @@ def registry_statuses(given: str | None = None) -> list[RegistryStatus]:
     return found
 
 
+def none_found() -> str:
+    """That there is no registry, and where one was looked for."""
+    return (
+        f"No registry was found. Neither {_env.REGISTRY} nor {_env.KEYS} is set, and there is no "
+        f"{' and no '.join(_env.default_registries())}, seen from {os.getcwd()}."
+    )
+
+
 def _read(name: str) -> RegistryStatus:
     if is_url(name):
         shown = _shown(name)
@@ -88,7 +96,7 @@ def _read(name: str) -> RegistryStatus:
 
 
 def _shown(url: str) -> str:
-    """A URL without the password that may stand in it."""
+    """A URL without its password."""
     with suppress(RegistryError):
         return describe(url).name
     return f"{url.partition('://')[0]}://…"

@@ -58,7 +58,7 @@ def silent() -> Iterator[None]:
     try:
         yield
     finally:
-        _log.flush()  # now, lest the counts be logged when the process ends
+        _log.flush()  # now, or the counts would be logged when the process ends
         _log.logger.disabled = before
 
 

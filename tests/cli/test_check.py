@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,7 +62,7 @@ def test_json_of_what_is_refused(good: Shell) -> None:
                 "sentence": "OPENAI_PROJECT_GUARD is off or not set: the guard checks only where "
                 "the program itself calls enable() or uses @guard.",
                 "cure": "Set OPENAI_PROJECT_GUARD=enforce and import openai_project_guard at "
-                "start-up.",
+                "start-up, or start the program with openai-project-guard run.",
                 "is_wrong": False,
             },
         ],
@@ -262,3 +263,24 @@ def test_the_password_of_a_mistyped_url_is_not_shown(command: str, url: str, goo
         ran = good(command, *options)
         assert "…@host" in ran.out + ran.err
         assert "PASSWORD" not in ran.out + ran.err
+
+
+def test_a_dotenv_that_explains_it_is_mentioned(good: Shell) -> None:
+    Path(".env").write_text("OPENAI_API_KEY=${NOWHERE}\n")
+    assert ".env" not in good("check").out
+    good.patch.delenv("OPENAI_API_KEY")
+    ran = good("check")
+    assert ran.status == 2
+    assert "There is a .env in this folder that sets OPENAI_API_KEY" in ran.out
+
+
+def test_what_it_says_and_how_it_exits_agree(good: Shell) -> None:
+    good.patch.delenv("OPENAI_PROJECT_ID")
+    good.patch.setenv("OPENAI_PROJECT_GUARD", "inject")
+    good.patch.setenv("OPENAI_PROJECT", "proj_a")
+    ran = good("check")
+    assert ran.status == 1
+    assert ran.out.startswith(
+        "✗ The guard would send the call of a default OpenAI(), with its project put in\n"
+        "  (missing), but the environment is not in order: GET"
+    )

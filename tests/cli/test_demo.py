@@ -210,7 +210,7 @@ def test_a_guard_that_does_nothing_is_noticed(
     monkeypatch.setattr(runner, "enable", lambda *args, **kwargs: None)
     assert main(["demo"]) == 1
     shown = " ".join(capsys.readouterr().out.split())
-    assert "scenarios did not do what they say:" in shown
+    assert "scenarios did not come out as expected:" in shown
     assert (
         "key B, no project=: with the guard, answer should be 'ProjectMissingError' and was '200'"
     ) in shown

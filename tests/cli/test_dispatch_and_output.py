@@ -79,6 +79,71 @@ def test_bad_usage_is_2_and_says_what_is_wrong(
     assert output.err.startswith("usage: openai-project-guard")
 
 
+def test_without_arguments_the_help_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main([])
+    assert exit_.value.code == 2
+    output = capsys.readouterr()
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert (output.out, output.err) == ("", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("argv", "suggestion"),
+    [
+        (["dcotor"], "there is no command 'dcotor'. Did you mean doctor?"),
+        (["regsiter", "proj_a"], "there is no command 'regsiter'. Did you mean register?"),
+        (["--versoin"], "unrecognized arguments: --versoin. Did you mean --version?"),
+        (["list", "--fingerprint"], "unrecognized arguments: --fingerprint. Did you mean --finger"),
+        (["check", "--envfile=.env"], "arguments: --envfile=.env. Did you mean --env-file?"),
+        (["check", "--verbose"], "unrecognized arguments: --verbose\n"),
+    ],
+)
+def test_a_typo_is_answered_with_the_nearest(
+    argv: list[str], suggestion: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(argv)
+    assert exit_.value.code == 2
+    assert suggestion in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="argcomplete is for POSIX shells")
+@pytest.mark.parametrize(
+    ("line", "completed"),
+    [
+        ("openai-project-guard do", {"doctor"}),
+        ("openai-project-guard doctor --env", {"--env-file"}),
+        ("openai-project-guard remove --", {"--project", "--yes", "--registry", "--help"}),
+    ],
+)
+def test_the_shell_completes(line: str, completed: set[str]) -> None:
+    pytest.importorskip("argcomplete")
+    reading, writing = os.pipe()
+    variables = {
+        "_ARGCOMPLETE": "1",
+        "_ARGCOMPLETE_IFS": "\n",
+        "_ARGCOMPLETE_STDOUT_FILENAME": f"/dev/fd/{writing}",
+        "COMP_LINE": line,
+        "COMP_POINT": str(len(line)),
+        "_ARGCOMPLETE_COMP_WORDBREAKS": " ",
+    }
+    path = os.pathsep.join(filter(None, (ROOT, os.environ.get("PYTHONPATH"))))
+    done = subprocess.run(
+        [sys.executable, "-m", "openai_project_guard"],
+        env={**os.environ, "PYTHONPATH": path, **variables},
+        pass_fds=[writing],
+        capture_output=True,
+        check=False,
+    )
+    os.close(writing)
+    with open(reading, encoding="utf-8") as answer:
+        found = {word.strip() for word in answer.read().split("\n") if word.strip()}
+    assert done.returncode == 0, done.stderr
+    assert completed <= found
+
+
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(["--help"])
@@ -126,15 +191,28 @@ def test_python_m_is_the_same_command() -> None:
     assert done.stderr.startswith("usage: openai-project-guard")
 
 
-def test_help_imports_neither_the_sdk_nor_a_command() -> None:
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("--help",),
+        ("--version",),
+        *((name, "--help") for name in NAMES),
+        ("validate", "gone.toml"),
+        ("list",),
+    ],
+    ids=" ".join,
+)
+def test_only_what_is_needed_is_imported(argv: tuple[str, ...]) -> None:
     done = python(
         "-c",
         "import sys\n"
         "from openai_project_guard._cli import main\n"
-        "try: main(['--help'])\n"
+        f"try: main({list(argv)})\n"
         "except SystemExit: pass\n"
-        "heavy = {'openai', 'wrapt', 'pydantic', 'openai_project_guard._cli.commands.demo'}\n"
-        "sys.exit(','.join(heavy & set(sys.modules)) or None)",
+        "heavy = {'openai', 'pydantic', 'httpx', 'httpx2', 'argcomplete', 'dotenv', 'tomlkit'}\n"
+        f"ours = {{'demo', 'sync', 'doctor'}} - {{{argv[0]!r}}}\n"
+        "heavy |= {f'openai_project_guard._cli.commands.{name}' for name in ours}\n"
+        "sys.exit(','.join(sorted(heavy & set(sys.modules))) or None)",
     )
     assert (done.returncode, done.stderr) == (0, "")
 

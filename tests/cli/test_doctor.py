@@ -90,13 +90,13 @@ PLANTED: dict[str, tuple[str, Plant, str]] = {
     "OPENAI_PROJECT instead": (
         "wrong_variable",
         both(drops("OPENAI_PROJECT_ID"), sets(OPENAI_PROJECT="proj_a")),
-        "OPENAI_PROJECT is set, and nobody reads it: the SDK reads OPENAI_PROJECT_ID, which is "
+        "OPENAI_PROJECT is set, and the SDK does not read it: it reads OPENAI_PROJECT_ID, which is "
         "not set.",
     ),
     "OPENAI_PROJECT beside it": (
         "wrong_variable",
         sets(OPENAI_PROJECT="proj_b"),
-        "nobody reads it: the SDK reads OPENAI_PROJECT_ID, which says proj_a.",
+        "the SDK does not read it: it reads OPENAI_PROJECT_ID, which says proj_a.",
     ),
     "alias for id": (
         "name_for_id",
@@ -173,13 +173,13 @@ PLANTED: dict[str, tuple[str, Plant, str]] = {
     "hooks removed": (
         "hooks_removed",
         takes_the_hooks_off,
-        "Another tool took the guard's hook off SyncAPIClient.request and AsyncAPIClient.request: "
-        "calls go by it unseen.",
+        "Another tool removed the guard's hook from SyncAPIClient.request and "
+        "AsyncAPIClient.request: calls are sent unchecked.",
     ),
     "hooks that do nothing": (
         "hooks_removed",
         puts_no_hooks_in,
-        "Another tool took the guard's hook off",
+        "Another tool removed the guard's hook from",
     ),
     "registry empty": (
         "registry_empty",
@@ -189,7 +189,8 @@ PLANTED: dict[str, tuple[str, Plant, str]] = {
     "registry missing": (
         "registry_empty",
         lambda _: FILE.unlink(missing_ok=True),
-        "There is no registry",
+        "No registry was found. Neither OPENAI_PROJECT_GUARD_REGISTRY nor "
+        "OPENAI_PROJECT_GUARD_KEYS is set, and there is no openai-projects.toml and no ",
     ),
     "registry gone": (
         "registry_unreadable",
@@ -225,7 +226,7 @@ PLANTED: dict[str, tuple[str, Plant, str]] = {
     "key nobody knows": (
         "unregistered_key",
         sets(OPENAI_API_KEY=STRANGER),
-        "No registry knows the key sk-proj-…ZZZZ.",
+        "The key sk-proj-…ZZZZ is not in any registry. Looked in: openai-projects.toml (2 keys).",
     ),
     "pinned to another project": (
         "pinned_elsewhere",
@@ -233,13 +234,42 @@ PLANTED: dict[str, tuple[str, Plant, str]] = {
         "OPENAI_PROJECT_GUARD_PROJECT pins this process to proj_b; the key sk-proj-…AAAA belongs "
         "to bot (proj_a) and the header says proj_a.",
     ),
+    "override left on": (
+        "override",
+        sets(OPENAI_PROJECT_GUARD_OVERRIDE="warn"),
+        "OPENAI_PROJECT_GUARD_OVERRIDE is warn: it beats every setting",
+    ),
+    "learn left on": (
+        "learn_in_enforce",
+        sets(OPENAI_PROJECT_GUARD_UNREGISTERED="learn"),
+        "OPENAI_PROJECT_GUARD_UNREGISTERED is learn, and OPENAI_PROJECT_GUARD is enforce: a call "
+        "with a key that is in no registry is sent",
+    ),
+    "dotenv nobody loaded": (
+        "dotenv_not_loaded",
+        lambda _: Path(".env").write_text("OPENAI_PROJECT_ID=proj_b\nOTHER=1\n") and None,
+        "There is a .env in this folder that sets OPENAI_PROJECT_ID, and it is not loaded",
+    ),
+    "variable mistyped": (
+        "mistyped_variable",
+        both(drops("OPENAI_PROJECT_ID"), sets(OPENAI_PROJCT_ID="proj_a")),
+        "OPENAI_PROJCT_ID is set, which the SDK does not read; OPENAI_PROJECT_ID, which it reads, "
+        "is not set.",
+    ),
     "setting not understood": (
         "settings_unusable",
         sets(OPENAI_PROJECT_GUARD="enforced"),
         "The environment variable OPENAI_PROJECT_GUARD is 'enforced', which is not understood.",
     ),
 }
-ONLY_WORTH_KNOWING = {"legacy_key", "guard_off", "guard_only_warns"}
+ONLY_WORTH_KNOWING = [
+    "legacy user key",
+    "guard off",
+    "guard only warns",
+    "override left on",
+    "learn left on",
+    "dotenv nobody loaded",
+]
 
 
 @pytest.mark.parametrize("planted", PLANTED)
@@ -264,11 +294,16 @@ def test_a_mistake_is_named_and_mended(good: Shell, planted: str) -> None:
 
 
 def test_every_mistake_of_the_table_is_planted_here() -> None:
-    elsewhere = {"server_disagrees", "sdk_unsupported"}
+    elsewhere = {
+        "server_disagrees",
+        "sdk_unsupported",
+        "unknown_values",
+        "environment_differs",
+    }
     assert {name for name, *_ in PLANTED.values()} | elsewhere == set(FINDINGS)
 
 
-@pytest.mark.parametrize("name", ["legacy user key", "guard off", "guard only warns"])
+@pytest.mark.parametrize("name", ONLY_WORTH_KNOWING)
 def test_what_is_only_worth_knowing_is_not_wrong(good: Shell, name: str) -> None:
     PLANTED[name][1](good)
     if name == "legacy user key":
@@ -433,7 +468,7 @@ def test_the_text_fits_eighty_columns(good: Shell) -> None:
     assert max(map(len, ran.out.splitlines())) <= 80
     for title in ("Versions", "Hooks", "What a default OpenAI()", "Registry", "Settings"):
         assert f"\n{title}" in f"\n{ran.out}"
-    assert "nobody reads it" in ran.out
+    assert "the SDK does not" in ran.out
     assert "✓ OpenAI: matching call let through, wrong call refused" in ran.out
 
 
@@ -498,3 +533,85 @@ def test_live_is_part_of_the_picture(good: Shell) -> None:
             "The registry is out of date: it has the key sk-proj-…AAAA for bot (proj_a), and the "
             "API says it belongs to proj_moved."
         )
+
+
+# Env files
+
+
+def test_doctor_looks_at_an_env_file(good: Shell) -> None:
+    Path("other.env").write_text(f"OPENAI_API_KEY={B}\nOPENAI_ORG_ID=${{ORG}}\n")
+    ran = good("doctor", "--env-file", "other.env", "--json")
+    assert ran.status == 1
+    names = {mistake["name"]: mistake["sentence"] for mistake in ran.json["mistakes"]}
+    assert names["unknown_values"] == "OPENAI_ORG_ID refers to ORG, which is not set here."
+    assert "key_of_another_project" in names
+    assert names["environment_differs"].startswith(
+        "The environment has another value of OPENAI_API_KEY than other.env."
+    )
+    shown = " ".join(good("doctor", "--env-file", "other.env").out.split())
+    assert "OPENAI_ORG_ID │ unknown: refers to ORG" in shown
+    Path("other.env").write_text("OPENAI_API_KEY=${KEY}\n")
+    assert good("doctor", "--env-file", "other.env").status == 0  # what is not known may be right
+    assert good("doctor").status == 0
+
+
+def test_a_dotenv_that_is_loaded_is_not_mentioned(good: Shell) -> None:
+    Path(".env").write_text(f"export OPENAI_API_KEY={A}\nOPENAI_PROJECT_ID='proj_a'\nOTHER=1\n")
+    assert good("doctor", "--json").json["mistakes"] == []
+    assert good("doctor", "--json", "--env-file", ".env").json["mistakes"] == []
+
+
+# Where was looked, and what to do
+
+
+def test_where_no_registry_was_found(good: Shell, tmp_path: Path) -> None:
+    FILE.unlink()
+    good.patch.setenv("XDG_CONFIG_HOME", "/nowhere/config")
+    sentence = good("check", "--json").json["mistakes"][0]["sentence"]
+    assert sentence == (
+        "No registry was found. Neither OPENAI_PROJECT_GUARD_REGISTRY nor "
+        "OPENAI_PROJECT_GUARD_KEYS is set, and there is no openai-projects.toml and no "
+        f"/nowhere/config/openai-project-guard/registry.toml, seen from {Path.cwd()}."
+    )
+
+
+@pytest.mark.parametrize(
+    ("registry", "fix"),
+    [
+        ("~/gone.toml", "Write the whole path in OPENAI_PROJECT_GUARD_REGISTRY: only the shell"),
+        ("gone.toml", "run in the right folder: a relative path is seen from the current one, "),
+        ("/gone.toml", "Correct or restore it, or set OPENAI_PROJECT_GUARD_REGISTRY to another."),
+    ],
+)
+def test_a_registry_that_is_not_there(good: Shell, registry: str, fix: str) -> None:
+    good.patch.setenv("OPENAI_PROJECT_GUARD_REGISTRY", registry)
+    assert fix in good("check", "--json").json["mistakes"][0]["cure"]
+
+
+def test_an_inline_registry_is_corrected_in_its_own_variable(good: Shell) -> None:
+    good.patch.setenv("OPENAI_PROJECT_GUARD_KEYS", "proj_a:sha256")
+    (mistake,) = good("check", "--json").json["mistakes"]
+    assert "OPENAI_PROJECT_GUARD_KEYS" in mistake["sentence"]
+    assert mistake["cure"] == (
+        "Correct OPENAI_PROJECT_GUARD_KEYS: project=fingerprint, with commas between."
+    )
+
+
+def test_the_commands_that_correct_an_outdated_entry_do_so(good: Shell) -> None:
+    with loopback_api({A: "proj_new"}) as api:
+        good.patch.setenv("OPENAI_BASE_URL", api.base_url)
+        good.patch.setenv("OPENAI_PROJECT_GUARD_HOSTS", "127.0.0.1")
+        good.patch.delenv("OPENAI_PROJECT_ID")
+        good.patch.setenv("OPENAI_PROJECT_GUARD", "inject")
+        good.patch.setenv("OPENAI_PROJECT_ID", "")
+        (mistake,) = (
+            mistake
+            for mistake in good("doctor", "--live", "--json").json["mistakes"]
+            if mistake["name"] == "server_disagrees"
+        )
+        commands = re.findall(r"openai-project-guard ((?:register|remove)[^,.]*)", mistake["cure"])
+        assert len(commands) == 2
+        for command in commands:
+            assert good(*command.split()).status == 0, command
+        good.patch.setenv("OPENAI_PROJECT_ID", "proj_new")
+        assert good("check", "--live").status == 0

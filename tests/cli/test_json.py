@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import pytest
 from cli_shell import Shell
 from json_shape import assert_as_described
@@ -10,9 +13,12 @@ from support import STRANGER, A
 from openai_project_guard._cli.json_fields import FIELDS, describe
 from openai_project_guard.loopback import ADMIN_KEY, LoopbackProject, loopback_api
 
+DOCS = Path(__file__).parents[2] / "docs"
 COMMANDS: dict[str, list[tuple[str, ...]]] = {
     "demo": [("demo",)],
     "list": [("list",)],
+    "fingerprint": [("fingerprint", "--key-env", "OPENAI_API_KEY")],
+    "validate": [("validate", "openai-projects.toml", ".env")],
     "check": [("check",), ("check", "--live")],
     "doctor": [("doctor",), ("doctor", "--live")],
     "copy": [("copy", "openai-projects.toml", "other.toml", "--dry-run")],
@@ -21,7 +27,7 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
 
 
 def test_every_command_that_prints_json_is_tried_here() -> None:
-    assert set(COMMANDS) == set(FIELDS)
+    assert set(COMMANDS) == {name.split()[0] for name in FIELDS}
 
 
 @pytest.mark.parametrize(
@@ -29,9 +35,10 @@ def test_every_command_that_prints_json_is_tried_here() -> None:
 )
 @pytest.mark.parametrize("key", [A, STRANGER], ids=["registered", "not registered"])
 def test_json_is_as_described(good: Shell, argv: tuple[str, ...], key: str) -> None:
-    if key == STRANGER and argv[0] in ("demo", "list", "copy"):
+    if key == STRANGER and argv[0] in ("demo", "list", "copy", "validate", "fingerprint"):
         pytest.skip("does not read the key")
     good.patch.setenv("OPENAI_API_KEY", key)
+    Path(".env").write_text("no = 1\nnot = 2\n")
     with loopback_api({A: "proj_a"}, projects=[LoopbackProject("proj_new", "New")]) as api:
         good.patch.setenv("OPENAI_BASE_URL", api.base_url)
         good.patch.setenv("OPENAI_PROJECT_GUARD_HOSTS", "127.0.0.1")
@@ -43,4 +50,14 @@ def test_json_is_as_described(good: Shell, argv: tuple[str, ...], key: str) -> N
 
 @pytest.mark.parametrize("name", FIELDS)
 def test_help_describes_the_json(good: Shell, name: str) -> None:
-    assert describe(name) in good(name, "--help").out
+    assert describe(name) in good(name.split()[0], "--help").out
+
+
+@pytest.mark.skipif(not DOCS.exists(), reason="of a checkout only")
+def test_the_documentation_is_up_to_date() -> None:
+    spec = importlib.util.spec_from_file_location("json_reference", DOCS / "json_reference.py")
+    assert spec
+    assert spec.loader
+    reference = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(reference)
+    assert (DOCS / "json.md").read_text("utf-8") == reference.page()

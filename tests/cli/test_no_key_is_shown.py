@@ -16,7 +16,7 @@ from support import A, frames_holding
 
 import openai_project_guard as opg
 from openai_project_guard import _cli
-from openai_project_guard._cli import key_input
+from openai_project_guard._cli import key_input, parsers
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._registry import stores as edit
 from openai_project_guard.loopback import loopback_api
@@ -41,10 +41,12 @@ def canary(run: Shell, caplog: pytest.LogCaptureFixture) -> Iterator[Shell]:
 
 
 COMMANDS: dict[str, tuple[str, ...]] = {
-    "register": ("register", "proj_a"),
-    "register, in vain": ("register", "no project"),
-    "register from a variable": ("register", "proj_a", "--key-env", "OPENAI_API_KEY"),
-    "register, verified": ("register", "proj_a", "--verify"),
+    "register": ("register", "proj_a", "--weak"),
+    "register, in vain": ("register", "no project", "--weak"),
+    "register from a variable": ("register", "proj_a", "--key-env", "OPENAI_API_KEY", "--weak"),
+    "register, verified": ("register", "proj_a", "--verify", "--weak"),
+    "register without --weak": ("register", "proj_a"),
+    "fingerprint": ("fingerprint",),
     "register as an argument": ("register", "proj_a", CANARY),
     "register as an option": ("register", "proj_a", f"--key={CANARY}"),
     "register as a note": ("register", "proj_a", "--note", CANARY),
@@ -96,7 +98,13 @@ def test_no_command_shows_it(canary: Shell, name: str) -> None:
 def test_no_wrong_place_shows_it(canary: Shell, place: str) -> None:
     for name, value in PLACES[place].items():
         canary.patch.setenv(name, value)
-    for argv in (("check",), ("doctor", "--json"), ("doctor",), ("list",), ("register", "proj_a")):
+    for argv in (
+        ("check",),
+        ("doctor", "--json"),
+        ("doctor",),
+        ("list",),
+        ("register", "proj_a", "--weak"),
+    ):
         ran = canary(*argv, stdin=A)
         assert SECRET not in ran.out + ran.err
         assert ran.status in (0, 1, 2)
@@ -120,10 +128,23 @@ def test_no_broken_registry_shows_it(canary: Shell, text: str) -> None:
         ("doctor",),
         ("list",),
         ("remove", "proj_a"),
-        ("register", "proj_a"),
+        ("register", "proj_a", "--weak"),
     ):
         ran = canary(*argv, stdin=A)
         assert (ran.status, SECRET in ran.out + ran.err) == (2, False)
+
+
+def test_the_arguments_of_a_program_that_is_run_are_its_own() -> None:
+    key_input.refuse_keys(["run", "--", "python", "app.py", CANARY])
+
+
+def test_an_option_that_is_not_known_shows_no_key(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = parsers.Parser("program")
+    with pytest.raises(SystemExit):
+        parser.parse_args([f"--key={CANARY}"])
+    said = capsys.readouterr().err
+    assert "unrecognized arguments: --key=sk-proj-…7777" in said
+    assert SECRET not in said
 
 
 # Tracebacks
@@ -132,10 +153,10 @@ def test_no_broken_registry_shows_it(canary: Shell, text: str) -> None:
 @pytest.mark.parametrize(
     "argv",
     [
-        ("register", "proj_a"),
-        ("register", "no project"),
-        ("register", "proj_a", "--verify"),
-        ("register", "proj_a", "--key-env", "OPENAI_API_KEY"),
+        ("register", "proj_a", "--weak"),
+        ("register", "no project", "--weak"),
+        ("register", "proj_a", "--verify", "--weak"),
+        ("register", "proj_a", "--key-env", "OPENAI_API_KEY", "--weak"),
         ("check", "--live"),
         ("doctor",),
     ],

@@ -135,7 +135,7 @@ def test_a_variable_without_a_key_is_named(run: Shell, name: str, complaint: str
 def test_a_key_as_an_argument_is_refused_and_not_shown(run: Shell, argv: tuple[str, ...]) -> None:
     ran = run(*argv, stdin=B)
     assert ran.status == 2
-    assert "now stands in the shell's history" in ran.err
+    assert "is now in the shell's history" in ran.err
     assert "Revoke it" in ran.err
     assert A[9:] not in ran.err + ran.out
     assert LEGACY[4:] not in ran.err
@@ -390,8 +390,8 @@ def test_verify_without_an_answer_registers_nothing(run: Shell) -> None:
 
 
 def test_list_shows_projects_keys_notes_and_lines(run: Shell) -> None:
-    run("register", "proj_a", "--alias", "bot", "--note", "CI", "--organization", "org-a", stdin=A)
     run("register", "proj_b", stdin=B)
+    run("register", "proj_a", "--alias", "bot", "--note", "CI", "--organization", "org-a", stdin=A)
     support.write_registry(Path("more.toml"), empty="proj_c")
     run.patch.setenv("OPENAI_PROJECT_GUARD_REGISTRY", f"{NAME},more.toml")
     run.patch.setenv("OPENAI_PROJECT_GUARD_KEYS", f"proj_d={fingerprint(LEGACY)}")
@@ -578,7 +578,7 @@ def test_on_a_terminal_a_project_is_removed_after_a_yes(
 def test_a_key_that_somebody_else_just_removed(filled: Shell) -> None:
     from openai_project_guard._registry import stores as edit
 
-    filled.patch.setattr(edit, "remove", lambda *_: 0)
+    filled.patch.setattr(edit, "remove", lambda *_, **__: 0)
     ran = filled("remove", "sk-proj-…AAAA")
     assert (ran.status, "somebody else" in ran.err) == (1, True)
 
@@ -609,3 +609,81 @@ def test_a_note_that_contains_the_key_is_refused(run: Shell) -> None:
     assert "its note or its organization has a key in it" in ran.err
     assert key not in ran.out + ran.err
     assert not Path(NAME).exists()
+
+
+# One project of several, and whole fingerprints
+
+
+@pytest.fixture
+def legacy(run: Shell) -> Shell:
+    """A key of two projects."""
+    run("register", "proj_a", "--alias", "bot", stdin=LEGACY)
+    run("register", "proj_b", "--alias", "lab", "--also", stdin=LEGACY)
+    return run
+
+
+def test_a_key_is_removed_from_one_project_alone(legacy: Shell) -> None:
+    ran = legacy("remove", fingerprint(LEGACY)[:20], "--project", "lab")
+    assert (ran.status, ran.err) == (0, "")
+    assert " of lab, from openai-projects.toml." in " ".join(ran.out.split())
+    assert [project for project, *_ in keys()] == ["proj_a"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "status", "complaint"),
+    [
+        (("sk-…Lm9n", "--project", "nowhere"), 1, "has no project 'nowhere'."),
+        (("sha256:00000000", "--project", "lab"), 1, "fingerprint in project lab (proj_b): "),
+        (("bot", "--project", "lab"), 2, "'bot' is a project. --project goes with a key"),
+    ],
+)
+def test_what_cannot_be_removed_from_a_project(
+    legacy: Shell, argv: tuple[str, ...], status: int, complaint: str
+) -> None:
+    ran = legacy("remove", *argv)
+    assert (ran.status, complaint in ran.err) == (status, True)
+    assert len(keys()) == 2
+
+
+def test_list_shows_whole_fingerprints(legacy: Shell) -> None:
+    legacy.patch.setenv("COLUMNS", "40")
+    lines = legacy("list", "--fingerprints").out.splitlines()
+    assert set(lines[1:-1]) == {
+        f"{fingerprint(LEGACY)}  {project}  sk-…Lm9n"
+        for project in ("bot (proj_a)", "lab (proj_b)")
+    }
+
+
+@pytest.mark.parametrize("argv", [(), ("--key-env", "BOT_KEY")])
+def test_fingerprint_prints_what_a_registry_needs(run: Shell, argv: tuple[str, ...]) -> None:
+    run.patch.setenv("BOT_KEY", A)
+    ran = run("fingerprint", *argv, stdin=f"{A}\n")
+    assert (ran.status, ran.out, ran.err) == (0, f"{fingerprint(A)}\n", "")
+    run.patch.setenv("OPENAI_PROJECT_GUARD_KEYS", f"proj_a={ran.out.strip()}")
+    assert run("list", "--json").json["keys"][0]["project"] == "proj_a"
+
+
+# Keys that a fingerprint would give away
+
+
+WEAK = {
+    "sk-1234": "it has 4 characters behind its prefix",
+    "sk-proj-" + "ab" * 20: "different characters only",
+    "sk-correct-horse-battery-staple": "it is made of words",
+    "proj_5fPqTn0wXy82Lm4RzK": "it is the id of a project",
+}
+
+
+@pytest.mark.parametrize("key", WEAK)
+def test_a_weak_key_is_registered_only_if_it_is_said(run: Shell, key: str) -> None:
+    ran = run("register", "proj_a", stdin=key)
+    assert (ran.status, WEAK[key] in ran.err, "or pass --weak." in ran.err) == (2, True, True)
+    assert not Path(NAME).exists()
+    assert run("register", "proj_a", "--weak", stdin=key).status == 0
+    assert Registry.from_file(NAME).lookup(key)
+
+
+def test_fingerprint_warns_of_a_weak_key(run: Shell) -> None:
+    ran = run("fingerprint", stdin="sk-1234")
+    assert (ran.status, ran.out) == (0, f"{fingerprint('sk-1234')}\n")
+    assert ran.err.startswith("! The key could be guessed from this fingerprint: it has 4 char")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -106,6 +107,7 @@ def test_projects_are_written_and_the_key_at_hand_is_bound(shell: Shell, api: Lo
         ],
         "unlisted": [],
         "pruned": False,
+        "dry_run": False,
         "keys": [
             {
                 "variable": "OPENAI_API_KEY",
@@ -193,7 +195,7 @@ def test_nothing_is_removed_without_prune(shell: Shell, api: LoopbackAPI) -> Non
     assert projects()["proj_gone"] == "gone"
     assert shell.sync() == 0
     assert "1 project of the registry not listed, and left; --prune removes:\n  ? gone" in shell.out
-    assert shell.report("--prune")["pruned"]
+    assert shell.report("--prune", "--yes")["pruned"]
     assert sorted(projects()) == ["proj_chat", "proj_lab"]
     assert bound("some-key") == []
 
@@ -286,7 +288,7 @@ def test_what_is_no_key_in_openai_api_key_is_passed_over(
 ) -> None:
     shell.use(api, OPENAI_API_KEY=value)
     assert shell.sync() == 0
-    assert "No key at hand: OPENAI_API_KEY holds none" in shell.out
+    assert "No key to bind: OPENAI_API_KEY holds none" in shell.out
     assert not [line for line in api.ledger if line.path.endswith("/api_keys")]
 
 
@@ -412,7 +414,7 @@ def test_a_rate_limit_that_never_ends_is_an_error(
     assert shell.sync() == 2
     assert waits == [400.0, 400.0]
     assert "answered 429" in shell.err
-    assert "Run the command again: it goes on from there." in shell.err
+    assert "Run the command again: it continues there." in shell.err
 
 
 @pytest.mark.parametrize(
@@ -598,3 +600,60 @@ def test_the_admin_key_stands_in_no_repr_of_what_waits(
     monkeypatch.delenv("OPENAI_ADMIN_KEY")
     with pytest.raises(opg.ConfigurationError, match=administration.ADMIN_KEY):
         Administration()
+
+
+# Only a look, and a question before anything is lost
+
+
+def test_a_dry_run_writes_nothing_and_tells_all(
+    shell: Shell, api: LoopbackAPI, tmp_path: Path
+) -> None:
+    shell.use(api, OPENAI_API_KEY=CHAT)
+    report = shell.report("--dry-run")
+    assert report["dry_run"]
+    assert [project["project"] for project in report["added"]] == ["proj_chat", "proj_lab"]
+    assert report["keys"][0]["outcome"] == "bound"
+    assert list(tmp_path.rglob("*")) == []
+    shell.sync("--dry-run")
+    assert shell.out.startswith("Nothing was written. What would be done:\n")
+    assert shell.report() | {"dry_run": True} == report
+
+
+def test_a_dry_run_removes_nothing(shell: Shell, api: LoopbackAPI) -> None:
+    write_registry(Path(NAME), gone=f"proj_gone:{ROBOT}")
+    before = Path(NAME).read_text()
+    shell.use(api)
+    report = shell.report("--dry-run", "--prune", "--yes")
+    assert ([gone["project"] for gone in report["unlisted"]], report["pruned"]) == (
+        ["proj_gone"],
+        False,
+    )
+    shell.sync("--dry-run", "--prune")
+    assert "1 project removed, with their keys:\n  ✗ gone (proj_gone)" in shell.out
+    assert Path(NAME).read_text() == before
+
+
+def test_without_a_terminal_nothing_is_pruned(shell: Shell, api: LoopbackAPI) -> None:
+    write_registry(Path(NAME), gone=f"proj_gone:{ROBOT}")
+    before = Path(NAME).read_text()
+    shell.use(api)
+    assert shell.sync("--prune") == 2
+    assert "- gone (proj_gone)\n" in shell.err
+    assert "Remove 1 project with its keys from openai-projects.toml? Not a terminal" in shell.err
+    assert Path(NAME).read_text() == before
+
+
+@pytest.mark.parametrize("answer", ["y\n", "n\n"])
+def test_prune_removes_what_was_shown_if_the_answer_is_yes(
+    shell: Shell, api: LoopbackAPI, answer: str
+) -> None:
+    write_registry(Path(NAME), gone=f"proj_gone:{ROBOT}")
+    shell.use(api)
+    stdin = io.StringIO(answer)
+    stdin.isatty = lambda: True  # type: ignore[method-assign]
+    shell.monkeypatch.setattr(sys, "stdin", stdin)
+    is_yes = answer == "y\n"
+    assert shell.report("--prune")["pruned"] is is_yes
+    projects = set(Registry.from_file(NAME).snapshot.projects)
+    assert ("proj_gone" in projects) is not is_yes
+    assert "proj_chat" in projects

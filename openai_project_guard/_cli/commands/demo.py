@@ -55,7 +55,9 @@ def _show(results: list[Result], terminal: Terminal) -> None:
     terminal.line()
     failed = [result for result in results if result.problems]
     if failed:
-        terminal.line(f"{len(failed)} of {len(results)} scenarios did not do what they say:", "red")
+        terminal.line(
+            f"{len(failed)} of {len(results)} scenarios did not come out as expected:", "red"
+        )
         for result in failed:
             for problem in result.problems:
                 terminal.paragraph(f"{result.scenario.call}: {problem}")
@@ -70,8 +72,8 @@ def _show(results: list[Result], terminal: Terminal) -> None:
         "green",
     )
     terminal.paragraph(
-        f"Next: {PROGRAM} register PROJECT, which asks for your key; then import "
-        "openai_project_guard in your program, with OPENAI_PROJECT_GUARD=enforce."
+        f"Next: {PROGRAM} register PROJECT, which asks for your key; then {PROGRAM} run -- "
+        "python app.py, which runs your program under the guard."
     )
 
 

@@ -8,14 +8,18 @@ from dataclasses import asdict
 
 from openai_project_guard._cli import GOOD, UNUSABLE
 from openai_project_guard._cli.output import Cell, Terminal, count
-from openai_project_guard._cli.registry_status import RegistryStatus, registry_statuses
+from openai_project_guard._cli.registry_status import RegistryStatus, none_found, registry_statuses
 from openai_project_guard._registry.entry import Entry
+from openai_project_guard._registry.model import label
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `list`."""
     parser.epilog = "Exit status: 0, or 2 if a registry cannot be read (the others are listed)."
     parser.add_argument("--json", action="store_true", help="print it as JSON")
+    parser.add_argument(
+        "--fingerprints", action="store_true", help="list the keys by their whole fingerprints"
+    )
     parser.add_argument(
         "--registry", metavar="FILE|URL", help="list this one, not those that the environment names"
     )
@@ -31,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         Terminal().json(_as_json(found))
     else:
-        _show(found, Terminal())
+        _show(found, Terminal(), fingerprints=args.fingerprints)
     errors = Terminal(sys.stderr)
     for registry in found:
         if registry.error:
@@ -39,12 +43,9 @@ def run(args: argparse.Namespace) -> int:
     return UNUSABLE if any(registry.error for registry in found) else GOOD
 
 
-def _show(found: list[RegistryStatus], terminal: Terminal) -> None:
+def _show(found: list[RegistryStatus], terminal: Terminal, *, fingerprints: bool) -> None:
     if not found:
-        terminal.paragraph(
-            "Nothing is registered: the environment names no registry. Make one with "
-            "openai-project-guard register PROJECT."
-        )
+        terminal.paragraph(f"{none_found()} Make one with openai-project-guard register PROJECT.")
     for number, registry in enumerate(found):
         if registry.error:
             continue
@@ -52,7 +53,11 @@ def _show(found: list[RegistryStatus], terminal: Terminal) -> None:
             terminal.line()
         keys, projects = len(registry.registry), len(registry.projects)
         terminal.line(registry.name, "bold")
-        if projects:
+        if fingerprints:
+            for entry in registry.registry:  # a table would break them
+                facts = (label(entry.project, entry.alias), entry.hint, entry.note)
+                terminal.line("  ".join((entry.fingerprint, *filter(None, facts))))
+        elif projects:
             terminal.table(("Project", "Id", "Key", "Note", "Line"), _rows(registry))
         terminal.line(f"{count(keys, 'key')}, {count(projects, 'project')}", "dim")
 

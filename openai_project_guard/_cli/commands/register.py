@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from openai_project_guard._cli import GOOD, NOT_IN_ORDER, registry_option
-from openai_project_guard._cli.key_input import Secret, read_key
+from openai_project_guard._cli import GOOD, NOT_IN_ORDER, key_input, registry_option
+from openai_project_guard._cli.key_input import KEY_HELP, Secret, read_key
 from openai_project_guard._cli.output import Terminal
+from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._registry import stores
 from openai_project_guard._registry.changes import Draft
 from openai_project_guard._registry.model import project_id
@@ -16,24 +17,23 @@ from openai_project_guard._registry.registry import Registry
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `register`."""
-    parser.epilog = (
-        "The key is read from the variable that --key-env names, or else from standard input, or "
-        "at a prompt that does not show it; never from an argument. Only its fingerprint and its "
-        "hint are kept."
-    )
+    parser.epilog = f"{KEY_HELP} Only its fingerprint and its hint are kept."
     parser.add_argument(
         "project", metavar="PROJECT", help="the project's id (proj_...) or an alias of the registry"
     )
     parser.add_argument("--alias", metavar="A", help="the alias of a project that is new")
-    parser.add_argument(
-        "--key-env", metavar="NAME", help="the environment variable that holds the key"
-    )
+    key_input.add_argument(parser)
     parser.add_argument("--note", metavar="T", help="whatever helps to recognise the key later")
     parser.add_argument("--organization", metavar="ORG", help="the project's organization, checked")
     parser.add_argument(
         "--also",
         action="store_true",
-        help="let the key stand under this project beside others (a legacy user key)",
+        help="register the key for this project beside others (a legacy user key)",
+    )
+    parser.add_argument(
+        "--weak",
+        action="store_true",
+        help="register the key although it could be guessed from its fingerprint",
     )
     parser.add_argument(
         "--verify", action="store_true", help="ask the API first whether the key is the project's"
@@ -50,6 +50,11 @@ def run(args: argparse.Namespace) -> int:
     address = registry_option.address(args.registry)
     place = stores.describe(address)
     key = read_key(args.key_env, args.note)
+    if key.weakness and not args.weak:
+        raise ConfigurationError(
+            f"The key {key.hint} was not registered: {key.weakness}. Whoever reads the registry "
+            "could guess it from its fingerprint. Register a key that OpenAI made, or pass --weak."
+        )
     if args.verify:
         refused = _refused_by_the_api(key, address, args)
         if refused:
@@ -58,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
             return NOT_IN_ORDER
 
     def add(draft: Draft) -> tuple[str, str, str]:
-        """What is said of it, under which project it stands, and whether in a new registry."""
+        """What was done, the project's id, and whether the registry is new."""
         change = draft.add(
             args.project,
             key.fingerprint,
@@ -69,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
             also=args.also,
         )
         name = draft.named(args.project)
-        said = {
+        message = {
             "added": f"Registered the key {key.hint} for project {name}.",
             "updated": f"The key {key.hint} was registered for project {name}; its entry is "
             "renewed.",
@@ -77,11 +82,11 @@ def run(args: argparse.Namespace) -> int:
         }[change]
         is_new = draft.stored.version is None
         made = f", a new {draft.stored.word}; it holds no key" if is_new else ""
-        return said, draft.id_of(args.project), made
+        return message, draft.id_of(args.project), made
 
-    said, project, made = stores.change(address, add, create=True)
+    message, project, made = stores.change(address, add, create=True)
     terminal = Terminal()
-    terminal.paragraph(said, "green", first="✓ ")
+    terminal.paragraph(message, "green", first="✓ ")
     terminal.paragraph(f"{place.of(key.fingerprint, project)}{made}", first="  ")
     return GOOD
 

@@ -8,6 +8,7 @@ import sys
 
 from openai_project_guard._cli import GOOD, NOT_IN_ORDER, registry_option
 from openai_project_guard._cli.output import Terminal, confirm, count
+from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import FINGERPRINT, shown
 from openai_project_guard._registry import stores
 from openai_project_guard._registry.entry import Entry
@@ -20,14 +21,18 @@ _FINGERPRINT = re.compile(r"(?:sha256:)?([0-9a-fA-F]{8,64})")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the arguments of `remove`."""
     parser.epilog = (
-        "A key is removed from every project that it is registered for. A running process that "
-        "follows the registry refuses the key's calls within a second."
+        "A key is removed from every project that it is registered for, or, with --project, from "
+        "that one alone. A running process that follows the registry "
+        "refuses the key's calls within a second."
     )
     parser.add_argument(
         "what",
         metavar="WHAT",
         help="a key, by its hint or its fingerprint (8 hex digits or more), or a project with its "
         "keys, by its alias or its id",
+    )
+    parser.add_argument(
+        "--project", metavar="P", help="remove the key from this project alone, by its alias or id"
     )
     parser.add_argument("--yes", action="store_true", help="remove a project without asking")
     registry_option.add_argument(parser)
@@ -43,18 +48,35 @@ def run(args: argparse.Namespace) -> int:
     name = stores.describe(address).name
     registry = stores.read(address)
     project = registry.snapshot.projects.get(args.what)
+    if project is not None and args.project:
+        raise ConfigurationError(
+            f"{shown(args.what)} is a project. --project goes with a key, by its hint or its "
+            "fingerprint."
+        )
     if project is not None:
         return _remove_project(address, project, registry, is_sure=args.yes)
     meant = _meant(args.what, registry)
     errors = Terminal(sys.stderr)
-    if not meant and FINGERPRINT.fullmatch(args.what) and stores.remove(address, [args.what]):
-        said = f"Removed {args.what.lower()}, which counted for no project, from {name}."
+    of = None
+    if args.project:
+        of = registry.snapshot.projects.get(args.project)
+        if of is None:
+            errors.paragraph(
+                f"Nothing was removed: {name} has no project {shown(args.project)}.", "red"
+            )
+            return NOT_IN_ORDER
+        meant = [entry for entry in meant if entry.project == of.id]
+    elif not meant and FINGERPRINT.fullmatch(args.what) and stores.remove(address, [args.what]):
+        said = (
+            f"Removed {args.what.lower()}, which was registered for no valid project, from {name}."
+        )
         Terminal().paragraph(said, "green", first="✓ ")
         return GOOD
     if not meant:
         errors.paragraph(
-            f"Nothing was removed: {name} has no key with this hint or fingerprint and no such "
-            f"project: {shown(args.what)}.",
+            f"Nothing was removed: {name} has no key with this hint or fingerprint"
+            + (f" in project {of.label}" if of else " and no such project")
+            + f": {shown(args.what)}.",
             "red",
         )
         return NOT_IN_ORDER
@@ -67,7 +89,7 @@ def run(args: argparse.Namespace) -> int:
         for entry in meant:
             errors.line(f"  {_described(entry, digits=16)}")
         return NOT_IN_ORDER
-    if not stores.remove(address, [meant[0].fingerprint]):
+    if not stores.remove(address, [meant[0].fingerprint], project=of.id if of else None):
         errors.paragraph("Nothing was removed: somebody else has just removed it.", "red")
         return NOT_IN_ORDER
     terminal = Terminal()

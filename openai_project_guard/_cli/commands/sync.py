@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
 import unicodedata
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
@@ -11,9 +12,10 @@ from dataclasses import asdict, dataclass
 
 from openai_project_guard._cli import GOOD, NOT_IN_ORDER, registry_option
 from openai_project_guard._cli.key_input import read_key
-from openai_project_guard._cli.output import Terminal, count
+from openai_project_guard._cli.output import Terminal, confirm, count
 from openai_project_guard._cli.sync.administration import ADMIN_KEY, Administration, RemoteProject
 from openai_project_guard._cli.sync.binding import Binding, LocalKey, bind, match
+from openai_project_guard._cli.sync.preview import preview
 from openai_project_guard._cli.sync.progress import Progress
 from openai_project_guard._cli.temporary_guard import disabled
 from openai_project_guard._errors import ConfigurationError
@@ -45,7 +47,8 @@ class Report:
         added: those of them that are new in the registry.
         unlisted: those of the registry that the API does not list.
         pruned: whether these were removed.
-        keys: what became of the keys at hand.
+        keys: what became of the keys in the environment.
+        dry_run: whether nothing was written, and this is what would be done.
     """
 
     registry: str
@@ -54,6 +57,7 @@ class Report:
     unlisted: tuple[Listed, ...]
     pruned: bool
     keys: tuple[Binding, ...]
+    dry_run: bool
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,7 +84,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--prune",
         action="store_true",
-        help="remove the projects that the API does not list from the registry, with their keys",
+        help="remove the projects that the API does not list from the registry, with their keys; "
+        "shows them and asks",
+    )
+    parser.add_argument("--yes", action="store_true", help="do not ask before --prune removes")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="only show what would be done; write nothing"
     )
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
 
@@ -89,9 +98,9 @@ def run(args: argparse.Namespace) -> int:
     """Reads, writes, binds, and says what was done.
 
     Returns:
-        0 if every key at hand has its project, else 1.
+        0 if every key in the environment has its project, else 1.
     """
-    keys = _keys_at_hand(args.key_env)
+    keys = _local_keys(args.key_env)
     address = registry_option.address(args.registry)
     name = stores.describe(address).name
     progress = Progress()
@@ -102,20 +111,61 @@ def run(args: argparse.Namespace) -> int:
         for project in api.projects(include_archived=args.include_archived):
             projects.append(project)
             progress.show(f"reading projects: {len(projects):,}")
-        added, unlisted = _take_in(projects, address, prune=args.prune)
-        bindings: tuple[Binding, ...] = ()
-        if keys:
-            ids = [project.id for project in projects]
-            bindings = tuple(bind(keys, match(keys, ids, address, api, progress.show), address))
-    report = Report(name, len(projects), tuple(added), tuple(unlisted), args.prune, bindings)
+        _refuse_none(projects)
+        removed: set[str] = set()
+        if args.prune:
+            progress.wipe()
+            removed = _to_be_removed(projects, address, args)
+        ids = [project.id for project in projects]
+
+        def take_in(draft: Draft) -> tuple[list[Listed], list[Listed]]:
+            return _take_in(projects, draft, removed)
+
+        if args.dry_run:
+            matches = match(keys, ids, address, api, progress.show) if keys else {}
+            draft = preview(address)
+            added, unlisted = take_in(draft)
+            bindings = bind(keys, matches, draft)
+        else:
+            added, unlisted = stores.change(address, take_in, create=True)
+            bindings = []
+            if keys:  # which may take long, so the projects are there already
+                matches = match(keys, ids, address, api, progress.show)
+                bindings = stores.change(address, lambda draft: bind(keys, matches, draft))
+    report = Report(
+        registry=name,
+        listed=len(projects),
+        added=tuple(added),
+        unlisted=tuple(unlisted),
+        pruned=args.prune and not args.dry_run and {gone.project for gone in unlisted} <= removed,
+        keys=tuple(bindings),
+        dry_run=args.dry_run,
+    )
     if args.json:
         Terminal().json(asdict(report))
     else:
-        _show(report, Terminal())
+        _show(report, Terminal(), is_pruned=report.pruned or (args.prune and args.dry_run))
     return GOOD if all(key.is_good for key in bindings) else NOT_IN_ORDER
 
 
-def _keys_at_hand(named: Sequence[str]) -> list[LocalKey]:
+def _to_be_removed(
+    projects: Sequence[RemoteProject], address: str, args: argparse.Namespace
+) -> set[str]:
+    """The projects that only the registry has, if it is wanted that they go."""
+    known = {project.id: project for project in stores.find(address).snapshot.projects.values()}
+    gone = [known[id_] for id_ in known.keys() - {project.id for project in projects}]
+    if not gone or args.dry_run or args.yes:
+        return {project.id for project in gone}
+    errors = Terminal(sys.stderr)
+    for project in sorted(gone, key=lambda project: project.id):
+        errors.line(f"- {project.label}", "red")
+    what = f"{count(len(gone), 'project')} with {'its' if len(gone) == 1 else 'their'} keys"
+    if confirm(f"Remove {what} from {stores.describe(address).name}?"):
+        return {project.id for project in gone}
+    return set()
+
+
+def _local_keys(named: Sequence[str]) -> list[LocalKey]:
     """The keys of the variables; one that was not asked for is passed over if it is no key."""
     keys = []
     for variable in dict.fromkeys((API_KEY, *named)):
@@ -130,36 +180,34 @@ def _keys_at_hand(named: Sequence[str]) -> list[LocalKey]:
     return keys
 
 
-def _take_in(
-    projects: Sequence[RemoteProject], address: str, *, prune: bool
-) -> tuple[list[Listed], list[Listed]]:
-    """Writes the projects down; gives those that are new, and those that only the registry has."""
+def _refuse_none(projects: Sequence[RemoteProject]) -> None:
     if not projects:
         raise ConfigurationError(
             "The API lists no project at all, and every organization has one. Nothing was changed; "
             f"check {ADMIN_KEY} and OPENAI_BASE_URL."
         )
 
-    def take_in(draft: Draft) -> tuple[list[Listed], list[Listed]]:
-        known = dict(draft.projects)
-        taken = {*known, *(notes.alias for notes in known.values() if notes.alias)}
-        added = []
-        for project in projects:
-            if project.id not in known:
-                alias = _alias(project.name, taken)
-                draft.add_project(project.id, alias=alias)
-                added.append(Listed(project.id, alias))
-        listed = {project.id for project in projects}
-        unlisted = [Listed(id_, known[id_].alias) for id_ in known if id_ not in listed]
-        if prune:
-            draft.remove_projects(gone.project for gone in unlisted)
-        return added, unlisted
 
-    return stores.change(address, take_in, create=True)
+def _take_in(
+    projects: Sequence[RemoteProject], draft: Draft, removed: set[str]
+) -> tuple[list[Listed], list[Listed]]:
+    """Adds and removes projects; gives those that are new, and those that only the registry has."""
+    known = dict(draft.projects)
+    taken = {*known, *(notes.alias for notes in known.values() if notes.alias)}
+    added = []
+    for project in projects:
+        if project.id not in known:
+            alias = _alias(project.name, taken)
+            draft.add_project(project.id, alias=alias)
+            added.append(Listed(project.id, alias))
+    listed = {project.id for project in projects}
+    unlisted = [Listed(id_, known[id_].alias) for id_ in known if id_ not in listed]
+    draft.remove_projects(removed.intersection(known))
+    return added, unlisted
 
 
 def _alias(name: str, taken: set[str]) -> str | None:
-    """An alias that nobody has yet, made of a project's name; it is taken then."""
+    """A free alias, made of a project's name; it is taken then."""
     name = re.sub(r"[\W_]+", "-", unicodedata.normalize("NFKC", name).lower()).strip("-")
     name = name[:_LONGEST_ALIAS].rstrip("-")
     if not name or redact(name) != name:  # an alias that looks like a key is none
@@ -172,13 +220,15 @@ def _alias(name: str, taken: set[str]) -> str | None:
     return alias
 
 
-def _show(report: Report, terminal: Terminal) -> None:
+def _show(report: Report, terminal: Terminal, *, is_pruned: bool) -> None:
+    if report.dry_run:
+        terminal.paragraph("Nothing was written. What would be done:", "bold")
     terminal.paragraph(
         f"{count(report.listed, 'project')} listed by the API, {len(report.added):,} of them new "
         f"in {report.registry}."
     )
     _name_some("✓", report.added, "green", terminal)
-    if report.unlisted and report.pruned:
+    if report.unlisted and is_pruned:
         terminal.paragraph(f"{count(len(report.unlisted), 'project')} removed, with their keys:")
         _name_some("✗", report.unlisted, "yellow", terminal)
     elif report.unlisted:
@@ -189,9 +239,9 @@ def _show(report: Report, terminal: Terminal) -> None:
         _name_some("?", report.unlisted, "yellow", terminal)
     for key in report.keys:
         mark, style = ("✓", "green") if key.is_good else ("✗", "red")
-        terminal.paragraph(f"{mark} {key.variable} ({key.hint}): {key.says}.", style)
+        terminal.paragraph(f"{key.variable} ({key.hint}): {key.says}.", style, first=f"{mark} ")
     if not report.keys:
-        terminal.paragraph(f"No key at hand: {API_KEY} holds none, and no --key-env was given.")
+        terminal.paragraph(f"No key to bind: {API_KEY} holds none, and no --key-env was given.")
 
 
 def _name_some(mark: str, projects: Sequence[Listed], style: str, terminal: Terminal) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 OK = "200"
 
-_CHANGES_THE_SDK = re.compile(r"OPENAI|.*_PROXY$|SSL_CERT_|SSLKEYLOGFILE", re.IGNORECASE)
+_CHANGES_THE_SDK = re.compile(r"\A(?:OPENAI|.*_PROXY$|SSL_CERT_|SSLKEYLOGFILE)", re.IGNORECASE)
 """Variables that change what the SDK or its HTTP client does."""
 
 
@@ -101,7 +101,7 @@ def _measure(make: Callable[[str], str], api: LoopbackAPI) -> Measured:
 
 
 def _problems(scenario: Scenario, without: Measured, guarded: Measured) -> Iterator[str]:
-    """What did not come out as the scenario says."""
+    """What differs from what the scenario expects."""
     yield from _differences(
         "without the guard",
         without,

@@ -1,7 +1,7 @@
 """The calls of the demo, as a program would write them, and what each must come to.
 
 The program works for project `proj_chat`, and key A is its own. Key B belongs to `proj_lab`; key C
-belongs to `proj_old`, and nobody registered it. All made up: no real key is needed.
+belongs to `proj_old`, and is not registered. All made up: no real key is needed.
 """
 
 from __future__ import annotations

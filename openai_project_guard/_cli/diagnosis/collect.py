@@ -1,4 +1,4 @@
-"""What a default `OpenAI()` of this environment would send, and what the guard says of it."""
+"""What a default `OpenAI()` of this environment would send, and the verdict on it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from openai_project_guard import _env, _settings
 from openai_project_guard._cli.api_probe import Answer, ask
 from openai_project_guard._cli.diagnosis.mock_call import Sent, send_default
+from openai_project_guard._cli.env_files import EnvFile, read_env_file
 from openai_project_guard._cli.key_input import API_KEY, bare, without_keys
 from openai_project_guard._cli.registry_status import RegistryStatus, registry_statuses
-from openai_project_guard._cli.temporary_guard import disabled, enabled
+from openai_project_guard._cli.temporary_guard import disabled, enabled, without_variables
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import digest, hint
 from openai_project_guard._registry.model import KeyRecord, records_of
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from openai_project_guard._check.verdict import Verdict
     from openai_project_guard._cli.diagnosis.hooks_test import HooksReport
 
+OVERRIDE = _env.PREFIX + "_OVERRIDE"
+_DOTENV = ".env"
 _OF_PROJECTS = ("sk-proj-", "sk-svcacct-")
 
 
@@ -33,7 +36,7 @@ class KeyInfo:
         hint: what may be shown of it.
         kind: `project`, `admin`, `legacy` or `other`.
         fault: what is around it that should not be, or `None`.
-        records: whose it is, once that is taken off.
+        records: the projects that it is registered for, once that is taken off.
     """
 
     hint: str
@@ -50,7 +53,7 @@ class Diagnosis:
         mode: the guard's, as the environment has it.
         judged_as: the mode in which the call was judged: `enforce`, or `inject`.
         registries: those that the environment names.
-        settings: in force in this environment, if they are in order.
+        settings: active in this environment, if they are in order.
         settings_error: why they are not.
         key: the key in `OPENAI_API_KEY`, if there is one.
         sent: what a default client sends.
@@ -59,6 +62,9 @@ class Diagnosis:
         refusal: the name of the error and its text, if the call would be refused.
         live: what the API said, if it was asked.
         hooks: whether they work, if that was looked into.
+        known: every registry in use.
+        env_file: the one that the environment is taken from, if one was given.
+        dotenv: a `.env` in the current folder, if none was given.
     """
 
     mode: Mode = Mode.OFF
@@ -74,10 +80,17 @@ class Diagnosis:
     live: Answer | None = None
     hooks: HooksReport | None = None
     known: tuple[Registry, ...] = field(default=(), repr=False)
+    env_file: EnvFile | None = None
+    dotenv: EnvFile | None = None
+
+    @property
+    def unknown(self) -> dict[str, tuple[str, ...]]:
+        """The variables of the env file whose value refers to others that are not there."""
+        return self.env_file.unknown_of_openai if self.env_file else {}
 
     @property
     def records(self) -> tuple[KeyRecord, ...]:
-        """Whose the key is that is sent, by the registry's word."""
+        """The projects that the key which is sent is registered for."""
         digest_sent = self.sent.headers.key_digest if self.sent else None
         return records_of(self.known, digest_sent) if digest_sent else ()
 
@@ -113,8 +126,20 @@ class Diagnosis:
         return verdict is not None and verdict.outcome in ("allowed", "injected") and self.agrees
 
 
-def collect(*, live: bool = False, hooks: HooksReport | None = None) -> Diagnosis:
-    """Makes a default client's call in this process, and asks the API if that is wanted."""
+def collect(
+    *,
+    live: bool = False,
+    hooks: HooksReport | None = None,
+    env_file: EnvFile | None = None,
+) -> Diagnosis:
+    """Makes a default client's call in this process, and asks the API if that is wanted.
+
+    Args:
+        live: ask the API.
+        hooks: what the tests of the hooks have found.
+        env_file: where the environment comes from.
+    """
+    unknown = env_file.unknown_of_openai if env_file else {}
     registries = tuple(registry_statuses())
     sent, client_error = _observe()
     mode, judged_as = Mode.OFF, Mode.ENFORCE
@@ -122,7 +147,8 @@ def collect(*, live: bool = False, hooks: HooksReport | None = None) -> Diagnosi
     try:
         mode = _env.mode()
         judged_as = mode if mode is Mode.INJECT else Mode.ENFORCE
-        with enabled(judged_as) as verdicts:
+        # It beats the mode, and would leave nothing to see of the others.
+        with without_variables(OVERRIDE.__eq__), enabled(judged_as) as verdicts:
             settings = _settings.in_force
             if sent is not None:
                 refusal = _judge()
@@ -136,7 +162,7 @@ def collect(*, live: bool = False, hooks: HooksReport | None = None) -> Diagnosi
         registries=registries,
         settings=settings,
         settings_error=settings_error,
-        key=_key_info(known),
+        key=None if API_KEY in unknown else _key_info(known),
         sent=sent,
         client_error=client_error,
         verdict=verdict,
@@ -144,7 +170,18 @@ def collect(*, live: bool = False, hooks: HooksReport | None = None) -> Diagnosi
         live=ask() if live and client_error is None else None,
         hooks=hooks,
         known=known,
+        env_file=env_file,
+        dotenv=None if env_file else _dotenv(),
     )
+
+
+def _dotenv() -> EnvFile | None:
+    if not os.path.isfile(_DOTENV):
+        return None
+    try:
+        return read_env_file(_DOTENV, os.environ)
+    except ConfigurationError:  # whoever loads it will hear of it
+        return None
 
 
 def _observe() -> tuple[Sent | None, str | None]:

@@ -77,6 +77,10 @@ def _of_header(header: _Header, diagnosis: Diagnosis) -> Iterator[HeaderSource]:
         text = None
         if kind != _NOT_GIVEN:
             text = _custom(header.name) if name == CUSTOM else os.environ.get(name)
+        if name in diagnosis.unknown:
+            refers = " and ".join(diagnosis.unknown[name])
+            yield HeaderSource(header.name, name, kind, f"unknown: refers to {refers}", wins=False)
+            continue
         wins = kind == "variable" and not is_taken and _is_sent(header.name, text, diagnosis)
         is_taken = is_taken or wins
         yield HeaderSource(header.name, name, kind, _shown(header.name, text), wins)
@@ -110,7 +114,7 @@ def _of_base_url() -> Iterator[HeaderSource]:
 
 
 def shown_url(url: str | None) -> str | None:
-    """A URL without the password that may stand in it."""
+    """A URL without its password."""
     if not url:
         return url
     try:

@@ -22,7 +22,7 @@ from openai_project_guard._types import Mode
 _KEY, _OTHER_KEY = "sk-proj-test-one-not-a-real-key", "sk-proj-test-two-not-a-real-key"
 _PROJECT, _OTHER_PROJECT = "proj_test_one", "proj_test_two"
 _REGISTRY = {_PROJECT: _KEY, _OTHER_PROJECT: _OTHER_KEY}
-_IS_OURS = re.compile("OPENAI_").match
+_IS_OURS = re.compile(r"\AOPENAI_").match
 """Whether a variable is the SDK's or the guard's."""
 
 

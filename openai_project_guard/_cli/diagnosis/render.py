@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from openai_project_guard._cli.diagnosis.collect import Diagnosis
 from openai_project_guard._cli.diagnosis.findings.finding import Finding
-from openai_project_guard._cli.output import Terminal
+from openai_project_guard._cli.output import Terminal, count
 
 
 def as_json(diagnosis: Diagnosis, findings: Sequence[Finding]) -> dict[str, object]:
@@ -52,21 +52,18 @@ def show_verdict(diagnosis: Diagnosis, findings: Sequence[Finding], terminal: Te
     else:
         call = f"{verdict.method} {verdict.host}{verdict.path}, key {verdict.key_hint}"
         project = f", project {verdict.actual}" if verdict.actual else ""
-        how = {
-            "allowed": "passes",
-            "injected": "passes, with its project put in",
-            "warned": "would be sent with a warning",
-        }[verdict.outcome]
-        if verdict.reason:
-            how += f" ({verdict.reason})"
-        is_in_order = not any(finding.is_wrong for finding in findings)
-        if is_in_order and verdict.outcome != "warned":
-            mark, style = "✓", "green"
+        reason = f" ({verdict.reason})" if verdict.reason else ""
+        put_in = ", with its project put in" if verdict.outcome == "injected" else ""
+        mark, style = "✗", "red"
+        if verdict.outcome == "warned":
+            how = f"A default OpenAI() would be sent with a warning{reason}"
+        elif any(finding.is_wrong for finding in findings):
+            how = f"The guard would send the call of a default OpenAI(){put_in}{reason}, but the "
+            how += "environment is not in order"
         else:
-            mark, style = "✗", "red"
-        if not is_in_order:
-            how += ", but the environment is not in order"
-        terminal.paragraph(f"A default OpenAI() {how}: {call}{project}.", style, first=f"{mark} ")
+            how = f"A default OpenAI() passes{put_in}{reason}"
+            mark, style = "✓", "green"
+        terminal.paragraph(f"{how}: {call}{project}.", style, first=f"{mark} ")
     live = diagnosis.live
     if live is not None and live.is_good:
         mark, style = ("✓", "green") if diagnosis.agrees else ("✗", "red")
@@ -74,6 +71,26 @@ def show_verdict(diagnosis: Diagnosis, findings: Sequence[Finding], terminal: Te
         terminal.paragraph(f"The API took the call, for {project}.", style, first=f"{mark} ")
     elif live is not None:
         terminal.paragraph(f"{live.sentence}.", "red", first="✗ ")
+
+
+def in_a_line(diagnosis: Diagnosis, findings: Sequence[Finding]) -> str:
+    """What came of it, in one line."""
+    wrong = [finding.message for finding in findings if finding.is_wrong]
+    if wrong:
+        more = f" (And {count(len(wrong) - 1, 'more finding')}.)" if len(wrong) > 1 else ""
+        return wrong[0] + more
+    if not diagnosis.is_usable:
+        return diagnosis.settings_error or diagnosis.client_error or ""
+    if diagnosis.unknown:
+        return "unknown: " + next(f.message for f in findings if f.name == "unknown_values")
+    verdict = diagnosis.verdict
+    if verdict is None:
+        return "not checked: the guard does not look at calls of a default OpenAI()."
+    if diagnosis.refusal:
+        return f"would be refused: {diagnosis.refusal[0]}."
+    how = "would be sent with a warning" if verdict.outcome == "warned" else "passes"
+    project = f", project {verdict.actual or ' or '.join(verdict.expected)}"
+    return f"{how}: key {verdict.key_hint}{project}."
 
 
 def show_findings(findings: Sequence[Finding], terminal: Terminal) -> None:

@@ -19,14 +19,14 @@ ADMIN_KEY = "OPENAI_ADMIN_KEY"
 
 _PAGE = 100  # items, the most that the API gives
 _TIMEOUT = 60.0  # seconds
-_PATIENCE = 900.0
+_LONGEST_WAIT = 900.0
 """Seconds that a page is waited for while the API answers 429, beyond the SDK's own retries."""
 _PAUSE = 20.0  # seconds, where a 429 does not say how long
 _SHORTEST_PAUSE = 0.1
 # What the API hides of a key: sk-abc...def, sk-proj-****...Ab3d.
-_REDACTED = re.compile(r"([\w-]*)(?:…|[*.…•]{2,})([\w-]*)")
-_GO_ON = "Run the command again: it goes on from there"
-_LEAST = 3  # characters of the end; fewer say too little about whose key it is
+_REDACTED = re.compile(r"\A([\w-]*)(?:…|[*.…•]{2,})([\w-]*)")
+_CONTINUE = "Run the command again: it continues there"
+_SHORTEST_END = 3  # characters of the end; fewer say too little about whose key it is
 
 
 class RemoteProject(NamedTuple):
@@ -43,13 +43,13 @@ class RemoteKey(NamedTuple):
     redacted_value: str
 
     def fits(self, secret: Secret) -> bool:
-        """Whether this may be the key at hand, as far as the redacted value tells."""
+        """Whether this may be the local key, as far as the redacted value tells."""
         found = _REDACTED.fullmatch(self.redacted_value)
         if found is None:
             return False
         head, tail = found.groups()
         return (
-            len(tail) >= _LEAST
+            len(tail) >= _SHORTEST_END
             and secret.reveal().startswith(head)
             and secret.reveal().endswith(tail)
             and len(secret.reveal()) > len(head) + len(tail)
@@ -77,7 +77,7 @@ class Administration:
         client_type: Any = openai.OpenAI
         has_admin = hasattr(client_type, "admin")
         names = ("api_key", "admin_api_key") if has_admin else ("api_key",)
-        # The key stands in no variable of ours, which an error's traceback could show.
+        # No local variable holds the key: the traceback of an error could show it.
         self._client = client_type(
             timeout=_TIMEOUT, **dict.fromkeys(names, os.environ[ADMIN_KEY].strip())
         )
@@ -122,14 +122,14 @@ class Administration:
             else:
                 options: Any = {"params": query}
                 ask = partial(self._client.get, path, cast_to=object, options=options)
-            page = self._patiently(ask)
+            page = self._ask(ask)
             yield from _field(page, "data") or ()
             last = _field(page, "last_id")
             if not _field(page, "has_more") or not last or last == query.get("after"):
                 return
             query = {**query, "after": last}
 
-    def _patiently(self, ask: Callable[[], Any]) -> Any:
+    def _ask(self, ask: Callable[[], Any]) -> Any:
         """What the API answers; a rate limit is waited for, any other error is ours."""
         import openai
 
@@ -140,7 +140,7 @@ class Administration:
             except openai.RateLimitError as error:  # noqa: PERF203 - each try may wait
                 pause = _pause(error.response.headers)
                 waited += pause
-                if error.code == "insufficient_quota" or waited > _PATIENCE:
+                if error.code == "insufficient_quota" or waited > _LONGEST_WAIT:
                     problem = _said(error)
                     break
                 self._wait(pause)
@@ -149,9 +149,8 @@ class Administration:
                 break
             except openai.OpenAIError as error:
                 cause = error.__cause__ or error
-                problem = (
-                    f"gave no answer ({without_keys(str(cause) or type(cause).__name__)}). {_GO_ON}"
-                )
+                why = without_keys(str(cause) or type(cause).__name__)
+                problem = f"gave no answer ({why}). {_CONTINUE}"
                 break
         raise ConfigurationError(
             f"The Administration API at {self._client.base_url.host} {problem}."
@@ -162,8 +161,8 @@ def _said(error: Any) -> str:
     body = error.body if isinstance(error.body, dict) else {}
     code = f" {error.code}" if error.code else ""
     said = without_keys(str(body.get("message") or error.message)).rstrip(".")
-    cure = f"Check {ADMIN_KEY}" if error.status_code in (401, 403) else _GO_ON
-    return f"answered {error.status_code}{code} ({said}). {cure}"
+    fix = f"Check {ADMIN_KEY}" if error.status_code in (401, 403) else _CONTINUE
+    return f"answered {error.status_code}{code} ({said}). {fix}"
 
 
 def _pause(headers: Any) -> float:

@@ -1,7 +1,7 @@
-"""Finds out which project each key at hand belongs to, as far as redacted values tell, and binds.
+"""Finds out which project each local key belongs to, as far as redacted values tell, and binds.
 
 What the API shows of a key is a few characters. So a key is bound only if nothing else fits: no
-key of another project, and no other key at hand.
+key of another project, and no other local key.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from typing import Literal, NamedTuple
 from openai_project_guard._cli.key_input import Secret
 from openai_project_guard._cli.sync.administration import Administration
 from openai_project_guard._cli.sync.checkpoint import Checkpoint, Matches
-from openai_project_guard._registry import stores
 from openai_project_guard._registry.changes import Draft
 
 Outcome = Literal["bound", "registered", "moved", "ambiguous", "unknown"]
@@ -23,7 +22,7 @@ _NOTE = "sync"
 
 
 class LocalKey(NamedTuple):
-    """A key at hand, and the variable that it stands in."""
+    """A key of the environment, and its variable."""
 
     variable: str
     secret: Secret
@@ -31,10 +30,10 @@ class LocalKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Binding:
-    """What became of one key at hand.
+    """What became of one local key.
 
     Attributes:
-        variable: where it stands.
+        variable: its variable.
         hint: what may be shown of it.
         outcome: `bound` now; `registered` before, and left; `moved`: likewise, but the API lists
             it for another project; `ambiguous` and `unknown`: not bound.
@@ -64,7 +63,7 @@ def match(
     """Reads the keys of the projects, save those that an interrupted run had read.
 
     Args:
-        keys: those at hand.
+        keys: the local ones.
         projects: the ids of the projects.
         address: where the registry is.
         api: where to read.
@@ -86,38 +85,34 @@ def match(
     return {project: checkpoint.matches[project] for project in projects}
 
 
-def bind(keys: Sequence[LocalKey], matches: Matches, address: str) -> list[Binding]:
-    """Writes the keys that have one project into the registry; says what became of each.
-
-    Raises:
-        RegistryError: the registry cannot be written.
-    """
-    return stores.change(address, lambda draft: list(_bound(keys, matches, draft)))
+def bind(keys: Sequence[LocalKey], matches: Matches, draft: Draft) -> list[Binding]:
+    """Adds the keys that have one project to the registry; says what became of each."""
+    return list(_bind(keys, matches, draft))
 
 
-def _bound(keys: Sequence[LocalKey], matches: Matches, draft: Draft) -> Iterator[Binding]:
-    # Two variables may hold one key: what stands there is asked before any is bound.
-    standing_of = {key: draft.projects_of(key.secret.fingerprint) for key in keys}
-    for key, standing in standing_of.items():
+def _bind(keys: Sequence[LocalKey], matches: Matches, draft: Draft) -> Iterator[Binding]:
+    # Two variables may hold one key: the projects of all are read before any is bound.
+    registered_for = {key: draft.projects_of(key.secret.fingerprint) for key in keys}
+    for key, registered in registered_for.items():
         variable, secret = key
         fitting = [project for project, found in matches.items() if secret.fingerprint in found]
         rivals = _rivals(secret.fingerprint, matches)
-        outcome = _outcome(set(standing), fitting, has_rivals=bool(rivals))
+        outcome = _outcome(set(registered), fitting, has_rivals=bool(rivals))
         if outcome == "bound":
             draft.add_key(fitting[0], secret.fingerprint, hint=secret.hint, note=_NOTE)
-        names = {project: draft.named(project) for project in (*standing, *fitting)}
+        names = {project: draft.named(project) for project in (*registered, *fitting)}
         others = [key.variable for key in keys if key.secret.fingerprint in rivals]
         yield Binding(
             variable,
             secret.hint,
             outcome,
-            tuple(sorted(standing)) if outcome == "registered" else tuple(fitting),
-            _says(outcome, variable, sorted(standing), fitting, others, names),
+            tuple(sorted(registered)) if outcome == "registered" else tuple(fitting),
+            _message(outcome, variable, sorted(registered), fitting, others, names),
         )
 
 
 def _rivals(fingerprint: str, matches: Matches) -> set[str]:
-    """The other keys at hand that one of the listed keys may be as well."""
+    """The other local keys that one of the listed keys may be as well."""
     found: set[str] = set()
     for fitting in matches.values():
         listed = set(fitting.get(fingerprint, ()))
@@ -125,32 +120,33 @@ def _rivals(fingerprint: str, matches: Matches) -> set[str]:
     return found - {fingerprint}
 
 
-def _outcome(standing: set[str], fitting: Sequence[str], *, has_rivals: bool) -> Outcome:
-    if standing:
-        return "moved" if fitting and standing.isdisjoint(fitting) else "registered"
+def _outcome(registered: set[str], fitting: Sequence[str], *, has_rivals: bool) -> Outcome:
+    if registered:
+        return "moved" if fitting and registered.isdisjoint(fitting) else "registered"
     if not fitting:
         return "unknown"
     return "ambiguous" if has_rivals or len(fitting) > 1 else "bound"
 
 
-def _says(
+def _message(
     outcome: Outcome,
     variable: str,
-    standing: Sequence[str],
+    registered: Sequence[str],
     fitting: Sequence[str],
     others: Sequence[str],
     names: dict[str, str],
 ) -> str:
     register = f"openai-project-guard register PROJECT --key-env {variable}"
-    stands, fits = (" and ".join(names[project] for project in ids) for ids in (standing, fitting))
+    here, fits = (" and ".join(names[id_] for id_ in ids) for ids in (registered, fitting))
     if outcome == "bound":
         return f"bound to {fits}"
     if outcome == "registered":
-        return f"registered for {stands} already"
+        return f"registered for {here} already"
     if outcome == "moved":
         return (
-            f"registered for {stands}, but the API lists it for {fits}. The entry was left as it "
-            f"is; if the API is right, remove the key and run sync again"
+            f"registered for {here}, but the API lists it for {fits}. The entry was left as it "
+            "is; if the API is right, remove the key with openai-project-guard remove, and run "
+            "sync again"
         )
     if outcome == "unknown":
         return (

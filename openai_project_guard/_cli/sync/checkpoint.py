@@ -1,4 +1,4 @@
-"""What an interrupted `sync` had read, so that the next one goes on from there."""
+"""What an interrupted `sync` had read, so that the next one continues there."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Matches = dict[str, dict[str, list[str]]]
 class Checkpoint:
     """Keeps the matches of each project that was read, a line of JSON each.
 
-    It lies beside the registry file, or, for one at a URL, in the user's cache. It holds ids
+    It is kept beside the registry file, or, for one at a URL, in the user's cache. It holds ids
     and fingerprints only. What was written for other local keys, another organization or too long
     ago does not count.
 

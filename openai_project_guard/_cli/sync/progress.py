@@ -11,7 +11,7 @@ _SELDOM = 0.1  # seconds between two changes of the line
 
 
 class Progress:
-    """A line on standard error that is written over, and gone in the end."""
+    """A line on standard error that is overwritten, and removed in the end."""
 
     def __init__(self) -> None:
         self._is_shown = sys.stderr is not None and sys.stderr.isatty()

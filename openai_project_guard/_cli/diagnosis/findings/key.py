@@ -6,6 +6,8 @@ from openai_project_guard._cli.diagnosis.collect import Diagnosis
 from openai_project_guard._cli.diagnosis.findings.finding import Finding, hint, names
 from openai_project_guard._cli.diagnosis.header_sources import origin_of
 from openai_project_guard._cli.key_input import API_KEY
+from openai_project_guard._cli.output import count
+from openai_project_guard._keys import fingerprint_of
 
 
 def no_key(at: Diagnosis) -> Finding | None:
@@ -60,7 +62,7 @@ def unregistered_key(at: Diagnosis) -> Finding | None:
         return None  # the empty registry is the mistake
     where = origin_of(at, "Authorization")
     return Finding(
-        f"No registry knows the key {hint(at)}.",
+        f"The key {hint(at)} is not in any registry. Looked in: {_looked_in(at)}.",
         f"If it is the right one: openai-project-guard register PROJECT --key-env {API_KEY}."
         if where == API_KEY
         else f"It comes from {where}: correct it there, or register it: openai-project-guard "
@@ -76,8 +78,8 @@ def server_disagrees(at: Diagnosis) -> Finding | None:
         return Finding(
             f"The registry is out of date: it has the key {hint(at)} for {names(at.records)}, and "
             f"the API says it belongs to {at.live.project}.",
-            f"Register it anew: openai-project-guard register {at.live.project} "
-            f"--key-env {API_KEY}.",
+            f"Correct the entry: openai-project-guard remove {_fingerprint(at)}, then "
+            f"openai-project-guard register {at.live.project} --key-env {API_KEY}.",
         )
     return Finding(
         f"{at.live.sentence}.",
@@ -86,3 +88,13 @@ def server_disagrees(at: Diagnosis) -> Finding | None:
         else "Use the key and the project that belong together; openai-project-guard register "
         "--verify asks the API before it registers a key.",
     )
+
+
+def _looked_in(at: Diagnosis) -> str:
+    return ", ".join(f"{one.name} ({count(len(one.registry), 'key')})" for one in at.registries)
+
+
+def _fingerprint(at: Diagnosis) -> str:
+    """As many digits of it as `remove` needs."""
+    key_digest = at.sent.headers.key_digest if at.sent else None
+    return fingerprint_of(key_digest)[:23] if key_digest else "FINGERPRINT"

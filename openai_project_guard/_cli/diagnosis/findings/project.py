@@ -11,13 +11,21 @@ from openai_project_guard._cli.key_input import API_KEY
 from openai_project_guard._keys import redact
 from openai_project_guard._registry.model import Project
 from openai_project_guard._registry.validate import is_project_id
+from openai_project_guard._types import Mode
 
 
 def stale_project(at: Diagnosis) -> Finding | None:
+    where = origin_of(at, "OpenAI-Project")
+    if API_KEY in at.unknown and at.project and is_project_id(at.project):
+        if _known(at, at.project) or not any(known.snapshot.projects for known in at.known):
+            return None
+        return Finding(
+            f"{where} says {at.project}, a project that no registry knows.",
+            "Set it to a project of the registry, or add the project there.",
+        )
     project = _other_project(at)
     if project is None or not is_project_id(project) or _known(at, project):
         return None
-    where = origin_of(at, "OpenAI-Project")
     return Finding(
         f"{where} is stale: it says {project}, a project that no registry knows. The key "
         f"{hint(at)} belongs to {names(at.records)}.",
@@ -72,7 +80,7 @@ def wrong_variable(at: Diagnosis) -> Finding | None:
     value = os.environ.get("OPENAI_PROJECT")
     if not value or value == at.project:
         return None
-    sentence = "OPENAI_PROJECT is set, and nobody reads it: the SDK reads OPENAI_PROJECT_ID"
+    sentence = "OPENAI_PROJECT is set, and the SDK does not read it: it reads OPENAI_PROJECT_ID"
     if at.project:
         return Finding(
             f"{sentence}, which says {redact(at.project)}.", "Unset OPENAI_PROJECT.", is_wrong=False
@@ -81,7 +89,10 @@ def wrong_variable(at: Diagnosis) -> Finding | None:
 
 
 def no_project(at: Diagnosis) -> Finding | None:
-    if at.verdict is None or at.verdict.reason != "missing" or at.verdict.outcome == "injected":
+    if API_KEY in at.unknown:
+        if at.project or at.judged_as is Mode.INJECT or not at.is_openai:
+            return None
+    elif at.verdict is None or at.verdict.reason != "missing" or at.verdict.outcome == "injected":
         return None
     if os.environ.get("OPENAI_PROJECT"):
         return None  # said already

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
+from openai_project_guard import _env
 from openai_project_guard._cli.diagnosis.collect import Diagnosis
 from openai_project_guard._cli.diagnosis.findings.finding import Finding
 from openai_project_guard._cli.diagnosis.header_sources import shown_url
+from openai_project_guard._cli.registry_status import RegistryStatus, none_found
+from openai_project_guard._registry.stores import is_url
 from openai_project_guard._settings import HOST_NAME
 from openai_project_guard._types import Mode
 
@@ -20,13 +24,26 @@ def settings_unusable(at: Diagnosis) -> Finding | None:
 
 
 def registry_unreadable(at: Diagnosis) -> Finding | None:
-    broken = [registry.error for registry in at.registries if registry.error]
+    broken = [registry for registry in at.registries if registry.error]
     if not broken:
         return None
     return Finding(
-        f"A registry cannot be read. {' '.join(broken)}",
-        "Mend or restore it, or correct OPENAI_PROJECT_GUARD_REGISTRY.",
+        f"A registry cannot be read. {' '.join(registry.error or '' for registry in broken)}",
+        _fix_of_unreadable(broken, _env.registry_names()),
     )
+
+
+def _fix_of_unreadable(broken: Sequence[RegistryStatus], names: Sequence[str]) -> str:
+    if all(registry.name == _env.KEYS for registry in broken):
+        return f"Correct {_env.KEYS}: project=fingerprint, with commas between."
+    if any(name.startswith("~") for name in names):
+        return f"Write the whole path in {_env.REGISTRY}: only the shell knows what ~ means."
+    if any(not (is_url(name) or os.path.isabs(name) or os.path.exists(name)) for name in names):
+        return (
+            f"Correct {_env.REGISTRY}, or run in the right folder: a relative path is seen from "
+            f"the current one, {os.getcwd()}."
+        )
+    return f"Correct or restore it, or set {_env.REGISTRY} to another."
 
 
 def registry_empty(at: Diagnosis) -> Finding | None:
@@ -39,7 +56,7 @@ def registry_empty(at: Diagnosis) -> Finding | None:
             "Add one: openai-project-guard register PROJECT.",
         )
     return Finding(
-        "There is no registry: no variable names one, and there is no openai-projects.toml here.",
+        none_found(),
         "Make one: openai-project-guard register PROJECT.",
     )
 
@@ -55,9 +72,9 @@ def hooks_removed(at: Diagnosis) -> Finding | None:
         return None
     lost = " and ".join(at.hooks.lost)
     return Finding(
-        f"Another tool took the guard's hook off {lost}: calls go by it unseen."
+        f"Another tool removed the guard's hook from {lost}: calls are sent unchecked."
         if lost
-        else "The hooks do not work: another tool took them off, or replaced what they sit on.",
+        else "The hooks do not work: another tool removed them, or replaced what they wrap.",
         "Call openai_project_guard.enable() after that tool has started.",
     )
 
@@ -77,7 +94,7 @@ def other_host(at: Diagnosis) -> Finding | None:
     return Finding(
         f"The base URL is not OpenAI's ({shown_url(url) or at.sent.host}), "
         f"{unseen if at.verdict is None else judged}.",
-        f"Unset OPENAI_BASE_URL, or, if {at.sent.host} hands calls on to OpenAI, add it to "
+        f"Unset OPENAI_BASE_URL, or, if {at.sent.host} forwards calls to OpenAI, add it to "
         "OPENAI_PROJECT_GUARD_HOSTS.",
         is_wrong=at.verdict is None,
     )
@@ -89,7 +106,8 @@ def guard_off(at: Diagnosis) -> Finding | None:
     return Finding(
         "OPENAI_PROJECT_GUARD is off or not set: the guard checks only where the program itself "
         "calls enable() or uses @guard.",
-        "Set OPENAI_PROJECT_GUARD=enforce and import openai_project_guard at start-up.",
+        "Set OPENAI_PROJECT_GUARD=enforce and import openai_project_guard at start-up, or start "
+        "the program with openai-project-guard run.",
         is_wrong=False,
     )
 
@@ -98,7 +116,7 @@ def guard_only_warns(at: Diagnosis) -> Finding | None:
     if at.mode is not Mode.WARN:
         return None
     return Finding(
-        "OPENAI_PROJECT_GUARD is warn: a wrong call is logged and sent all the same.",
-        "Set OPENAI_PROJECT_GUARD=enforce when the log has been quiet for long enough.",
+        "OPENAI_PROJECT_GUARD is warn: a wrong call is logged and sent nevertheless.",
+        "Set OPENAI_PROJECT_GUARD=enforce when no wrong call is logged any more.",
         is_wrong=False,
     )

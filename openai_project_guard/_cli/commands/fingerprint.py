@@ -1,0 +1,39 @@
+"""`fingerprint`: print the fingerprint of a key, as a registry has it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from openai_project_guard._cli import GOOD, key_input
+from openai_project_guard._cli.key_input import KEY_HELP, read_key
+from openai_project_guard._cli.output import Terminal
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the arguments of `fingerprint`."""
+    parser.epilog = (
+        f"{KEY_HELP}\n\n"
+        "The fingerprint is ready for the registry file, and for "
+        "OPENAI_PROJECT_GUARD_KEYS=proj_a=FINGERPRINT."
+    )
+    key_input.add_argument(parser)
+    parser.add_argument("--json", action="store_true", help="print fingerprint and hint as JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Reads the key and prints its fingerprint.
+
+    Returns:
+        0.
+    """
+    key = read_key(args.key_env)
+    if key.weakness:
+        Terminal(sys.stderr).paragraph(
+            f"The key could be guessed from this fingerprint: {key.weakness}.", "yellow", first="! "
+        )
+    if args.json:
+        Terminal().json({"fingerprint": key.fingerprint, "hint": key.hint})
+    else:
+        Terminal().line(key.fingerprint)
+    return GOOD
