@@ -201,6 +201,36 @@ def test_folder_and_file_are_their_owners_alone(tmp_path: Path) -> None:
     assert (header["version"], header["pid"]) == (1, os.getpid())
 
 
+def test_a_folder_in_the_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    audit = Audit("~/audit")
+    audit.record(verdict())
+    audit.close()
+    assert len(files(tmp_path / "audit")) == 1
+
+
+def test_what_a_signal_handler_raises_is_not_swallowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SoftTimeLimitExceeded(Exception):  # noqa: N818 - as Celery has it
+        pass
+
+    def interrupted() -> float:
+        raise SoftTimeLimitExceeded
+
+    audit = Audit(str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(recording.time, "time", interrupted)
+        with pytest.raises(SoftTimeLimitExceeded):
+            audit.record(verdict(**MISMATCH))
+        with pytest.raises(SoftTimeLimitExceeded):
+            audit.record(verdict())
+    audit.record(verdict())
+    audit.close()
+    assert counts(tmp_path) == {("allowed", None, "proj_a"): 1}
+
+
 def test_two_audits_of_one_process_keep_two_files(tmp_path: Path) -> None:
     for _ in range(2):
         audit = Audit(str(tmp_path))
