@@ -79,6 +79,7 @@ class Audit:
         self._writing = threading.RLock()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
+        self._flushes_at_exit = False
         self._file = AuditFile(self.folder)
         self._allowed: dict[_AllowedKey, Callable[[], int]] = {}
         self._tallies: dict[_Key, Tally] = {}
@@ -239,6 +240,9 @@ class Audit:
         all (gh-83856), and since then only what they registered themselves; those of Celery run
         neither that nor the finalizers of billiard, but send a signal.
         """
+        if self._flushes_at_exit:
+            return
+        self._flushes_at_exit = True
         if os.getpid() != self._pid:
             atexit.unregister(self.close)
             atexit.register(self.close)

@@ -1,4 +1,4 @@
-"""Does a day in warn mode name every wrong line, and do the changes that it names mend them?"""
+"""Does a day in warn mode name every wrong line, and do the changes that it names fix them?"""
 
 from __future__ import annotations
 
