@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any, Final, get_args
@@ -23,7 +22,7 @@ _OUTCOMES: Final = frozenset(get_args(Outcome))
 _REASONS: Final = frozenset(get_args(Reason))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Record:
     """Calls that are the same in the first eight fields, and how many of them there were.
 
@@ -71,15 +70,14 @@ class Record:
             *(self.reason, self.host, self.method, self.is_others),
         )
 
-    def plus(self, other: Record) -> Record:
-        """Both together; what is not counted is the later one's."""
-        later = other if other.last >= self.last else self
-        return replace(
-            later,
-            count=min(self.count + other.count, _LARGEST),
-            first=min(self.first, other.first),
-            last=later.last,
-        )
+    def add(self, other: Record) -> None:
+        """Counts the other's calls too; what is not counted stays the later one's."""
+        self.count = min(self.count + other.count, _LARGEST)
+        self.first = min(self.first, other.first)
+        if other.last >= self.last:
+            self.last = other.last
+            self.origin, self.expected = other.origin, other.expected
+            self.actual, self.answered = other.actual, other.answered
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +98,6 @@ class Header:
 
 
 _TEXTS: Final = tuple(field.name for field in fields(Record) if "str | None" in str(field.type))
-
-
-def merged(records: Iterable[Record]) -> list[Record]:
-    """One record for each distinct call."""
-    found: dict[tuple[object, ...], Record] = {}
-    for record in records:
-        known = found.get(record.key)
-        found[record.key] = record if known is None else known.plus(record)
-    return list(found.values())
 
 
 # --- one line -----------------------------------------------------------------------------------
