@@ -16,6 +16,7 @@ import openai_project_guard as opg
 from openai_project_guard._audit import record as recording
 from openai_project_guard._audit.line import parse
 from openai_project_guard._audit.record import Audit
+from openai_project_guard._audit.summary import summarize
 
 
 def test_a_line_names_both_places_and_counts_the_calls(tmp_path: Path) -> None:
@@ -73,6 +74,14 @@ def test_the_path_of_a_call_does_not_tell_calls_apart(tmp_path: Path) -> None:
         audit.record(verdict(**MISMATCH, path=f"/v1/files/file-{number}"))
     audit.close()
     assert [line["count"] for line in lines(tmp_path)] == [20]
+
+
+def test_a_websocket_is_told_to_be_one(tmp_path: Path) -> None:
+    audit = Audit(str(tmp_path))
+    audit.record(verdict(**MISMATCH, transport="websocket"))
+    audit.close()
+    (record,) = summarize([str(tmp_path)]).records
+    assert record.transport == "websocket"
 
 
 def test_an_allowed_call_is_counted_by_client_and_project(tmp_path: Path) -> None:

@@ -87,6 +87,12 @@ def test_a_missing_header_is_fixed_by_a_project() -> None:
     )
 
 
+def test_a_websocket_is_fixed_where_it_is_opened_for_an_sdk_may_leave_the_project_off() -> None:
+    assert change(reason="missing", actual=None, transport="websocket") == (
+        'At app/jobs.py:90 in answer, pass extra_headers={"OpenAI-Project": "proj_a"} to connect().'
+    )
+
+
 def test_a_key_of_several_projects_leaves_the_choice() -> None:
     assert change(reason="missing", actual=None, expected=("proj_a", "proj_b"), project=None) == (
         'At app/llm.py:12 in make, pass project="proj_a" or "proj_b" to the client.'
