@@ -29,10 +29,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if not item.path.is_relative_to(TESTS):
             continue  # of a project that a test made
         room = item.path.relative_to(TESTS).parts[0]
-        module = item.getparent(pytest.Module)
-        needs_sdk = item.get_closest_marker("sdk") or hasattr(getattr(module, "obj", 0), "openai")
+        needs_sdk = item.get_closest_marker("sdk") or _imports_sdk(item.getparent(pytest.Module))
         if room in ROOMS_FOR_ANY_SDK and not needs_sdk:
             item.add_marker("any_sdk")
+
+
+def _imports_sdk(module: pytest.Module | None) -> bool:
+    return module is not None and hasattr(module.obj, "openai")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
