@@ -84,9 +84,10 @@ def _up_to_two(one: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
 def headers(draw: st.DrawFn, one: Entry) -> list[tuple[bytes, bytes]]:
     """Headers of all kinds; those of an entry that is registered more often than by chance."""
     own_key, own_project = one.key.encode(), one.project.encode()
-    in_order = [(b"Authorization", b"Bearer " + own_key), (b"OpenAI-Project", own_project)]
     organizations = _up_to_two(_header("OpenAI-Organization", ORGANIZATION_VALUES))
     if draw(st.booleans()):
+        whose = draw(st.sampled_from([one.project, one.project, *PROJECTS, "proj_x"]))
+        in_order = [(b"Authorization", b"Bearer " + own_key), (b"OpenAI-Project", whose.encode())]
         return [*in_order, *draw(st.one_of(st.just([]), organizations))]
     key = st.one_of(st.just(own_key), ANY_KEY)
     bearers = _up_to_two(_header("Authorization", st.tuples(SCHEMES, key).map(b"".join)))
@@ -117,7 +118,7 @@ def cases(draw: st.DrawFn) -> Case:
         entries,
         mode=draw(st.sampled_from(["enforce", "inject", "inject", "warn"])),
         unregistered=draw(st.sampled_from(["block", "block", "warn", "allow", "learn"])),
-        pinned=draw(st.sampled_from([None, None, None, *enabled, *enabled])),
+        pinned=draw(st.sampled_from([None, None, *enabled, *enabled])),
         scopes=draw(st.one_of(st.just([]), st.just([]), scopes)),
         base_url=draw(st.sampled_from([OPENAI, OPENAI, ELSEWHERE])),
         headers=draw(headers(one)),
