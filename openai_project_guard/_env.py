@@ -19,7 +19,7 @@ PROJECT = PREFIX + "_PROJECT"
 HOSTS = PREFIX + "_HOSTS"
 LEARNED = PREFIX + "_LEARNED"
 
-_NAMES = re.compile(r"\s*[a-z]+://[^/@]*@[^,]*|[^,]+")  # a password may have commas in it
+_NAMES = re.compile(r"\s*[A-Za-z]+://[^/@]*@[^,]*|[^,]+")  # a password may have commas in it
 
 HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:]+")
 _ON = ("1", "true", "on", "yes")
