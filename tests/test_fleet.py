@@ -42,7 +42,7 @@ import gc, hashlib, sys, threading, time, openai, openai_project_guard as opg
 from openai_project_guard import _settings
 from openai_project_guard._cli.client import http_library
 from openai_project_guard._registry.redis import follower as follow
-follow._LOOK = 3600.0  # what is not told, or read when in touch again, never comes
+follow._POLL = 3600.0  # what is not told, or read when in touch again, never comes
 url, key = sys.argv[1:]
 opg.enable(registry=url)
 http = http_library()
@@ -216,7 +216,7 @@ def test_a_stopped_server_delays_no_call(
     from openai_project_guard._registry.redis import follower as follow
     from openai_project_guard._registry.stores import add as add_to_file
 
-    monkeypatch.setattr(follow, "_LOOK", 1.0)  # so that the thread runs into the time-out soon
+    monkeypatch.setattr(follow, "_POLL", 1.0)  # so that the thread runs into the time-out soon
     add(server, KEY)
     add_to_file("some.toml", "proj_a", fingerprint(KEY))
     settings = {}

@@ -254,7 +254,7 @@ def test_gauges_show_how_redis_stands(
     from openai_project_guard._registry.redis import follower as follow
     from openai_project_guard._registry.redis import open_redis
 
-    clean.setattr(follow, "_LOOK", 0.2)
+    clean.setattr(follow, "_POLL", 0.2)
     clean.setattr(_settings, "open_source", open_redis)  # whether it is installed or not
     server = RedisServer(tmp_path / "redis").start()
     try:

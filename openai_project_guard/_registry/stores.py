@@ -151,9 +151,9 @@ def place_of(address: Address) -> Place:
         from openai_project_guard._registry.file.place import FilePlace
 
         return FilePlace(address)
-    from openai_project_guard._registry.redis.url import read_address
+    from openai_project_guard._registry.redis.url import parse_url
 
-    return Place(read_address(os.fspath(address)).name)
+    return Place(parse_url(os.fspath(address)).name)
 
 
 def is_redis(address: Address) -> bool:

@@ -6,11 +6,12 @@ What Redis holds, under a prefix (`openai-project-guard`, or the URL's `?prefix=
   "service_accounts": […]}`
 - `PREFIX:keys`, a hash: by fingerprint, `{project id: {"hint": …, "note": …}}`
 - `PREFIX:revision`, a string such as `57-9f86d081`: how many changes there were, and a random part
-- `PREFIX:changes`, a channel: each change, `{"from": revision, "to": revision, "projects": …,
-  "keys": …}`; without the last two, it was too large for a message
+- `PREFIX:changes`, a channel: after each change the new revision, and behind it, with a space
+  before each, the fingerprints of the keys that are different; the revision alone if a project is
+  different, or too many keys are
 
 Values are JSON; what is absent, empty or null is left out. A learned key has `"learned": true`
-beside its hint, and `"disputed": true` once two projects were learned for it: then it belongs to
+beside its hint; one that was learned for two projects, and not registered since, belongs to
 neither. There is no key in any of this, only fingerprints and hints.
 
 A writer watches the revision, and changes the hashes, the revision and tells of it in one
@@ -18,24 +19,33 @@ transaction, or not at all if the revision is not the one that it had read. So n
 lost. The second half of a revision is random: after a fail-over that lost a change, two servers'
 57th changes are told apart.
 
-A reader subscribes first and reads the whole registry then. Each message says which revision it
-starts from; one that does not start from the reader's own has it read the whole anew. So does each
-new connection, and each look at the revision (every five seconds) that finds another one. No change
-can be missed, whatever is lost on the way.
+A reader subscribes first and reads the whole registry then. At a message it reads the entries that
+are named, or the whole if none is, or if messages are missing before this one. It reads the whole
+also at each new connection, and where a look at the revision (every five seconds) finds another
+one. No change can be missed, whatever is lost on the way.
 
-Each module has one job: `address` the URL, `entries` the hashes' values, `content` the registry
-that they make up, `store` the commands, `follow` the thread that keeps a registry up to date,
-`in_force` what that thread puts in force, `forks` its going on in a child, `telling` what the log
-is told, `learned` what is learned together, `spare` the snapshot file, `edit` changes by an
-administrator, `difference` what `push` and `pull` would change.
+Each module has one job: `url` the URL, `codec` the hashes' values, `state` the registry that they
+make up, `client` the commands, `follower` the thread that keeps a registry up to date, `learning`
+what is learned together, `fallback` the file for the last good version, `messages` what the log is
+told, `edit` changes by an administrator.
 """
 
 from __future__ import annotations
 
+import weakref
 from typing import TYPE_CHECKING
 
+from openai_project_guard import _env
+from openai_project_guard._registry.redis.fallback import FallbackFile
+from openai_project_guard._registry.redis.follower import Follower
+from openai_project_guard._registry.redis.url import parse_url
+
 if TYPE_CHECKING:
-    from openai_project_guard._registry.redis.source import RedisSource
+    from openai_project_guard._check.headers import Destination
+    from openai_project_guard._registry.registry import Registry
+    from openai_project_guard._registry.status import Status
+
+SNAPSHOT = _env.PREFIX + "_SNAPSHOT"
 
 
 def open_redis(url: str) -> RedisSource:
@@ -46,9 +56,51 @@ def open_redis(url: str) -> RedisSource:
             `replica=HOST:PORT`, once for each server to turn to when the first is gone.
 
     Raises:
-        RegistryError: redis-py is not installed, or the registry cannot be loaded and there is no
-            last good snapshot in the file that `OPENAI_PROJECT_GUARD_SNAPSHOT` names.
+        RegistryError: redis-py is not installed, the URL is not understood, or the registry cannot
+            be loaded and the file that `OPENAI_PROJECT_GUARD_SNAPSHOT` names has no last good
+            version of it.
     """
-    from openai_project_guard._registry.redis.source import connect
+    where = parse_url(url)
+    path = _env.text(SNAPSHOT)
+    follower = Follower(where, FallbackFile(path, where.name) if path else None)
+    follower.open()
+    return RedisSource(where.name, follower)
 
-    return connect(url)
+
+class RedisSource:
+    """A registry in Redis, kept up to date for as long as this object is there.
+
+    Args:
+        name: the URL without user and password.
+        follower: what keeps it up to date.
+    """
+
+    def __init__(self, name: str, follower: Follower) -> None:
+        self.name = name
+        self.registry: Registry = follower.registry
+        self._follower = follower
+        # The thread holds the follower, not this: it ends when nobody wants the source any more,
+        # and before the interpreter does.
+        weakref.finalize(self, follower.stop)
+
+    def refresh(self, now: float) -> None:
+        """Nothing: the thread sees to it, and the call goes on."""
+
+    def status(self) -> Status:
+        """How the source is doing now."""
+        return self._follower.status()
+
+    def remember(
+        self,
+        key_digest: bytes,
+        key_hint: str,
+        project: str,
+        destination: Destination | None = None,
+    ) -> bool:
+        """Takes in what the server said of an unregistered key, and shares it; does not wait.
+
+        Returns:
+            Whether it did. If not, because this user may not write, the caller remembers it.
+        """
+        del destination
+        return self._follower.remember(key_digest, key_hint, project)

@@ -10,57 +10,54 @@ from openai_project_guard._errors import RegistryError
 from openai_project_guard._keys import redact
 
 PREFIX = "openai-project-guard"
+OPTIONS = ("prefix", "replica")
+"""The options of a URL that are ours; all others are the client library's."""
 _DATABASE = re.compile(r"/?\d*/?")
-_OURS = ("prefix", "replica")
+_SERVICE = "+get +hgetall +hmget +multi +exec +subscribe"
+_ADMINISTRATOR = f"{_SERVICE} +hset +hdel +set +watch +unwatch +publish"
 
 
 @dataclass(frozen=True)
-class Address:
+class RedisURL:
     """Where a registry is.
 
     Attributes:
         name: the URL without user and password.
         prefix: what the names in Redis begin with.
-        urls: a URL for redis-py for each server, the first one's before the replicas'.
+        database: its number, as text.
+        servers: the URL of each server, the first one's before the replicas', for the library.
     """
 
     name: str
     prefix: str
-    urls: tuple[str, ...] = field(repr=False)  # with their passwords
+    database: str
+    servers: tuple[str, ...] = field(repr=False)  # with their passwords
 
-    @property
-    def projects(self) -> str:
-        """The name of the projects' hash."""
-        return f"{self.prefix}:projects"
+    def key(self, part: str) -> str:
+        """What `projects`, `keys`, `revision` or `changes` is called in Redis."""
+        return f"{self.prefix}:{part}"
 
-    @property
-    def keys(self) -> str:
-        """The name of the keys' hash."""
-        return f"{self.prefix}:keys"
-
-    @property
-    def revision(self) -> str:
-        """The name of the revision."""
-        return f"{self.prefix}:revision"
-
-    @property
-    def changes(self) -> str:
-        """The name of the channel."""
-        return f"{self.prefix}:changes"
+    def acl(self, *, writing: bool) -> str:
+        """What `ACL SETUSER` must be told for a user who reads this registry, or changes it."""
+        commands, keys = (_ADMINISTRATOR, "~") if writing else (_SERVICE, "%R~")
+        select = " +select" if self.database.strip("0") else ""
+        return f"-@all {commands}{select} {keys}{self.key('*')} resetchannels &{self.key('changes')}"
 
     def without_password(self, text: str) -> str:
         """The text, with nothing in it that must not be shown."""
-        for url in self.urls:
-            for secret in _secrets(url):
-                text = text.replace(secret, "…")
+        for server in self.servers:
+            parts = urlsplit(server)
+            for secret in (parts.password, dict(parse_qsl(parts.query)).get("password")):
+                if secret:
+                    text = text.replace(secret, "…").replace(unquote(secret), "…")
         return redact(text)
 
 
-def read_address(url: str) -> Address:
+def parse_url(url: str) -> RedisURL:
     """Takes a URL apart.
 
     Raises:
-        RegistryError: it is none that redis-py takes.
+        RegistryError: it is not the URL of a registry in Redis.
     """
     problem = None
     try:
@@ -79,30 +76,17 @@ def read_address(url: str) -> Address:
     if problem:
         url = ""
         raise RegistryError(f"The URL of the registry in Redis cannot be read: {problem}.")
-    prefix = dict(options).get("prefix") or PREFIX
-    rest = urlencode([option for option in options if option[0] not in _OURS])
-    places = [parts.netloc]
-    login, at, _ = parts.netloc.rpartition("@")
-    places += [f"{login}{at}{host}" for name, host in options if name == "replica" and host]
-    if parts.scheme == "unix":
-        name = f"unix://{parts.path}"
-    else:
-        database = parts.path.strip("/") or dict(options).get("db", "0")
+    prefix, database = dict(options).get("prefix") or PREFIX, dict(options).get("db", "0")
+    name = f"unix://{parts.path}"
+    if parts.scheme != "unix":
+        database = parts.path.strip("/") or database
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
         name = f"{parts.scheme}://{host}:{port or 6379}/{database}"
     if prefix != PREFIX:
         name += f"?prefix={prefix}"
-    return Address(
-        name=redact(name),
-        prefix=prefix,
-        urls=tuple(
-            f"{parts.scheme}://{place}{parts.path}{'?' if rest else ''}{rest}" for place in places
-        ),
-    )
-
-
-def _secrets(url: str) -> set[str]:
-    parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query))
-    found = {parts.password, options.get("password")}
-    return {spelled for secret in found if secret for spelled in (secret, unquote(secret))}
+    login, at, _ = parts.netloc.rpartition("@")
+    replicas = [place for option, place in options if option == "replica" and place]
+    places = [parts.netloc, *(p if "@" in p else f"{login}{at}{p}" for p in replicas)]
+    rest = urlencode([option for option in options if option[0] not in OPTIONS])
+    servers = (f"{parts.scheme}://{place}{parts.path}{'?' * bool(rest)}{rest}" for place in places)
+    return RedisURL(redact(name), prefix, database, tuple(servers))
