@@ -9,7 +9,7 @@ from openai_project_guard import _settings
 from openai_project_guard._check.verdict import Verdict
 
 if TYPE_CHECKING:
-    from openai_project_guard._registry.status import Status
+    from openai_project_guard._registry.source import Status
 
 
 def project_of(verdict: Verdict) -> str | None:
@@ -23,13 +23,11 @@ def project_of(verdict: Verdict) -> str | None:
     return verdict.expected[0] if len(verdict.expected) == 1 else None
 
 
-def standings() -> Iterator[tuple[str, Status]]:
-    """The name of each source in use, and how it stands now; of those that say so.
+def source_statuses() -> Iterator[tuple[str, Status]]:
+    """The name of each source in use, and how it is doing now.
 
     It is asked when a dashboard's figures are collected, never on the path of a call.
     """
     settings = _settings.in_force or _settings._of_environment
     for source in settings.sources if settings else ():
-        status = getattr(source, "status", None)
-        if status is not None:
-            yield getattr(source, "name", type(source).__name__), status()
+        yield source.name, source.status()

@@ -17,7 +17,8 @@ from openai_project_guard._forks import fork_safe
 from openai_project_guard._keys import redact, shown
 from openai_project_guard._registry.model import project_id, records_of
 from openai_project_guard._registry.registry import Registry
-from openai_project_guard._registry.source import Source, open_source
+from openai_project_guard._registry.source import Source
+from openai_project_guard._registry.stores import open_source
 from openai_project_guard._types import (
     CALL_SCOPES,
     UNREGISTERED,

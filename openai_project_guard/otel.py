@@ -15,8 +15,8 @@ from opentelemetry.trace import get_current_span
 from opentelemetry.util.types import AttributeValue
 
 from openai_project_guard._check.verdict import Verdict, is_noteworthy
-from openai_project_guard._metrics import project_of, standings
-from openai_project_guard._registry.status import STATES
+from openai_project_guard._metrics import project_of, source_statuses
+from openai_project_guard._registry.source import STATES
 
 __all__ = ["OpenTelemetryObserver"]
 
@@ -87,17 +87,17 @@ class OpenTelemetryObserver:
 
 
 def _ages(_: CallbackOptions) -> Iterator[Observation]:
-    for name, status in standings():
+    for name, status in source_statuses():
         yield Observation(status.age, {"registry": name})
 
 
 def _keys(_: CallbackOptions) -> Iterator[Observation]:
-    for name, status in standings():
+    for name, status in source_statuses():
         yield Observation(status.keys, {"registry": name})
 
 
 def _states(_: CallbackOptions) -> Iterator[Observation]:
-    for name, status in standings():
+    for name, status in source_statuses():
         for state in STATES:
             yield Observation(int(status.state == state), {"registry": name, "state": state})
 

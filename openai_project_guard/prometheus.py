@@ -15,8 +15,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from openai_project_guard._check.verdict import Verdict
-from openai_project_guard._metrics import project_of, standings
-from openai_project_guard._registry.status import STATES
+from openai_project_guard._metrics import project_of, source_statuses
+from openai_project_guard._registry.source import STATES
 
 __all__ = ["PrometheusObserver"]
 
@@ -47,7 +47,7 @@ class PrometheusObserver:
             ("outcome", "reason", "project", "transport"),
             registry=registry,
         )
-        registry.register(_Standings())
+        registry.register(_SourceStatuses())
 
     def __call__(self, verdict: Verdict) -> None:
         """Counts one verdict."""
@@ -55,7 +55,7 @@ class PrometheusObserver:
         self._calls.labels(verdict.outcome, verdict.reason or "", project, verdict.transport).inc()
 
 
-class _Standings(Collector):
+class _SourceStatuses(Collector):
     """How the guard's registries stand, asked for at each scrape."""
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
@@ -69,7 +69,7 @@ class _Standings(Collector):
         state = GaugeMetricFamily(
             name + "status", "Whether a registry is up to date", labels=["registry", "state"]
         )
-        for registry, status in standings():
+        for registry, status in source_statuses():
             age.add_metric([registry], status.age)
             keys.add_metric([registry], status.keys)
             for known in STATES:

@@ -143,7 +143,7 @@ def test_a_key_is_registered_listed_and_removed(redis: tuple[Any, str, str]) -> 
     ("argv", "status", "complaint"),
     [
         (("register", "support-bot"), 2, "neither a project id"),
-        (("register", "proj_b"), 2, "stands under the project a already"),
+        (("register", "proj_b"), 2, "is registered for the project a already"),
         (("register", "proj_b", "--alias", "a"), 2, "belongs to proj_a already"),
         (("register", "proj_a", "--organization", "acme"), 2, "not an organization id"),
         (("register", "proj_a", "--alias", "new"), 2, "to change the alias, pull"),

@@ -449,8 +449,8 @@ def test_verify_without_an_answer_registers_nothing(run: Shell) -> None:
 
 
 def test_list_shows_projects_keys_notes_and_lines(run: Shell) -> None:
-    run("register", "proj_a", "--alias", "bot", "--note", "CI", "--organization", "org-a", stdin=A)
     run("register", "proj_b", stdin=B)
+    run("register", "proj_a", "--alias", "bot", "--note", "CI", "--organization", "org-a", stdin=A)
     support.write_registry(Path("more.toml"), empty="proj_c")
     run.patch.setenv("OPENAI_PROJECT_GUARD_REGISTRY", f"{NAME},more.toml")
     run.patch.setenv("OPENAI_PROJECT_GUARD_KEYS", f"proj_d={fingerprint(LEGACY)}")

@@ -42,7 +42,7 @@ from openai_project_guard._registry import stores as edit
 from openai_project_guard._registry.model import Place
 from openai_project_guard._registry.redis import client as store
 from openai_project_guard._registry.redis import follower as follow
-from openai_project_guard._registry.redis import open_redis
+from openai_project_guard._registry.redis import open_source
 from openai_project_guard._registry.redis.client import Client, Conflict, Fault, Stored
 from openai_project_guard._registry.redis.state import State
 from openai_project_guard._registry.redis.url import parse_url
@@ -132,8 +132,8 @@ def test_a_file_and_a_url_hold_together(
 def test_two_prefixes_are_two_registries(server: RedisServer) -> None:
     edit.add(f"{server.url}?prefix=test", "proj_a", fingerprint(KEY))
     with pytest.raises(RegistryError, match="no registry under the prefix openai-project-guard"):
-        open_redis(server.url)
-    source = open_redis(f"{server.url}?prefix=test")
+        open_source(server.url)
+    source = open_source(f"{server.url}?prefix=test")
     assert [entry.place for entry in source.registry] == [f"{server.url}/0?prefix=test"]
 
 
@@ -141,7 +141,7 @@ def test_everything_that_is_registered_can_be_read(server: RedisServer) -> None:
     add(server, KEY, "proj_a", alias="bot", organization="org-A", note="CI runner")
     add(server, OTHER, "bot")
     add(server, OTHER, "proj_b", also=True)
-    source = open_redis(server.url)
+    source = open_source(server.url)
     entries = {(entry.hint, entry.project): entry for entry in source.registry}
     entry = entries["sk-proj-…Ab3d", "proj_a"]
     assert (entry.alias, entry.organization, entry.note) == ("bot", "org-A", "CI runner")
@@ -186,7 +186,7 @@ def test_another_package_adds_a_source(tmp_path: Path, monkeypatch: pytest.Monke
 def test_without_redis_py_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
     with pytest.raises(RegistryError, match=r'pip install "openai-project-guard\[redis\]"'):
-        open_redis("redis://127.0.0.1")
+        open_source("redis://127.0.0.1")
 
 
 def test_a_registry_file_needs_nothing_of_this() -> None:
@@ -208,7 +208,7 @@ assert not [name for name in sys.modules if name.startswith("{store.__package__}
 
 def test_changes_of_all_kinds_arrive(server: RedisServer) -> None:
     add(server, KEY)
-    source = open_redis(server.url)
+    source = open_source(server.url)
     add(server, OTHER, "proj_b", alias="lab")
     wait(lambda: has(source, OTHER))
     add(server, OTHER, "lab", organization="org-B", note="new")  # changes a known project
@@ -222,7 +222,7 @@ def test_changes_of_all_kinds_arrive(server: RedisServer) -> None:
 
 def test_a_change_too_large_for_a_message_arrives(server: RedisServer) -> None:
     add(server, KEY)
-    source = open_redis(server.url)
+    source = open_source(server.url)
     edit.change(
         server.url,
         lambda draft: [draft.add("proj_a", fingerprint(f"key {number}")) for number in range(1500)],
@@ -232,7 +232,7 @@ def test_a_change_too_large_for_a_message_arrives(server: RedisServer) -> None:
 
 def test_a_change_that_nobody_told_of_is_found(server: RedisServer, looks: None) -> None:
     add(server, KEY)
-    source = open_redis(server.url)
+    source = open_source(server.url)
     client = server.client()
     client.hdel(f"{PREFIX}:keys", fingerprint(KEY))  # as after a replica's missed message
     client.set(f"{PREFIX}:revision", "7-deadbeef")
@@ -255,7 +255,7 @@ def test_changes_during_the_loading_are_not_lost(server: RedisServer) -> None:
     try:
         sources = []
         for _ in range(10):
-            sources.append(open_redis(server.url))
+            sources.append(open_source(server.url))
             time.sleep(random.uniform(0, 0.05))
     finally:
         stop.set()
@@ -269,7 +269,7 @@ def test_changes_during_the_loading_are_not_lost(server: RedisServer) -> None:
 
 def test_kill_and_restart_lose_nothing(server: RedisServer, log: Callable[[], list[str]]) -> None:
     add(server, KEY)
-    source = open_redis(server.url)
+    source = open_source(server.url)
     for number in range(3):
         server.kill()
         wait(lambda: source.status().state == "stale")
@@ -297,7 +297,7 @@ def test_an_unreachable_server_at_the_start_is_an_error(by_url: Path) -> None:
 def test_a_frozen_server_at_the_start_is_an_error(server: RedisServer) -> None:
     server.signal(signal.SIGSTOP)
     with pytest.raises(RegistryError, match=r"(?i)time") as caught:
-        open_redis(server.url)
+        open_source(server.url)
     assert f"redis://127.0.0.1:{server.port}/0" in str(caught.value)
     server.signal(signal.SIGCONT)
 
@@ -306,7 +306,7 @@ def test_a_frozen_server_is_left_and_found_again(
     server: RedisServer, log: Callable[[], list[str]], looks: None
 ) -> None:
     add(server, KEY)
-    source = open_redis(f"{server.url}?socket_timeout=0.5")
+    source = open_source(f"{server.url}?socket_timeout=0.5")
     server.signal(signal.SIGSTOP)
     wait(lambda: source.status().state == "stale")
     wait(lambda: source.status().age > 1)
@@ -323,13 +323,13 @@ def test_a_last_good_snapshot_stands_in_at_the_start(
 ) -> None:
     monkeypatch.setenv("OPENAI_PROJECT_GUARD_SNAPSHOT", "last.toml")
     add(server, KEY, "proj_a", alias="bot", organization="org-A", note="CI")
-    source = open_redis(server.url)
+    source = open_source(server.url)
     wait(lambda: Path("last.toml").exists())
     add(server, OTHER, "proj_b")
     wait(lambda: fingerprint(OTHER) in Path("last.toml").read_text("utf-8"))
     assert len(opg.Registry.from_file("last.toml")) == 2  # of the same format
     server.kill()
-    source = open_redis(server.url)
+    source = open_source(server.url)
     assert has(source, KEY)
     assert source.registry.lookup(KEY)[0].organization == "org-A"
     assert source.registry.lookup(KEY)[0].place.startswith("last.toml, line ")
@@ -347,13 +347,13 @@ def test_a_snapshot_file_of_another_registry_is_left_alone(
     monkeypatch.setenv("OPENAI_PROJECT_GUARD_SNAPSHOT", "mine.toml")
     Path("mine.toml").write_text("version = 1\n")
     add(server, KEY)
-    source = open_redis(server.url)
+    source = open_source(server.url)
     wait(lambda: any("not a snapshot of" in text for text in log()))
     assert Path("mine.toml").read_text() == "version = 1\n"
     assert has(source, KEY)
     server.kill()
     with pytest.raises(RegistryError, match="Nor is there a last good version"):
-        open_redis(server.url)
+        open_source(server.url)
 
 
 def test_attempts_to_connect_grow_rarer_and_differ() -> None:
@@ -385,7 +385,7 @@ def test_a_password_that_is_changed_stops_nobody(
 ) -> None:
     add(server, KEY)
     url = permit(server, "service", SERVICE)
-    source = open_redis(url)
+    source = open_source(url)
     client = server.client()
     client.execute_command("ACL", "SETUSER", "service", "resetpass", ">other")
     client.execute_command("CLIENT", "KILL", "USER", "service")
@@ -403,7 +403,7 @@ def test_a_server_that_lost_the_registry_takes_it_from_nobody(
     server: RedisServer, log: Callable[[], list[str]], looks: None
 ) -> None:
     add(server, KEY)
-    source = open_redis(server.url)
+    source = open_source(server.url)
     server.client().flushall()
     wait(lambda: source.status().state == "stale")
     assert has(source, KEY)
@@ -421,7 +421,7 @@ def test_a_promoted_replica_takes_over(
         url = f"{server.url}?replica=127.0.0.1:{replica.port}"
         add(server, KEY)
         wait(lambda: replica.client().hexists(f"{PREFIX}:keys", fingerprint(KEY)))
-        source = open_redis(url)
+        source = open_source(url)
         server.kill()
         wait(lambda: any("in touch again" in text for text in log()))  # it can be read already
         assert has(source, KEY)
@@ -443,7 +443,7 @@ def test_a_replica_that_is_behind_is_not_believed(
         wait(lambda: replica.client().hexists(f"{PREFIX}:keys", fingerprint(KEY)))
         replica.client().replicaof("127.0.0.1", free_port())  # it hears nothing any more
         edit.remove(server.url, [fingerprint(KEY)])
-        source = open_redis(f"{server.url}?replica=127.0.0.1:{replica.port}")
+        source = open_source(f"{server.url}?replica=127.0.0.1:{replica.port}")
         assert not has(source, KEY)
         server.kill()
         wait(lambda: source.status().state == "stale")
@@ -472,7 +472,7 @@ def test_a_service_reads_and_subscribes_and_no_more(
     url = permit(server, "service", SERVICE)
     administrator = permit(server, "administrator", ADMINISTRATOR)
     edit.add(administrator, "proj_a", fingerprint(KEY))
-    source = open_redis(url)
+    source = open_source(url)
     assert has(source, KEY)
     edit.add(administrator, "proj_b", fingerprint(OTHER))
     wait(lambda: has(source, OTHER))
@@ -483,14 +483,14 @@ def test_a_service_reads_and_subscribes_and_no_more(
     assert "secret" not in str(caught.value)
     edit.remove_project(administrator, "proj_b")
     wait(lambda: not has(source, OTHER))
-    assert has(open_redis(administrator), KEY)  # as `list`, `check` and `doctor` do
+    assert has(open_source(administrator), KEY)  # as `list`, `check` and `doctor` do
 
 
 def test_a_service_that_may_not_write_keeps_what_it_learns_in_memory(
     server: RedisServer, log: Callable[[], list[str]]
 ) -> None:
     add(server, KEY)
-    source = open_redis(permit(server, "service", SERVICE))
+    source = open_source(permit(server, "service", SERVICE))
     assert source.remember(digest(OTHER), hint(OTHER), "proj_b")
     wait(lambda: any("what is learned cannot be written" in text for text in log()))
     assert has(source, OTHER)
@@ -500,8 +500,8 @@ def test_a_service_that_may_not_write_keeps_what_it_learns_in_memory(
 
 def test_a_service_that_may_write_shares_what_it_learns(server: RedisServer) -> None:
     add(server, KEY)
-    source = open_redis(permit(server, "learner", ADMINISTRATOR))
-    other = open_redis(permit(server, "service", SERVICE))
+    source = open_source(permit(server, "learner", ADMINISTRATOR))
+    other = open_source(permit(server, "service", SERVICE))
     source.remember(digest(OTHER), hint(OTHER), "proj_b")
     wait(lambda: has(other, OTHER))
     assert source.status().state == "current"
@@ -512,11 +512,11 @@ def test_a_wrong_password_is_an_error(tmp_path: Path, login: str) -> None:
     server = RedisServer(tmp_path / "redis", "--requirepass", "secret").start()
     try:
         with pytest.raises(RegistryError, match="check user and password") as caught:
-            open_redis(server.url.replace("//", f"//{login}"))
+            open_source(server.url.replace("//", f"//{login}"))
         assert "wrong" not in str(caught.value).replace("WRONGPASS", "")
         url = server.url.replace("//", "//:secret@")
         edit.add(url, "proj_a", fingerprint(KEY))
-        assert has(open_redis(url), KEY)
+        assert has(open_source(url), KEY)
     finally:
         server.kill()
 
@@ -536,13 +536,13 @@ def test_tls(tmp_path: Path) -> None:
     server = RedisServer(tmp_path / "redis", *options, tls=True).start()
     try:
         with pytest.raises(RegistryError, match=r"(?i)certificate"):
-            open_redis(server.url)
+            open_source(server.url)
         with pytest.raises(RegistryError):
-            open_redis(server.url.replace("rediss", "redis"))
+            open_source(server.url.replace("rediss", "redis"))
         url = f"{server.url}?ssl_ca_certs={certificate}"
         edit.add(url, "proj_a", fingerprint(KEY))
         before = threading.enumerate()
-        sources = [open_redis(url)]
+        sources = [open_source(url)]
         edit.add(url, "proj_a", fingerprint(OTHER))
         wait(lambda: has(sources[0], OTHER))
         sources.clear()  # CPython's ssl forgets to close a socket whose peer dies in the handshake
@@ -606,7 +606,7 @@ def test_a_key_that_is_not_in_order_is_refused_by_name(
 ) -> None:
     add(server, OTHER)
     server.client().hset(f"{PREFIX}:keys", fingerprint(KEY), value.encode(errors="surrogateescape"))
-    source = open_redis(server.url)
+    source = open_source(server.url)
     assert has(source, OTHER)
     assert not has(source, KEY)
     assert any(fingerprint(KEY) in text and why in text for text in log())
@@ -662,9 +662,9 @@ def test_a_raw_key_for_a_name_is_not_shown() -> None:
 FORK = r"""
 import os, sys, time
 from openai_project_guard._registry import stores as edit
-from openai_project_guard._registry.redis import open_redis
+from openai_project_guard._registry.redis import open_source
 url, fingerprint = sys.argv[1:]
-source = open_redis(url)
+source = open_source(url)
 def gone(limit=30):
     end = time.monotonic() + limit
     while time.monotonic() < end:
@@ -695,8 +695,8 @@ def test_a_forked_child_follows_on_its_own(server: RedisServer) -> None:
 END = """
 import sys, time, logging
 logging.basicConfig(level="INFO", stream=sys.stdout)
-from openai_project_guard._registry.redis import open_redis
-source = open_redis(sys.argv[1])
+from openai_project_guard._registry.redis import open_source
+source = open_source(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
 time.sleep(float(sys.argv[2]))
@@ -726,7 +726,7 @@ def test_the_interpreter_ends_at_once_and_in_silence(server: RedisServer, state:
 def test_a_source_that_nobody_wants_any_more_ends(server: RedisServer) -> None:
     add(server, KEY)
     before = threading.enumerate()
-    source = open_redis(server.url)
+    source = open_source(server.url)
     assert set(threading.enumerate()).difference(before)
     del source
     wait(lambda: not set(threading.enumerate()).difference(before))
@@ -762,7 +762,7 @@ def test_a_step_that_has_become_impossible_is_an_error(server: RedisServer) -> N
             add(server, OTHER, "proj_c")
 
     before = edit.find(server.url).version
-    with pytest.raises(RegistryError, match="stands under the project proj_c already"):
+    with pytest.raises(RegistryError, match="is registered for the project proj_c already"):
         edit.change(server.url, step)
     assert [entry.project for entry in edit.read(server.url).lookup(OTHER)] == ["proj_c"]
 
@@ -783,7 +783,7 @@ def test_a_large_registry_is_read_while_others_change_it(server: RedisServer) ->
     writer.start()
     try:
         assert len(edit.read(server.url)) == count
-        assert len(open_redis(server.url).registry) == count
+        assert len(open_source(server.url).registry) == count
     finally:
         stop.set()
         writer.join()
@@ -795,7 +795,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(server: RedisServer
     revision = server.client().get(f"{PREFIX}:revision")
     for arguments, why in [
         (("lab", fingerprint(OTHER)), "neither a project id"),
-        (("proj_b", fingerprint(KEY)), "under the project bot already"),
+        (("proj_b", fingerprint(KEY)), "for the project bot already"),
     ]:
         with pytest.raises(RegistryError, match=why):
             edit.add(server.url, *arguments)
@@ -879,7 +879,7 @@ def test_push_and_pull(
     assert command("push", "some.toml", "--yes") == 0
     assert command("push", "some.toml") == 0
     assert "No difference" in capsys.readouterr().out
-    source = open_redis(server.url)
+    source = open_source(server.url)
     assert source.registry.lookup(KEY)[0].alias == "bot"
     assert command("pull", "new.toml", "--yes") == 0
     assert len(opg.Registry.from_file("new.toml")) == 1
@@ -917,7 +917,7 @@ def test_service_accounts_survive_push_and_pull(server: RedisServer) -> None:
     accounts = 'service_accounts = ["user-1", "user-2"]\nkeys'
     Path("some.toml").write_text(FILE.replace("keys", accounts, 1), "utf-8")
     assert command("push", "some.toml", "--yes", "--registry", server.url) == 0
-    assert set(open_redis(server.url).registry.snapshot.accounts) == {"user-1", "user-2"}
+    assert set(open_source(server.url).registry.snapshot.accounts) == {"user-1", "user-2"}
     assert command("pull", "new.toml", "--yes", "--registry", server.url) == 0
     assert set(opg.Registry.from_file("new.toml").snapshot.accounts) == {"user-1", "user-2"}
     Path("old.toml").write_text(FILE, "utf-8")
@@ -945,7 +945,7 @@ CALL = Destination("POST", "api.openai.com", "/v1/responses", "http")
 
 def test_what_one_process_learns_all_know(server: RedisServer) -> None:
     add(server, KEY)
-    first, second = open_redis(server.url), open_redis(server.url)
+    first, second = open_source(server.url), open_source(server.url)
     assert first.remember(digest(OTHER), hint(OTHER), "proj_b", CALL)
     assert has(first, OTHER)  # at once
     wait(lambda: has(second, OTHER))
@@ -961,7 +961,7 @@ def test_a_key_learned_with_two_projects_belongs_to_neither(
     opg.add_observer(verdicts.append)
     try:
         add(server, KEY)
-        first, second = open_redis(server.url), open_redis(server.url)
+        first, second = open_source(server.url), open_source(server.url)
         first.remember(digest(OTHER), hint(OTHER), "proj_b", CALL)
         second.remember(digest(OTHER), hint(OTHER), "proj_c", CALL)
         wait(lambda: verdicts)
@@ -989,7 +989,7 @@ def test_what_is_learned_beside_a_replica_waits_for_its_promotion(
     try:
         add(server, KEY)
         wait(lambda: replica.client().hexists(f"{PREFIX}:keys", fingerprint(KEY)))
-        source = open_redis(replica.url)
+        source = open_source(replica.url)
         assert source.remember(digest(OTHER), hint(OTHER), "proj_b", CALL)
         wait(lambda: any("cannot be written" in text for text in log()))
         time.sleep(1)
@@ -1004,7 +1004,7 @@ def test_what_is_learned_beside_a_replica_waits_for_its_promotion(
 
 def test_an_administrators_word_stands_over_what_is_learned(server: RedisServer) -> None:
     add(server, KEY)
-    source = open_redis(server.url)
+    source = open_source(server.url)
     server.signal(signal.SIGSTOP)
     source.remember(digest(OTHER), hint(OTHER), "proj_b", CALL)
     assert has(source, OTHER)
@@ -1032,7 +1032,7 @@ def test_a_hundred_thousand_keys_load_in_a_moment(
         },
     )
     started = time.perf_counter()
-    source = open_redis(server.url)
+    source = open_source(server.url)
     took = time.perf_counter() - started
     assert len(source.registry) == 100_000
     key = fingerprint_of(hashlib.sha256(b"5").digest())

@@ -28,8 +28,7 @@ def learn(
     settings = _settings.base_of_scopes()
     for source in settings.sources:
         # A registry that others share decides whose the key is when two processes differ.
-        remember = getattr(source, "remember", None)
-        if remember is not None and remember(key_digest, key_hint, project, destination):
+        if source.remember(key_digest, key_hint, project, destination):
             return
     with _learning:
         if records_of(settings.registries, key_digest):

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         0 if the registry has it now, 1 if the API says that it must not.
     """
     address = target.address(args.registry)
-    place = edit.place_of(address)
+    place = edit.describe(address)
     key = read_key(args.key_env, args.note)
     if args.verify:
         refused = _refused_by_the_api(key, address, args)

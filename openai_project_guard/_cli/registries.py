@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,8 +14,7 @@ from openai_project_guard._keys import redact
 from openai_project_guard._registry.literal import from_text
 from openai_project_guard._registry.model import Project
 from openai_project_guard._registry.registry import Registry
-from openai_project_guard._registry.source import open_source
-from openai_project_guard._registry.stores import is_redis, place_of
+from openai_project_guard._registry.stores import describe, is_url, open_source
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,7 @@ def named(given: str | None = None) -> list[Named]:
 
 
 def _read(name: str) -> Named:
-    if "://" in name:
+    if is_url(name):
         shown = _shown(name)
         try:
             return Named("url", shown, open_source(name).registry)
@@ -92,13 +90,8 @@ def _read(name: str) -> Named:
 def _shown(url: str) -> str:
     """A URL without the password that may stand in it."""
     with suppress(RegistryError):
-        if is_redis(url):
-            return place_of(url).name
-    scheme, _, rest = url.partition("://")
-    host, *options = re.split("[?#]", rest)
-    if any("@" in option for option in options):  # a password may have any of these in it
-        return f"{scheme}://…"
-    return redact(f"{scheme}://{host.rpartition('@')[2]}")
+        return describe(url).name
+    return f"{url.partition('://')[0]}://…"
 
 
 def _inline(pairs: str) -> Named:

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         0 if it was removed, 1 if nothing or more than one thing was meant, or the answer was no.
     """
     address = target.address(args.registry)
-    name = edit.place_of(address).name
+    name = edit.describe(address).name
     registry = edit.read(address)
     project = registry.snapshot.projects.get(args.what)
     if project is not None:
@@ -98,7 +98,7 @@ def _remove_project(address: str, project: Project, registry: Registry, *, is_su
     keys = sum(entry.project == project.id for entry in registry)
     name = f"{project.alias} ({project.id})" if project.alias else project.id
     what = f"project {name} with its {keys} key{'' if keys == 1 else 's'}"
-    where = edit.place_of(address).name
+    where = edit.describe(address).name
     if not is_sure and not is_confirmed(f"Remove {what} from {where}?"):
         Terminal(sys.stderr).line("Nothing was removed.")
         return NOT_IN_ORDER

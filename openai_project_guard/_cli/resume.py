@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from hashlib import sha256
 
-from openai_project_guard._registry.stores import is_redis, place_of
+from openai_project_guard._registry.stores import describe, is_url
 
 _HOUR = 3600.0
 """Seconds after which what was read is stale: keys come and go."""
@@ -21,7 +21,7 @@ Matches = dict[str, dict[str, list[str]]]
 class Notebook:
     """Keeps the matches of each project that was read, a line of JSON each.
 
-    It lies beside the registry file, or, for a registry in Redis, in the user's cache. It holds ids
+    It lies beside the registry file, or, for one at a URL, in the user's cache. It holds ids
     and fingerprints only. What was written for other local keys, another organization or too long
     ago does not count.
 
@@ -79,9 +79,9 @@ class Notebook:
 
 
 def _path(address: str) -> str:
-    if is_redis(address):
+    if is_url(address):
         cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-        name = sha256(place_of(address).name.encode()).hexdigest()[:16]
+        name = sha256(describe(address).name.encode()).hexdigest()[:16]
         return os.path.join(cache, "openai-project-guard", f"{name}.sync")
     directory, name = os.path.split(os.path.realpath(address))
     return os.path.join(directory, f".{name}.sync")

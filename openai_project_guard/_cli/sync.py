@@ -98,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     """
     keys = _keys_at_hand(args.key_env)
     address = target.address(args.registry)
-    name = edit.place_of(address).name
+    name = edit.describe(address).name
     progress = Progress()
     with off(), ExitStack() as stack:
         stack.callback(progress.wipe)

@@ -7,10 +7,10 @@ import os
 
 from openai_project_guard import _env
 from openai_project_guard._errors import ConfigurationError
-from openai_project_guard._registry.stores import SCHEMES, is_redis
+from openai_project_guard._registry.stores import SCHEMES, is_url, is_writable
 
 DEFAULT = "openai-projects.toml"
-_REDIS = f"{', '.join(SCHEMES[:-1])} or {SCHEMES[-1]} URL"
+_REDIS = f"{'://, '.join(SCHEMES[:-1])}:// or {SCHEMES[-1]}:// URL"
 
 
 def add_argument(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +47,7 @@ def address(given: str | None) -> str:
         )
     if not names:
         return DEFAULT
-    if "://" in names[0] and not is_redis(names[0]):
+    if not is_writable(names[0]):
         who = _env.REGISTRY if given is None else "--registry"
         # The URL itself is not shown: there may be a password in it.
         raise ConfigurationError(
@@ -64,10 +64,10 @@ def url(given: str | None) -> str:
         ConfigurationError: it names none, or several.
     """
     if given is not None:
-        if is_redis(given):
+        if is_url(given):
             return given
         raise ConfigurationError(f"--registry takes a {_REDIS} here.")
-    urls = [name for name in _env.registry_names() if is_redis(name)]
+    urls = [name for name in _env.registry_names() if is_url(name)]
     if len(urls) == 1:
         return urls[0]
     raise ConfigurationError(

@@ -11,7 +11,7 @@ from openai_project_guard._cli import GOOD, NOT_IN_ORDER, target
 from openai_project_guard._cli.asking import is_confirmed
 from openai_project_guard._cli.terminal import Terminal
 from openai_project_guard._registry import transfer
-from openai_project_guard._registry.stores import place_of
+from openai_project_guard._registry.stores import describe
 
 _STYLES = {"+": "green", "-": "red", "~": "yellow"}
 
@@ -50,7 +50,7 @@ class Transfer:
         """
         ends = (args.file, target.url(args.registry))
         origin, aim = ends if self.into_redis else reversed(ends)
-        move, name = transfer.Transfer(origin, aim), place_of(aim).name
+        move, name = transfer.Transfer(origin, aim), describe(aim).name
         terminal = Terminal()
         if not args.json:
             for step in move.steps:

@@ -5,8 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
 
 from openai_project_guard._errors import RegistryError
-from openai_project_guard._keys import fingerprint_of
-from openai_project_guard._registry.model import KeyRecord
+from openai_project_guard._registry.model import (
+    KeyBinding,
+    KeyBindings,
+    ProjectFields,
+    label,
+    listing,
+)
 from openai_project_guard._registry.validate import is_project_id
 
 if TYPE_CHECKING:
@@ -18,49 +23,26 @@ Change = Literal["added", "updated", "unchanged"]
 T = TypeVar("T")
 
 
-class ProjectFields(NamedTuple):
-    """What stands beside a project's id."""
-
-    alias: str | None = None
-    organization: str | None = None
-    service_accounts: tuple[str, ...] = ()
-
-
-class KeyBinding(NamedTuple):
-    """What stands beside a key, for one project that it belongs to."""
-
-    hint: str = ""
-    note: str | None = None
-    learned: bool = False
-    disputed: bool = False
-
-
-KeyBindings = dict[str, KeyBinding]
-"""A key's projects. None at all: the entry is there, but not in order."""
-
-
 class StoredState(NamedTuple):
-    """A registry as it stands somewhere, and what does not count there.
+    """A registry as it is stored somewhere, and what does not count there.
 
     Attributes:
         version: see `StoredRegistry`.
         snapshot: what is in order.
-        disputed: the keys that belong to nobody, for two projects were learned for each.
         faults: the entries that are refused, by name, with the reason.
     """
 
     version: str | None
     snapshot: Snapshot
-    disputed: Mapping[str, KeyBindings] = {}
     faults: Mapping[str, str] = {}
 
 
 class StoredRegistry(Protocol):
-    """What stands in a registry before it is changed.
+    """A registry where it is stored, before it is changed.
 
     Attributes:
         word: `file` or `registry`, as errors call it.
-        version: what tells it from what stood there before or will later; `None` where there is no
+        version: tells it from what was stored before or will be later; `None` where there is no
             registry yet.
         projects: those that are in order.
     """
@@ -80,7 +62,7 @@ class StoredRegistry(Protocol):
         ...
 
     def key(self, fingerprint: str) -> KeyBindings | None:
-        """What stands beside a key; `None` where it does not stand there."""
+        """The bindings of a key; `None` where it is not stored."""
         ...
 
     def keys(self) -> Iterable[str]:
@@ -92,7 +74,7 @@ class StoredRegistry(Protocol):
         ...
 
     def rename(self, name: str) -> str:
-        """How a project's name stands there, and what to do to change it."""
+        """How a project's name is written there, and what to do to change it."""
         ...
 
 
@@ -100,15 +82,15 @@ class Draft:
     """A registry with changes that are not written yet.
 
     Args:
-        standing: what is there so far. Of its keys only those are read that the changes need.
+        stored: what is there so far. Of its keys only those are read that the changes need.
 
     Attributes:
         projects: all that are to be there, by id.
     """
 
-    def __init__(self, standing: StoredRegistry) -> None:
-        self.stored = standing
-        self.projects = dict(standing.projects)
+    def __init__(self, stored: StoredRegistry) -> None:
+        self.stored = stored
+        self.projects = dict(stored.projects)
         self._ids = {notes.alias: name for name, notes in self.projects.items() if notes.alias}
         self._dropped: set[str] = set()
         self._old_keys: dict[str, KeyBindings | None] = {}
@@ -135,8 +117,7 @@ class Draft:
     def named(self, project: str) -> str:
         """A project (id or alias) as people know it, such as `support-bot (proj_5fPqTn0w)`."""
         project_id = self.id_of(project)
-        alias = self.projects[project_id].alias
-        return f"{alias} ({project_id})" if alias else project_id
+        return label(project_id, self.projects[project_id].alias)
 
     def id_of(self, project: str) -> str:
         """The id of a project (id or alias).
@@ -150,11 +131,11 @@ class Draft:
         return project_id
 
     def projects_of(self, fingerprint: str) -> list[str]:
-        """The ids of the projects that a key belongs to; none if it is in dispute."""
+        """The ids of the projects that a key belongs to; none if its entry is refused."""
         return [
             project
             for project, held in (self.key(fingerprint.lower()) or {}).items()
-            if project in self.projects and not held.disputed
+            if project in self.projects
         ]
 
     def add(
@@ -168,7 +149,7 @@ class Draft:
         note: str | None = None,
         also: bool = False,
     ) -> Change:
-        """Adds a key, and its project where that is missing; see `edit.add()`."""
+        """Adds a key, and its project where that is missing; see `stores.add()`."""
         project_id = self.add_project(project, alias=alias, organization=organization)
         change = self.add_key(project_id, fingerprint, hint=hint, note=note, also=also)
         return "updated" if change == "unchanged" and self.changed else change
@@ -196,7 +177,7 @@ class Draft:
         known = self.projects[project_id]
         name = known.alias or project_id
         if alias and alias != name:
-            raise self._error(f"{project_id} stands there as {self.stored.rename(name)}")
+            raise self._error(f"{project_id} is there as {self.stored.rename(name)}")
         if organization and organization != known.organization:
             self._put(project_id, known._replace(organization=organization))
         return project_id
@@ -210,10 +191,10 @@ class Draft:
         note: str | None = None,
         also: bool = False,
     ) -> Change:
-        """Adds a key to a project that is there, or renews its hint and note; see `edit.add()`.
+        """Adds a key to a project that is there, or renews its hint and note; see `stores.add()`.
 
         Raises:
-            RegistryError: the project is not there, or the key stands under another.
+            RegistryError: the project is not there, or the key is registered for another.
         """
         project_id = self.id_of(project)
         fingerprint = fingerprint.lower()
@@ -221,16 +202,16 @@ class Draft:
         bindings = {
             name: held
             for name, held in (self.key(fingerprint) or {}).items()
-            if name == project_id or (not held.learned and self._stands(name))
+            if name == project_id or (not held.learned and self._has(name))
         }
         old = bindings.get(project_id)
         if old is None and bindings and not also:
             other, held = next(iter(bindings.items()))
             name = self.projects[other].alias if other in self.projects else None
             raise RegistryError(
-                f"{self.stored.place.of(fingerprint)}: the key {held.hint or fingerprint} stands "
-                f"under the project {name or other} already. Remove it there first, or, for a "
-                "legacy user key that belongs to both, add it with --also."
+                f"{self.stored.place.of(fingerprint)}: the key {held.hint or fingerprint} is "
+                f"registered for the project {name or other} already. Remove it there first, or, "
+                "for a legacy user key that belongs to both, add it with --also."
             )
         new = KeyBinding(hint or (old.hint if old else ""), note or (old.note if old else None))
         if new == old:
@@ -278,7 +259,7 @@ class Draft:
             version: the version that is to be given up for it.
 
         Raises:
-            RegistryError: what stands there is no longer that version.
+            RegistryError: what is stored is no longer that version.
         """
         if self.stored.version != version:
             raise RegistryError(
@@ -289,12 +270,12 @@ class Draft:
         self._dropped = set(self.stored.unfit)
         for name in {**dict.fromkeys(self.stored.keys()), **keys}:
             wanted, old = keys.get(name), self.key(name)
-            # That it was learned is no difference; that it is in dispute is.
+            # That it was learned is no difference; that it was for several is.
             told = {project: held._replace(learned=False) for project, held in (old or {}).items()}
             self._keys[name] = old if told == wanted else wanted
 
     def key(self, fingerprint: str) -> KeyBindings | None:
-        """What is to stand beside a key; `None` where it is not to stand there."""
+        """The bindings that a key is to have; `None` where it is to have none."""
         if fingerprint not in self._keys:
             found = self.stored.key(fingerprint)
             self._keys[fingerprint] = self._old_keys[fingerprint] = found
@@ -308,32 +289,11 @@ class Draft:
     def _find(self, name: str) -> str | None:
         return name if name in self.projects else self._ids.get(name)
 
-    def _stands(self, project_id: str) -> bool:
+    def _has(self, project_id: str) -> bool:
         return project_id in self.projects or project_id in self.stored.unfit
 
     def _error(self, problem: str) -> RegistryError:
         return RegistryError(f"{self.stored.place.name}: {problem}. Nothing was written.")
-
-
-def listing(snapshot: Snapshot) -> tuple[dict[str, ProjectFields], dict[str, KeyBindings]]:
-    """A snapshot's projects by id, and its keys by fingerprint."""
-    accounts: dict[str, list[str]] = {}
-    for account, rows in snapshot.accounts.items():
-        accounts.setdefault(rows[0].project.id, []).append(account)
-    projects = {
-        project.id: ProjectFields(
-            project.alias, project.organization, tuple(accounts.get(project.id, ()))
-        )
-        for project in snapshot.projects.values()
-    }
-    keys = {
-        fingerprint_of(key_digest): {
-            row.project.id: KeyBinding(row.hint, row.note)
-            for row in ((rows,) if isinstance(rows, KeyRecord) else rows)
-        }
-        for key_digest, rows in snapshot.keys.items()
-    }
-    return projects, keys
 
 
 def _new(

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from openai_project_guard._registry.changes import listing
+from openai_project_guard._registry.model import label, listing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from openai_project_guard._registry.changes import KeyBinding, KeyBindings, ProjectFields
-    from openai_project_guard._registry.model import Snapshot
+    from openai_project_guard._registry.model import (
+        KeyBinding,
+        KeyBindings,
+        ProjectFields,
+        Snapshot,
+    )
 
 Sign = Literal["+", "-", "~"]
 
@@ -71,7 +75,7 @@ def _described(project: str, notes: ProjectFields) -> str:
     facts = [notes.organization] if notes.organization else []
     if notes.service_accounts:
         facts.append("service accounts " + " ".join(notes.service_accounts))
-    name = f"{notes.alias} ({project})" if notes.alias else project
+    name = label(project, notes.alias)
     return f"{name}, {', '.join(facts)}" if facts else name
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from openai_project_guard._errors import ConfigurationError
-from openai_project_guard._keys import shown
+from openai_project_guard._keys import fingerprint_of, shown
 from openai_project_guard._registry.validate import is_project_id
 
 if TYPE_CHECKING:
@@ -87,6 +87,26 @@ class KeyRecord:
         return self._hint.decode(errors="surrogatepass")
 
 
+class ProjectFields(NamedTuple):
+    """What a registry says of a project beside its id."""
+
+    alias: str | None = None
+    organization: str | None = None
+    service_accounts: tuple[str, ...] = ()
+
+
+class KeyBinding(NamedTuple):
+    """What a registry says of a key, for one project that it is registered for."""
+
+    hint: str = ""
+    note: str | None = None
+    learned: bool = False
+
+
+KeyBindings = dict[str, KeyBinding]
+"""A key's bindings by project. None at all: the entry is there, but not in order."""
+
+
 class Snapshot:
     """What a registry holds at one moment. Readers take no lock: it is swapped whole.
 
@@ -135,6 +155,27 @@ class Snapshot:
 def label(project_id: str, alias: str | None) -> str:
     """What people call a project: its alias and its id, or the id alone."""
     return f"{alias} ({project_id})" if alias else project_id
+
+
+def listing(snapshot: Snapshot) -> tuple[dict[str, ProjectFields], dict[str, KeyBindings]]:
+    """A snapshot's projects by id, and its keys by fingerprint."""
+    accounts: dict[str, list[str]] = {}
+    for account, records in snapshot.accounts.items():
+        accounts.setdefault(records[0].project.id, []).append(account)
+    projects = {
+        project.id: ProjectFields(
+            project.alias, project.organization, tuple(accounts.get(project.id, ()))
+        )
+        for project in snapshot.projects.values()
+    }
+    keys = {
+        fingerprint_of(key_digest): {
+            record.project.id: KeyBinding(record.hint, record.note)
+            for record in snapshot.records(key_digest)
+        }
+        for key_digest in snapshot.keys
+    }
+    return projects, keys
 
 
 def records_of(registries: Iterable[Registry], key_digest: bytes) -> tuple[KeyRecord, ...]:

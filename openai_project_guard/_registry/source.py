@@ -1,27 +1,46 @@
-"""Where registry entries come from: one module a source, and the face that they share."""
+"""A registry that something keeps up to date, and how it is doing."""
 
 from __future__ import annotations
 
-import re
-from os import PathLike, fspath
-from typing import Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
-from openai_project_guard._errors import RegistryError
-from openai_project_guard._registry.registry import Registry
+if TYPE_CHECKING:
+    from openai_project_guard._check.headers import Destination
+    from openai_project_guard._registry.registry import Registry
 
-ENTRY_POINTS = "openai_project_guard.sources"
-"""The entry-point group by which another package adds a source; the name is the URL's scheme."""
-
-_URL = re.compile(r"([a-z][a-z0-9+.-]+)://", re.IGNORECASE)
+State = Literal["current", "stale"]
+STATES: tuple[State, ...] = get_args(State)
 
 
-class Source(Protocol):
+class Status(NamedTuple):
+    """How a source is doing, for whoever watches a fleet.
+
+    Attributes:
+        state: `current`, or `stale` while the last good registry stands in for one that is out of
+            reach or not in order.
+        age: seconds since the source was last known to hold what is active.
+        keys: how many keys the registry has.
+        faults: how many of the source's entries are refused; those of a file are all refused or
+            none.
+    """
+
+    state: State
+    age: float
+    keys: int
+    faults: int = 0
+
+
+class Source:
     """A registry that something keeps up to date.
 
     A source is made by a function of one argument, the URL that names it, which raises
     `RegistryError` if it cannot be read. From then on its faults are logged, and what it gave last
-    stays in force. One that has a `name` and a `status()`, as those of this package do, is shown
-    by the observers for OpenTelemetry and Prometheus.
+    stays active. A source of another package need not derive from this class: it has a `registry`
+    and `refresh()`.
+
+    Attributes:
+        name: what it is called, without a password.
+        registry: the registry; always the same object. Its snapshot is swapped whole.
 
     Example:
         >>> class Vault:
@@ -32,45 +51,33 @@ class Source(Protocol):
         ...         pass
     """
 
-    @property
-    def registry(self) -> Registry:
-        """The registry; always the same object. Its snapshot is swapped whole."""
-        ...
+    name: str
+    registry: Registry
 
     def refresh(self, now: float) -> None:
         """Called before every judged call with `time.monotonic()`: it must not wait."""
-        ...
 
+    def status(self) -> Status:
+        """How it is doing now."""
+        return Status("current", 0.0, len(self.registry))
 
-def open_source(name: str | PathLike[str]) -> Source:
-    """The source that a path or a URL names.
+    def remember(
+        self,
+        key_digest: bytes,
+        key_hint: str,
+        project: str,
+        destination: Destination | None = None,
+    ) -> bool:
+        """Takes in what the server said of an unregistered key, and shares it; does not wait.
 
-    Raises:
-        RegistryError: it cannot be read, or nothing that is installed knows such a URL.
-    """
-    scheme = _URL.match(fspath(name))
-    if scheme is None:
-        from openai_project_guard._registry.file.watch import WatchedFile
+        Args:
+            key_digest: the key's SHA-256.
+            key_hint: what may be shown of the key.
+            project: the id of the project that the server named.
+            destination: the call that it answered.
 
-        return WatchedFile(name)
-    return _by_scheme(scheme[1].lower(), fspath(name))
-
-
-def _by_scheme(scheme: str, url: str) -> Source:
-    from importlib.metadata import entry_points
-
-    known = entry_points(group=ENTRY_POINTS)
-    for entry_point in known.select(name=scheme):
-        try:
-            opener = entry_point.load()
-        except ImportError as error:
-            raise RegistryError(
-                f"The source for {scheme}:// URLs cannot be imported: {error}."
-            ) from error
-        source: Source = opener(url)
-        return source
-    raise RegistryError(
-        f"No source is installed for registries at {scheme}:// URLs. Known: a path"
-        + "".join(f", {name}://" for name in sorted(known.names))
-        + "."
-    )
+        Returns:
+            Whether it did. If not, the caller remembers it for this process.
+        """
+        del key_digest, key_hint, project, destination
+        return False

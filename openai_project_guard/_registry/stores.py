@@ -1,34 +1,115 @@
-"""Changes a registry, wherever it is: a file, or Redis.
+"""Where registries are kept: opens, reads, describes and changes one, whatever keeps it.
 
-A registry's address is a path or a `redis://`, `rediss://` or `unix://` URL. `draft` decides what a
-change makes of the registry, and one module a medium writes that down: `rewrite` a file,
-`redis.edit` Redis.
+A registry's address is a path or a URL. The URL's scheme says which store keeps it: a module of
+this package, or an entry point of another.
 """
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Protocol, TypeVar
+import re
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from openai_project_guard._errors import RegistryError
+from openai_project_guard._keys import redact
 from openai_project_guard._registry.model import Place
-from openai_project_guard._registry.registry import Registry
+from openai_project_guard._registry.source import Source
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from openai_project_guard._registry.changes import Change, Draft, StoredState
+    from openai_project_guard._registry.registry import Registry
 
 Address = str | os.PathLike[str]
-SCHEMES = ("redis://", "rediss://", "unix://")
+ENTRY_POINTS = "openai_project_guard.sources"
+"""The entry-point group by which another package adds a store; the name is the URL's scheme.
+
+What it names is a function that opens a source, or, where registries can be changed too, an object
+with the methods of `Store`.
+"""
+SCHEMES = ("redis", "rediss", "unix")
+"""The schemes of the URLs that this package knows itself."""
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 T = TypeVar("T")
 
 
-class _Writer(Protocol):
-    """What the module of a medium has."""
+class Store(Protocol):
+    """Keeps the registries of one kind of address. A module may be one."""
 
-    def change(self, address: str, step: Callable[[Draft], T], *, create: bool = False) -> T: ...
+    def open_source(self, address: str) -> Source:
+        """Opens a registry that is kept up to date."""
+        ...
 
-    def find(self, address: str) -> StoredState: ...
+    def read(self, address: str) -> Registry:
+        """See `read()`."""
+        ...
+
+    def find(self, address: str) -> StoredState:
+        """See `find()`."""
+        ...
+
+    def change(self, address: str, step: Callable[[Draft], T], *, create: bool = False) -> T:
+        """See `change()`. The step is given a `Draft` of what is there."""
+        ...
+
+    def describe(self, address: str) -> Place:
+        """See `describe()`."""
+        ...
+
+
+def open_source(address: Address) -> Source:
+    """A registry that is kept up to date.
+
+    Raises:
+        RegistryError: it cannot be read, or nothing that is installed knows such a URL.
+    """
+    return _store(address).open_source(os.fspath(address))
+
+
+def read(address: Address) -> Registry:
+    """The registry as it is now; it is not kept up to date.
+
+    Raises:
+        RegistryError: it is not there, is not valid or cannot be read.
+    """
+    return _store(address).read(os.fspath(address))
+
+
+def find(address: Address) -> StoredState:
+    """What a change would find; nothing where there is no registry yet.
+
+    Raises:
+        RegistryError: a file is not valid, or the registry cannot be read.
+    """
+    return _store(address).find(os.fspath(address))
+
+
+def describe(address: Address) -> Place:
+    """Where the registry is, as it may be shown: without a password, and with a file's lines.
+
+    Raises:
+        RegistryError: it is a URL that cannot be read.
+    """
+    try:
+        store = _store(address)
+    except RegistryError:  # of a scheme that nobody knows
+        return _place_of_url(os.fspath(address))
+    return store.describe(os.fspath(address))
+
+
+def is_url(address: Address) -> bool:
+    """Whether it is a URL and not a path."""
+    return _SCHEME.match(os.fspath(address)) is not None
+
+
+def is_writable(address: Address) -> bool:
+    """Whether the registry can be changed there."""
+    try:
+        return not isinstance(_store(address), _ReadOnly)
+    except RegistryError:  # of a scheme that nobody knows
+        return False
 
 
 def add(
@@ -52,14 +133,14 @@ def add(
         organization: the project's organization; `None` leaves it as it is.
         hint: the key's hint; `None` leaves it as it is.
         note: the key's note; `None` leaves it as it is.
-        also: let the key stand under this project beside others (a legacy user key).
+        also: register the key for this project beside others (a legacy user key).
 
     Returns:
-        `added`, or, for a key that stands under the project already, `updated` or `unchanged`.
+        `added`, or, for a key that is registered for the project already, `updated` or `unchanged`.
 
     Raises:
         RegistryError: the registry is not valid or cannot be written, the project or alias does
-            not fit, or the key stands under another project. The registry is as it was then.
+            not fit, or the key is registered for another project. The registry is as it was then.
     """
     return change(
         address,
@@ -116,56 +197,85 @@ def change(address: Address, step: Callable[[Draft], T], *, create: bool = False
     Raises:
         RegistryError: the registry is not valid or cannot be written, or the step refused.
     """
-    return _writer(address).change(os.fspath(address), step, create=create)
+    return _store(address).change(os.fspath(address), step, create=create)
 
 
-def find(address: Address) -> StoredState:
-    """What a change would find; nothing where there is no registry yet.
+def _store(address: Address) -> Store:
+    scheme = _SCHEME.match(os.fspath(address))
+    if scheme is None:
+        from openai_project_guard._registry import file
 
-    Raises:
-        RegistryError: a file is not valid, or the registry cannot be read.
-    """
-    return _writer(address).find(os.fspath(address))
+        return file
+    if scheme[1].lower() in SCHEMES:
+        from openai_project_guard._registry import redis
 
-
-def read(address: Address) -> Registry:
-    """The registry as it is now; it is not kept up to date.
-
-    Raises:
-        RegistryError: it is not there, is not valid or cannot be read.
-    """
-    if not is_redis(address):
-        return Registry.from_file(address)
-    from openai_project_guard._registry.redis.edit import read
-
-    return read(os.fspath(address))
+        return redis
+    return _installed(scheme[1].lower())
 
 
-def place_of(address: Address) -> Place:
-    """Where the registry is, as it may be shown: without a password, and with a file's lines.
+def _installed(scheme: str) -> Store:
+    from importlib.metadata import entry_points
 
-    Raises:
-        RegistryError: it is a URL that cannot be read.
-    """
-    if not is_redis(address):
-        from openai_project_guard._registry.file.place import FilePlace
+    known = entry_points(group=ENTRY_POINTS)
+    for entry_point in known.select(name=scheme):
+        try:
+            store: Any = entry_point.load()
+        except ImportError as error:
+            raise RegistryError(
+                f"The source for {scheme}:// URLs cannot be imported: {error}."
+            ) from error
+        return _ReadOnly(store) if callable(store) else store
+    raise RegistryError(
+        f"No source is installed for registries at {scheme}:// URLs. Known: a path"
+        + "".join(f", {name}://" for name in sorted({*SCHEMES, *known.names}))
+        + "."
+    )
 
-        return FilePlace(address)
-    from openai_project_guard._registry.redis.url import parse_url
 
-    return Place(parse_url(os.fspath(address)).name)
-
-
-def is_redis(address: Address) -> bool:
-    """Whether it is the URL of a registry in Redis."""
-    return os.fspath(address).lower().startswith(SCHEMES)
+def _place_of_url(url: str) -> Place:
+    scheme, _, rest = url.partition("://")
+    host, *options = re.split("[?#]", rest)
+    if any("@" in option for option in options):  # a password may have any of these in it
+        return Place(f"{scheme}://…")
+    return Place(redact(f"{scheme}://{host.rpartition('@')[2]}"))
 
 
-def _writer(address: Address) -> _Writer:
-    if is_redis(address):
-        from openai_project_guard._registry.redis import edit
+class _ReadOnly:
+    """The store behind a function that opens a source."""
 
-        return edit
-    from openai_project_guard._registry.file import edit as rewrite
+    def __init__(self, opener: Callable[[str], Any]) -> None:
+        self._opener = opener
 
-    return rewrite
+    def open_source(self, address: str) -> Source:
+        source = self._opener(address)
+        return source if isinstance(source, Source) else _Adapted(source, self.describe(address))
+
+    def read(self, address: str) -> Registry:
+        return self.open_source(address).registry
+
+    def find(self, address: str) -> StoredState:
+        raise self._refusal(address)
+
+    def change(self, address: str, step: Callable[[Draft], T], *, create: bool = False) -> T:
+        del step, create
+        raise self._refusal(address)
+
+    def describe(self, address: str) -> Place:
+        return _place_of_url(address)
+
+    def _refusal(self, address: str) -> RegistryError:
+        return RegistryError(
+            f"{self.describe(address).name}: a registry can be read there, not changed."
+        )
+
+
+class _Adapted(Source):
+    """A source that has no more than a registry and `refresh()`."""
+
+    def __init__(self, source: Any, place: Place) -> None:
+        self.name = place.name
+        self.registry = source.registry
+        self._refresh = source.refresh
+
+    def refresh(self, now: float) -> None:
+        self._refresh(now)

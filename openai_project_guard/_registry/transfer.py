@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from openai_project_guard._registry import stores as edit
-from openai_project_guard._registry.changes import listing
 from openai_project_guard._registry.diff import Step, difference
 
 
@@ -28,14 +27,8 @@ class Transfer:
         found = edit.find(target)
         self._version = found.version
         self.is_new = found.version is None
-        keys = listing(self._wanted)[1]
         self.steps = [
             *difference(found.snapshot, self._wanted),
-            *(
-                Step("-", f"the dispute over key {next(iter(bindings.values())).hint}")
-                for fingerprint, bindings in found.disputed.items()
-                if fingerprint not in keys
-            ),
             *(
                 Step("-", f"{name}, which is not in order: {fault}")
                 for name, fault in found.faults.items()

@@ -110,7 +110,7 @@ def test_a_new_file_looks_as_the_contract_shows() -> None:
         "keys = [\n"
         f'  {{ fingerprint = "{A}", hint = "sk-proj-…Ab3d", note = "CI runner" }},\n'
         f'  {{ fingerprint = "{B}" }},\n'
-        "]\n"
+        "]  # proj_5fPqTn0w\n"
     )
 
 
@@ -144,13 +144,18 @@ def test_the_first_key_of_a_project_is_added_behind_its_fields() -> None:
     assert text() == changed((accounts, f'{accounts}keys = [\n  {{ fingerprint = "{C}" }},\n]\n'))
 
 
-def test_a_new_project_is_added_at_the_end() -> None:
+def test_a_new_project_is_added_in_front_of_the_others_and_their_comment() -> None:
     write(WRITTEN_BY_HAND)
     edit.add(NAME, "proj_new", C, alias="brand new")
-    assert text() == (
-        f'{WRITTEN_BY_HAND}\n[projects."brand new"]\nid = "proj_new"\n'
-        f'keys = [\n  {{ fingerprint = "{C}" }},\n]\n'
+    new = (
+        '[projects."brand new"]\nid = "proj_new"\n'
+        f'keys = [\n  {{ fingerprint = "{C}" }},\n]  # proj_new\n\n'
     )
+    assert text() == changed(("# The bot.\n", f"{new}# The bot.\n"))
+    write('version = 1\n[projects.bot]\nid = "proj_a"\n')
+    edit.add(NAME, "proj_new", C)
+    assert text().startswith("version = 1\n\n[projects.proj_new]\n")
+    assert text().endswith(']  # proj_new\n\n[projects.bot]\nid = "proj_a"\n')
 
 
 def test_an_organization_is_written_where_it_belongs() -> None:
@@ -329,7 +334,9 @@ def refused(words: str, *arguments: str, **more: str) -> None:
 def test_a_key_of_another_project_is_refused_unless_it_is_meant() -> None:
     write(WRITTEN_BY_HAND)
     refused(
-        f"^{NAME}, line 10: the key {B} stands under the project support-bot already.", "proj_b", B
+        f"^{NAME}, line 10: the key {B} is registered for the project support-bot already.",
+        "proj_b",
+        B,
     )
     with rewrite.editing(NAME) as file:
         file.add_key("proj_b", B, also=True)
@@ -339,7 +346,7 @@ def test_a_key_of_another_project_is_refused_unless_it_is_meant() -> None:
 def test_an_alias_or_project_that_does_not_fit_is_refused() -> None:
     write(WRITTEN_BY_HAND)
     refused("the alias search belongs to proj_b already", "proj_new", C, alias="search")
-    refused(r"proj_b stands there as \[projects.search\]; rename", "proj_b", C, alias="find")
+    refused(r"proj_b is there as \[projects.search\]; rename", "proj_b", C, alias="find")
     refused("neither a project id .* nor an alias that the file knows", CANARY, C)
     refused("Nothing was written, .*must not look like a project id", "proj_n", C, alias="proj_x")
     refused("Nothing was written, .*a raw key stands here", "proj_a", C, note=CANARY)

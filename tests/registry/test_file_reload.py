@@ -265,13 +265,13 @@ def test_a_broken_file_is_logged_once_and_the_last_good_version_stays(
     [(level, text)] = log()
     assert level == logging.ERROR
     assert text.startswith(words)
-    assert text.endswith("The last good version stays in force.")
+    assert text.endswith("The last good version stays active.")
     assert "CANARY" not in text
     rename(content("c"))
     for _ in range(5):
         silence.then_a_call(file)
     assert has(file, "c")
-    assert log()[1:] == [(logging.INFO, f"{NAME}: the file is in order again and in force.")]
+    assert log()[1:] == [(logging.INFO, f"{NAME}: the file is in order again and active.")]
 
 
 def test_every_new_fault_is_logged(

@@ -5,16 +5,10 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, contextmanager
 from hashlib import sha256
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from openai_project_guard._errors import RegistryError
-from openai_project_guard._registry.changes import (
-    Draft,
-    KeyBinding,
-    KeyBindings,
-    StoredState,
-    listing,
-)
+from openai_project_guard._registry.changes import Draft, StoredState
 from openai_project_guard._registry.file.atomic import locked, replace
 from openai_project_guard._registry.file.layout import (
     Layout,
@@ -25,23 +19,16 @@ from openai_project_guard._registry.file.layout import (
 )
 from openai_project_guard._registry.file.parse import parse
 from openai_project_guard._registry.file.place import FilePlace, load
-from openai_project_guard._registry.model import Snapshot
+from openai_project_guard._registry.model import KeyBinding, KeyBindings, Snapshot, listing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
 
-T = TypeVar("T")
 _EMPTY = b"version = 1\n"
 
 
-def change(path: str, step: Callable[[Draft], T], *, create: bool = False) -> T:
-    """See `edit.change()`."""
-    with editing(path, create=create) as draft:
-        return step(draft)
-
-
 def find(path: str) -> StoredState:
-    """See `edit.find()`."""
+    """See `stores.find()`."""
     place = FilePlace(path)
     if not os.path.exists(place.path):
         return StoredState(None, Snapshot())

@@ -13,8 +13,7 @@ from openai_project_guard._registry.file.mistakes import BARE_NAME
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from openai_project_guard._registry.changes import KeyBinding, ProjectFields
-    from openai_project_guard._registry.model import Place
+    from openai_project_guard._registry.model import KeyBinding, Place, ProjectFields
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -43,10 +42,20 @@ class Layout:
         self._text = text.replace("\r\n", "\n") if self._crlf else text
 
     def data(self, new_tables: list[str]) -> bytes:
-        """The file's content, with new tables at its end."""
+        """The file's content, with new tables in front of the others.
+
+        Not behind them: `git merge` takes changes of close lines for one, so that with
+        merge=union a key that two branches add to the last project would end up in a new one.
+        """
         text = self._text
         if new_tables:
-            text = "\n".join([text.rstrip("\n") + "\n", *new_tables])
+            lines = text.split("\n")
+            first = _first_table(lines)
+            if first is None:
+                text = "\n".join([text.rstrip("\n") + "\n", *new_tables])
+            else:
+                before = [""] if first and lines[first - 1].strip() else []
+                text = "\n".join([*lines[:first], *before, *new_tables, *lines[first:]])
         # A lone surrogate (from a command line that is not UTF-8) is for the reader to refuse.
         data = (text.replace("\n", "\r\n") if self._crlf else text).encode(errors="surrogatepass")
         return _BYTE_ORDER_MARK + data if self._mark else data
@@ -98,6 +107,17 @@ class Layout:
             "Change it by hand, or write it as a [projects.NAME] table with keys = [ { … }, ]. "
             "Nothing was written."
         )
+
+
+def _first_table(lines: list[str]) -> int | None:
+    """Where the first [table] begins, with the comment right above it."""
+    for first, line in enumerate(lines):
+        if line.lstrip().startswith("["):
+            above = first
+            while above and lines[above - 1].lstrip().startswith("#"):
+                above -= 1
+            return above
+    return None
 
 
 class _Unsafe(Exception):  # noqa: N818 (it never leaves this module)
@@ -175,13 +195,14 @@ def written(fingerprint: str, held: KeyBinding) -> str:
 
 
 def written_project(project: str, notes: ProjectFields, keys: Mapping[str, KeyBinding]) -> str:
-    """A project as the file has it; without an alias, its table is named for its id."""
+    """A project as the file has it; without an alias, its table is named for its id.
+
+    Its last line is no other project's, or `git merge` with merge=union would take it for the end
+    of two new ones.
+    """
     lines = [f"[projects.{spelled(notes.alias or project)}]", f"id = {_quoted(project)}"]
     lines += [f"{name} = {_quoted(value)}" for name, value in other_fields(notes).items() if value]
-    if keys:
-        lines += ["keys = [", *(f"  {written(*key)}," for key in keys.items()), "]"]
-    else:
-        lines.append("keys = []")
+    lines += ["keys = [", *(f"  {written(*key)}," for key in keys.items()), f"]  # {project}"]
     return "\n".join([*lines, ""])
 
 

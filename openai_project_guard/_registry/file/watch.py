@@ -8,15 +8,12 @@ import os
 import time
 from hashlib import sha256
 from threading import Lock, Thread
-from typing import TYPE_CHECKING
 
 from openai_project_guard._errors import RegistryError
 from openai_project_guard._registry.file.parse import parse
 from openai_project_guard._registry.file.place import FilePlace, load
 from openai_project_guard._registry.registry import Registry
-
-if TYPE_CHECKING:
-    from openai_project_guard._registry.status import Status
+from openai_project_guard._registry.source import Source, Status
 
 _INTERVAL = 0.25  # seconds between two looks at the file
 _IDLE = 0.5  # seconds after which a change may be so old that the call must wait for it
@@ -29,7 +26,7 @@ _Status = tuple[int, ...]
 _Report = tuple[int, str, str]
 
 
-class WatchedFile:
+class WatchedFile(Source):
     """A registry file and the registry that follows it.
 
     `refresh()` goes before every judged call. Mostly it compares two numbers; four times a second
@@ -41,7 +38,7 @@ class WatchedFile:
 
     Raises:
         RegistryError: the file cannot be read or is not valid. Later on that is logged, and the
-            last good version stays in force.
+            last good version stays active.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -51,7 +48,7 @@ class WatchedFile:
         self._lock = Lock()  # whoever reads the file holds it
         self._process = os.getpid()
         self._looked = time.monotonic()
-        self._touched = self._looked  # when the file was last known to say what is in force
+        self._touched = self._looked  # when the file was last known to say what is active
         self._due = self._looked + _INTERVAL
         self._again = math.inf  # when the file is read once more although it seems the same
         self._status: _Status | None = None
@@ -72,8 +69,6 @@ class WatchedFile:
 
     def status(self) -> Status:
         """How the source stands now, after a look at the file if one is due."""
-        from openai_project_guard._registry.status import Status
-
         now = time.monotonic()
         self.refresh(now)
         age = max(0.0, now - self._touched)
@@ -127,7 +122,7 @@ class WatchedFile:
         return thread
 
     def _read(self, status: _Status | None, now: float) -> _Report | None:
-        """Reads the file and puts what it says in force; gives what is to be logged."""
+        """Reads the file and makes what it says active; gives what is to be logged."""
         content = snapshot = fault = None
         try:
             data = load(self._place)
@@ -149,9 +144,9 @@ class WatchedFile:
             if snapshot is not None:
                 self.registry.snapshot = snapshot
             if fault and before != (content, fault):
-                report = (logging.ERROR, "%s The last good version stays in force.", fault)
+                report = (logging.ERROR, "%s The last good version stays active.", fault)
             elif not fault and before[1]:
-                words = "%s: the file is in order again and in force."
+                words = "%s: the file is in order again and active."
                 report = (logging.INFO, words, self._place.name)
         if not self._fault:
             self._touched = now

@@ -36,23 +36,26 @@ import weakref
 from typing import TYPE_CHECKING
 
 from openai_project_guard import _env
+from openai_project_guard._registry.model import Place
+from openai_project_guard._registry.redis.edit import change, find, read
 from openai_project_guard._registry.redis.fallback import FallbackFile
 from openai_project_guard._registry.redis.follower import Follower
 from openai_project_guard._registry.redis.url import parse_url
+from openai_project_guard._registry.source import Source
 
 if TYPE_CHECKING:
     from openai_project_guard._check.headers import Destination
-    from openai_project_guard._registry.registry import Registry
-    from openai_project_guard._registry.status import Status
+    from openai_project_guard._registry.source import Status
 
-SNAPSHOT = _env.PREFIX + "_SNAPSHOT"
+_SNAPSHOT = f"{_env.PREFIX}_SNAPSHOT"
+__all__ = ["RedisSource", "change", "describe", "find", "open_source", "read"]
 
 
-def open_redis(url: str) -> RedisSource:
-    """The source behind a `redis://`, `rediss://` or `unix://` URL; its registry is loaded.
+def open_source(address: str) -> RedisSource:
+    """See `stores.open_source()`.
 
     Args:
-        url: as redis-py takes it, with two options of our own: `prefix=NAME`, and
+        address: a URL as redis-py takes it, with two options of our own: `prefix=NAME`, and
             `replica=HOST:PORT`, once for each server to turn to when the first is gone.
 
     Raises:
@@ -60,14 +63,18 @@ def open_redis(url: str) -> RedisSource:
             be loaded and the file that `OPENAI_PROJECT_GUARD_SNAPSHOT` names has no last good
             version of it.
     """
-    where = parse_url(url)
-    path = _env.text(SNAPSHOT)
-    follower = Follower(where, FallbackFile(path, where.name) if path else None)
+    url, path = parse_url(address), _env.text(_SNAPSHOT)
+    follower = Follower(url, FallbackFile(path, url.name) if path else None)
     follower.open()
-    return RedisSource(where.name, follower)
+    return RedisSource(url.name, follower)
 
 
-class RedisSource:
+def describe(address: str) -> Place:
+    """See `stores.describe()`."""
+    return Place(parse_url(address).name)
+
+
+class RedisSource(Source):
     """A registry in Redis, kept up to date for as long as this object is there.
 
     Args:
@@ -77,17 +84,14 @@ class RedisSource:
 
     def __init__(self, name: str, follower: Follower) -> None:
         self.name = name
-        self.registry: Registry = follower.registry
+        self.registry = follower.registry
         self._follower = follower
         # The thread holds the follower, not this: it ends when nobody wants the source any more,
         # and before the interpreter does.
         weakref.finalize(self, follower.stop)
 
-    def refresh(self, now: float) -> None:
-        """Nothing: the thread sees to it, and the call goes on."""
-
     def status(self) -> Status:
-        """How the source is doing now."""
+        """How it is doing now."""
         return self._follower.status()
 
     def remember(
@@ -97,10 +101,6 @@ class RedisSource:
         project: str,
         destination: Destination | None = None,
     ) -> bool:
-        """Takes in what the server said of an unregistered key, and shares it; does not wait.
-
-        Returns:
-            Whether it did. If not, because this user may not write, the caller remembers it.
-        """
+        """See `Source.remember()`. It did not if this user may not write."""
         del destination
         return self._follower.remember(key_digest, key_hint, project)

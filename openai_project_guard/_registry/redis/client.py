@@ -131,10 +131,7 @@ class Client:
     ) -> str:
         """Writes a change, all of it or nothing; gives the new revision.
 
-        Args:
-            revision: what the registry's revision must be, or else there is a `Conflict`.
-            projects: new values by project id; `None` removes one.
-            keys: new values by fingerprint; `None` removes one.
+        If the registry is not at the revision, there is a `Conflict`. A value of `None` removes.
         """
         name = self.url.key("revision")
         after = f"{count_of(revision) + 1}-{secrets.token_hex(4)}"

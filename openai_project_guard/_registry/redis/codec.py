@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from openai_project_guard._keys import FINGERPRINT, digest_of, hint
 from openai_project_guard._registry import validate
-from openai_project_guard._registry.changes import KeyBinding, KeyBindings, ProjectFields
+from openai_project_guard._registry.model import KeyBinding, KeyBindings, ProjectFields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -41,9 +41,7 @@ def read_project(field: bytes, value: bytes) -> tuple[str, ProjectFields]:
     )
 
 
-def read_key(
-    field: bytes, value: bytes, known: Collection[str] = ()
-) -> tuple[bytes, KeyBindings]:
+def read_key(field: bytes, value: bytes, known: Collection[str] = ()) -> tuple[bytes, KeyBindings]:
     """A key's digest, and its bindings. Raises `InvalidEntry`, also if it belongs to no project.
 
     Args:
@@ -62,13 +60,13 @@ def read_key(
         if type(found) is not dict or not _OF_KEY.issuperset(found):
             raise InvalidEntry(f"it has something else than {', '.join(sorted(_OF_KEY))}")
         is_learned = found.get("learned") or False
-        if is_learned not in (True, False):
+        if type(is_learned) is not bool:
             raise InvalidEntry("its learned is neither true nor false")
         key_hint = found.get("hint")
         if key_hint:
             _read("hint", partial(validate.hint, key_digest=key_digest), key_hint)
         note = _optional("note", validate.note, found.get("note"))
-        bindings[project] = KeyBinding(key_hint or "", note, bool(is_learned))
+        bindings[project] = KeyBinding(key_hint or "", note, is_learned)
     if not bindings:
         raise InvalidEntry("it names no project")
     if len(bindings) > 1 and all(held.learned for held in bindings.values()):

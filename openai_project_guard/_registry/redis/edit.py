@@ -6,13 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from openai_project_guard._errors import RegistryError
-from openai_project_guard._registry.changes import (
-    Draft,
-    KeyBindings,
-    ProjectFields,
-    StoredState,
-)
-from openai_project_guard._registry.model import Place
+from openai_project_guard._registry.changes import Draft, StoredState
+from openai_project_guard._registry.model import KeyBindings, Place, ProjectFields
 from openai_project_guard._registry.redis.client import Client, Conflict, Fault, Forbidden
 from openai_project_guard._registry.redis.codec import (
     InvalidEntry,

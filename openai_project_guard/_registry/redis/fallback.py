@@ -8,12 +8,12 @@ import time
 from typing import TYPE_CHECKING
 
 from openai_project_guard._errors import RegistryError
-from openai_project_guard._registry.changes import KeyBinding, listing
 from openai_project_guard._registry.file.atomic import locked, replace
 from openai_project_guard._registry.file.layout import written_project
 from openai_project_guard._registry.file.parse import parse
 from openai_project_guard._registry.file.place import FilePlace, load
-from openai_project_guard._registry.redis.messages import log_error
+from openai_project_guard._registry.model import KeyBinding, listing
+from openai_project_guard._registry.redis import messages
 from openai_project_guard._registry.redis.state import State
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class FallbackFile:
         except (RegistryError, OSError) as error:
             fault = f"The last good version cannot be kept: {error}"
         if fault and fault != self._fault:
-            log_error("%s", fault)
+            messages.error("%s", fault)
         self._fault = fault
         done = time.monotonic()
         self._due = done + max(_PAUSE if fault else 0.0, _SHARE * (done - started))

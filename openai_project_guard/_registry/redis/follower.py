@@ -18,7 +18,7 @@ from openai_project_guard._registry.redis import messages
 from openai_project_guard._registry.redis.client import Client, Fault, Forbidden, Refused, count_of
 from openai_project_guard._registry.redis.learning import ActiveRegistry, Learned, write_learned
 from openai_project_guard._registry.redis.state import State
-from openai_project_guard._registry.status import Status
+from openai_project_guard._registry.source import Status
 
 if TYPE_CHECKING:
     from openai_project_guard._registry.redis.client import Notice
@@ -33,15 +33,7 @@ _BATCH = 1000  # learned keys written at a time
 
 
 class Follower:
-    """The thread and what it knows.
-
-    Args:
-        url: where the registry is.
-        fallback: the file for the last good version.
-
-    Attributes:
-        registry: the registry that it keeps.
-    """
+    """The thread and what it knows."""
 
     def __init__(self, url: RedisURL, fallback: FallbackFile | None) -> None:
         self._url = url
@@ -52,8 +44,8 @@ class Follower:
         self._confirmed = time.monotonic()  # when Redis held what is active
         self._is_lost = False
         self._is_read_only = False
-        self._write_due = 0.0
         self._refusal = ""  # why what was learned cannot be written
+        self._write_due = 0.0
         self._client: Client | None = None
         self._stopped = False  # no event: a finalizer sets it, which may take no lock
 
@@ -74,8 +66,7 @@ class Follower:
             self._start()
         except RuntimeError as error:  # the system's limit of threads
             self._disconnect()
-            problem = f"{self._url.name}: the registry cannot be followed: {error}."
-            raise RegistryError(problem) from None
+            raise RegistryError(f"{self._url.name}: it cannot be followed: {error}.") from None
         _followers.add(self)
 
     def stop(self) -> None:
@@ -84,11 +75,10 @@ class Follower:
 
     def restart_after_fork(self) -> None:
         """Leaves everything to the parent that is the parent's, and starts anew."""
-        if self._stopped:
-            return
-        self._active.restart_after_fork()
-        self._disconnect()
-        self._start()
+        if not self._stopped:
+            self._active.restart_after_fork()
+            self._disconnect()
+            self._start()
 
     def status(self) -> Status:
         """How the source is doing now."""
@@ -105,8 +95,6 @@ class Follower:
 
     def _start(self) -> None:
         Thread(target=self._run, name="openai-project-guard redis", daemon=True).start()
-
-    # The thread
 
     def _run(self) -> None:
         pause = _SHORTEST
@@ -152,62 +140,60 @@ class Follower:
                     self._apply(client, client.notices(_TICK))  # it may be on its way
                     if client.revision() != self._active.state.revision:
                         self._read(client)
-                poll_due = time.monotonic() + _POLL
                 self._confirmed = time.monotonic()
+                poll_due = self._confirmed + _POLL
             if self._fallback is not None:
                 self._fallback.keep(self._active.state)
 
     def _read(self, client: Client) -> None:
-        """Reads the whole registry and activates it."""
+        """Reads the whole registry."""
         asked = time.monotonic()
         stored = client.read()
-        old = self._active.state.revision
-        if stored.revision is None:
-            if old is None:
-                raise Fault(
-                    f"there is no registry under the prefix {self._url.prefix}. "
-                    "`openai-project-guard register` makes one"
-                )
+        old, new = self._active.state.revision, stored.revision
+        if new is None and old is None:
+            raise Fault(
+                f"there is no registry under the prefix {self._url.prefix}. "
+                "`openai-project-guard register` makes one"
+            )
+        if new is None:
             raise Fault("the server is there, but has lost the registry")
-        if stored.revision != old:
-            # Another history of as many changes: some that this process has seen are not in it.
-            if old is not None and count_of(stored.revision) <= count_of(old):
-                if not client.is_primary:
-                    raise Fault(f"the replica is behind, at revision {stored.revision}")
-                messages.went_back(self._url.name, old, stored.revision)
+        # Another history of as many changes: some that this process has seen are not in it.
+        if old not in (None, new) and count_of(new) <= count_of(old):
+            if not client.is_primary:
+                raise Fault(f"the replica is behind, at revision {new}")
+            messages.went_back(self._url.name, old, new)
+        if new != old:
             self._activate(State.of(stored, self._place))
         self._confirmed = asked
 
     def _apply(self, client: Client, notices: list[Notice]) -> None:
         """Reads what is different now."""
         if not notices:
-            return
+            return None
         asked = time.monotonic()
         revision = self._active.state.revision
         keys: set[str] = set()
         for notice in notices:
-            if count_of(notice.revision) <= count_of(revision):
+            missed = count_of(notice.revision) - count_of(revision) - 1
+            if missed < 0:
                 continue  # told before, or while the whole was read
-            if notice.keys is None or count_of(notice.revision) > count_of(revision) + 1:
+            if missed or notice.keys is None:
                 self._wait(random.uniform(0, _SPREAD))  # noqa: S311
-                self._read(client)
-                return
+                return self._read(client)
             revision = notice.revision
             keys.update(notice.keys)
         if keys:
             found = client.read_some(keys=keys)
-            if count_of(found.revision) < count_of(revision):
-                self._read(client)  # the server has lost changes
-                return
+            if count_of(found.revision) < count_of(revision):  # the server has lost changes
+                return self._read(client)
             self._activate(self._active.state.with_keys(revision, found.keys))
         self._confirmed = asked
+        return None
 
     def _activate(self, state: State) -> None:
         old = self._active.state
         self._active.activate(state)
         messages.changed(self._url.name, old, state)
-
-    # What was learned
 
     def _write_learned(self, client: Client) -> None:
         if not self._active.learned or self._is_read_only or time.monotonic() < self._write_due:
@@ -231,23 +217,17 @@ class Follower:
             self._read(client)
         self._active.forget(learned)
 
-    # Faults
-
     def _use_fallback(self, problem: str) -> None:
-        """Activates the last good version."""
         if self._fallback is None:
             raise RegistryError(problem)
         try:
             state, age = self._fallback.read()
         except RegistryError as error:
-            problem = f"{problem} Nor is there a last good version: {error}"
-        else:
-            self._confirmed = time.monotonic() - age
-            self._activate(state)
-            self._is_lost = True
-            messages.started_from_fallback(problem, self._fallback.name, age)
-            return
-        raise RegistryError(problem)
+            raise RegistryError(f"{problem} Nor is there a last good version: {error}") from None
+        self._confirmed = time.monotonic() - age
+        self._is_lost = True
+        self._activate(state)
+        messages.started_from_fallback(problem, self._fallback.name, age)
 
     def _lose(self, problem: str) -> None:
         if not self._is_lost and not self._stopped:

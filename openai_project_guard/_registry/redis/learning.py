@@ -10,8 +10,15 @@ from threading import RLock
 from typing import TYPE_CHECKING, NamedTuple
 
 from openai_project_guard._keys import fingerprint_of
-from openai_project_guard._registry.changes import KeyBinding, KeyBindings, ProjectFields
-from openai_project_guard._registry.model import KeyRecord, Place, Project, Snapshot
+from openai_project_guard._registry.model import (
+    KeyBinding,
+    KeyBindings,
+    KeyRecord,
+    Place,
+    Project,
+    ProjectFields,
+    Snapshot,
+)
 from openai_project_guard._registry.redis.client import Conflict, Fault
 from openai_project_guard._registry.redis.codec import (
     InvalidEntry,
@@ -42,23 +49,17 @@ class ActiveRegistry:
     """What calls are judged by: Redis's registry, and what was learned and is not written yet.
 
     One thread brings it up to date, and any thread may add what it learns.
-
-    Attributes:
-        registry: always the same object.
-        state: what Redis holds, as far as it is known here.
-        learned: what is to be written, by the key's digest.
     """
 
     def __init__(self) -> None:
-        self.registry = Registry()
+        self.registry = Registry()  # always the same object
         self.state = State(None, Snapshot())
-        self.learned: dict[bytes, Learned] = {}
+        self.learned: dict[bytes, Learned] = {}  # what is to be written, by the key's digest
         self.restart_after_fork()
 
     def restart_after_fork(self) -> None:
         """Leaves the lock to the parent, where another thread may hold it."""
-        # Held for moments, and taken again by a signal handler that makes a call meanwhile.
-        self._lock = RLock()
+        self._lock = RLock()  # a signal handler may make a call in the midst of another one
 
     def activate(self, state: State) -> None:
         """Puts what Redis holds in the place of what it held."""

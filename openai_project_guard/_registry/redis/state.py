@@ -20,18 +20,12 @@ if TYPE_CHECKING:
 
 
 class State:
-    """What Redis holds, as a registry. It is replaced, never changed.
-
-    Attributes:
-        revision: Redis's revision.
-        snapshot: what is valid.
-        faults: the entries that are refused, by name, with the reason.
-    """
+    """What Redis holds, as a registry. It is replaced, never changed."""
 
     def __init__(self, revision: str | None, snapshot: Snapshot) -> None:
         self.revision = revision
-        self.snapshot = snapshot
-        self.faults: dict[str, str] = {}
+        self.snapshot = snapshot  # what is valid
+        self.faults: dict[str, str] = {}  # the entries that are refused, with the reason
 
     @classmethod
     def of(cls, stored: Stored, place: Place) -> State:

@@ -41,7 +41,9 @@ class RedisURL:
         """What `ACL SETUSER` must be told for a user who reads this registry, or changes it."""
         commands, keys = (_ADMINISTRATOR, "~") if writing else (_SERVICE, "%R~")
         select = " +select" if self.database.strip("0") else ""
-        return f"-@all {commands}{select} {keys}{self.key('*')} resetchannels &{self.key('changes')}"
+        return (
+            f"-@all {commands}{select} {keys}{self.key('*')} resetchannels &{self.key('changes')}"
+        )
 
     def without_password(self, text: str) -> str:
         """The text, with nothing in it that must not be shown."""
