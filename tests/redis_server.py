@@ -180,7 +180,7 @@ def rules(server: RedisServer, *, writing: bool) -> str:
     """The ACL rules that we say a user needs."""
     from openai_project_guard._registry.redis.url import parse_url
 
-    return parse_url(server.url).acl(writing=writing)
+    return parse_url(server.url).acl(writing=writing).partition(">PASSWORD ")[2]
 
 
 def permit(server: RedisServer, name: str, rules: str) -> str:

@@ -24,10 +24,7 @@ are named, or the whole if none is, or if messages are missing before this one. 
 also at each new connection, and where a look at the revision (every five seconds) finds another
 one. No change can be missed, whatever is lost on the way.
 
-Each module has one job: `url` the URL, `codec` the hashes' values, `state` the registry that they
-make up, `client` the commands, `follower` the thread that keeps a registry up to date, `learning`
-what is learned together, `fallback` the file for the last good version, `messages` what the log is
-told, `edit` changes by an administrator.
+Each module has one job, which its first line says. This one is the store; see `stores.Store`.
 """
 
 from __future__ import annotations
@@ -75,12 +72,7 @@ def describe(address: str) -> Place:
 
 
 class RedisSource(Source):
-    """A registry in Redis, kept up to date for as long as this object is there.
-
-    Args:
-        name: the URL without user and password.
-        follower: what keeps it up to date.
-    """
+    """A registry in Redis, kept up to date for as long as this object is there."""
 
     def __init__(self, name: str, follower: Follower) -> None:
         self.name = name

@@ -62,20 +62,15 @@ class Notice(NamedTuple):
 class Client:
     """The registry on one server, over one connection for commands and one for messages.
 
-    Neither is ever connected anew. A method that gets no answer of use raises a `Fault`.
-
-    Args:
-        url: where the registry is; its servers are tried in turn.
-        writing: take no server that does not accept changes.
-
-    Raises:
-        RegistryError: redis-py is not installed, or does not understand an option of the URL.
-        Fault: no server can be used.
+    The servers of the URL are tried in turn; for writing, one that accepts changes is looked for.
+    No connection is ever made anew. What gets no answer of use raises a `Fault`; a URL that the
+    library does not understand, or the want of the library, is a `RegistryError`.
     """
 
     def __init__(self, url: RedisURL, *, writing: bool = False) -> None:
         self.url = url
         self.is_primary = True
+        self._is_writing = writing
         self._timeout = _WRITING_TIMEOUT if writing else TIMEOUT
         self._server = 0  # by number: no frame of an error has its URL
         self._commands: Any = None
@@ -133,6 +128,7 @@ class Client:
 
         If the registry is not at the revision, there is a `Conflict`. A value of `None` removes.
         """
+        self._is_writing = True
         name = self.url.key("revision")
         after = f"{count_of(revision) + 1}-{secrets.token_hex(4)}"
         notice = " ".join([after, *([] if projects or len(keys) > _MOST_NAMED else keys)])
@@ -225,8 +221,9 @@ class Client:
         except Exception as error:
             errors = _library().exceptions
             said = self.url.without_password(str(error) or type(error).__name__).rstrip(".")
-            if isinstance(error, errors.NoPermissionError):
-                raise Forbidden(said) from None
+            if isinstance(error, errors.NoPermissionError) or "NOPERM" in said:
+                needed = self.url.acl(writing=self._is_writing)
+                raise Forbidden(f"{said}; what a user needs for it: {needed}") from None
             if isinstance(error, errors.ResponseError):
                 raise Refused(said) from None
             if isinstance(error, errors.AuthenticationError):
@@ -251,6 +248,7 @@ def _made(url: RedisURL, number: int, timeout: float) -> Any:
         # Ours even if the URL says otherwise: answers are bytes, and whoever calls tries again.
         options |= {"protocol": 2, "decode_responses": False, "retry": retry}
         options |= {"health_check_interval": 0}
+        options.pop("max_connections", None)  # of a pool
         kind = options.pop("connection_class", connection.Connection)
         known = {*OPTIONS}.union(*(inspect.signature(base).parameters for base in kind.__mro__))
         unknown = next((option for option in options if option not in known), None)

@@ -44,10 +44,7 @@ def read_project(field: bytes, value: bytes) -> tuple[str, ProjectFields]:
 def read_key(field: bytes, value: bytes, known: Collection[str] = ()) -> tuple[bytes, KeyBindings]:
     """A key's digest, and its bindings. Raises `InvalidEntry`, also if it belongs to no project.
 
-    Args:
-        field: the entry's name.
-        value: the entry's value.
-        known: ids of projects that need not be validated again.
+    The ids of projects that are known need not be validated again.
     """
     fingerprint = field.decode("ascii", "replace")
     if not FINGERPRINT.fullmatch(fingerprint):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from openai_project_guard._errors import RegistryError
 from openai_project_guard._registry.changes import Draft, StoredState
 from openai_project_guard._registry.model import KeyBindings, Place, ProjectFields
-from openai_project_guard._registry.redis.client import Client, Conflict, Fault, Forbidden
+from openai_project_guard._registry.redis.client import Client, Conflict, Fault
 from openai_project_guard._registry.redis.codec import (
     InvalidEntry,
     key_value,
@@ -72,23 +72,17 @@ def _opened(url: str, *, writing: bool, create: bool = False) -> Iterator[Client
     try:
         client = Client(where, writing=writing)
         if not create and client.revision() is None:
-            problem = f"there is no registry under the prefix {where.prefix}."
+            problem = f"there is no registry under the prefix {where.prefix}"
         else:
             yield client
-    except Forbidden as fault:
-        problem = (
-            f"this user of Redis may not do that ({fault}). What a user needs for it: "
-            f"ACL SETUSER {'administrator' if writing else 'service'} on >PASSWORD "
-            f"{where.acl(writing=writing)}"
-        )
     except Fault as fault:
-        problem = f"{fault}."
+        problem = str(fault)
     finally:
         if client is not None:
             client.close()
     if problem:
         done = "It cannot be changed" if writing else "It cannot be read"
-        raise RegistryError(f"{where.name}: {done}: {problem}")
+        raise RegistryError(f"{where.name}: {done}: {problem}.")
 
 
 class _StoredInRedis:

@@ -30,31 +30,19 @@ class FallbackFile:
 
     Its first line says of which registry it is. A file of another, or one that somebody wrote by
     hand, is neither read nor replaced.
-
-    Args:
-        path: the file.
-        name: the registry, as its URL has it without a password.
     """
 
-    def __init__(self, path: str, name: str) -> None:
+    def __init__(self, path: str, registry: str) -> None:
         self._place = FilePlace(path)
         self._place.path = os.path.realpath(self._place.path)
-        self._registry = name
+        self.name = self._place.name
+        self._registry = registry  # as its URL has it, without a password
         self._has: str | None = None  # the revision that the file has
         self._due = 0.0
         self._fault = ""
 
-    @property
-    def name(self) -> str:
-        """The file, as errors call it."""
-        return self._place.name
-
     def read(self) -> tuple[State, float]:
-        """The last good version, and how many seconds ago it was written.
-
-        Raises:
-            RegistryError: there is none of this registry, or it is not valid.
-        """
+        """The last good version, and its age in seconds. Raises a `RegistryError` without one."""
         data = load(self._place)
         revision = self._revision(data)
         state = State(revision, parse(data, self._place))

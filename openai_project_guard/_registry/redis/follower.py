@@ -50,11 +50,7 @@ class Follower:
         self._stopped = False  # no event: a finalizer sets it, which may take no lock
 
     def open(self) -> None:
-        """Loads the registry and starts the thread.
-
-        Raises:
-            RegistryError: it cannot be loaded, and there is no last good version.
-        """
+        """Loads the registry, from Redis or the fallback file, or raises a `RegistryError`."""
         problem = ""
         try:
             self._connect()
@@ -74,7 +70,7 @@ class Follower:
         self._stopped = True
 
     def restart_after_fork(self) -> None:
-        """Leaves everything to the parent that is the parent's, and starts anew."""
+        """Leaves to the parent what is the parent's, and starts anew."""
         if not self._stopped:
             self._active.restart_after_fork()
             self._disconnect()

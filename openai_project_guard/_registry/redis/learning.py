@@ -102,11 +102,7 @@ class ActiveRegistry:
 
 
 def write_learned(client: Client, learned: Mapping[bytes, Learned]) -> None:
-    """Writes what was learned, but for what Redis knows better.
-
-    Raises:
-        Fault: it could not be written.
-    """
+    """Writes what was learned, but for what Redis knows better. Raises a `Fault`."""
     wanted = {fingerprint_of(key_digest): held for key_digest, held in learned.items()}
     for _ in range(_ATTEMPTS):
         there = client.read_some(projects={held.project for held in wanted.values()}, keys=wanted)

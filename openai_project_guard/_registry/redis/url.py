@@ -13,36 +13,31 @@ PREFIX = "openai-project-guard"
 OPTIONS = ("prefix", "replica")
 """The options of a URL that are ours; all others are the client library's."""
 _DATABASE = re.compile(r"/?\d*/?")
-_SERVICE = "+get +hgetall +hmget +multi +exec +subscribe"
-_ADMINISTRATOR = f"{_SERVICE} +hset +hdel +set +watch +unwatch +publish"
+_READ = "+get +hgetall +hmget +multi +exec +subscribe"
+_SERVICE = ("service", _READ, "%R~")
+_ADMINISTRATOR = ("administrator", f"{_READ} +hset +hdel +set +watch +unwatch +publish", "~")
 
 
 @dataclass(frozen=True)
 class RedisURL:
-    """Where a registry is.
+    """Where a registry is."""
 
-    Attributes:
-        name: the URL without user and password.
-        prefix: what the names in Redis begin with.
-        database: its number, as text.
-        servers: the URL of each server, the first one's before the replicas', for the library.
-    """
-
-    name: str
-    prefix: str
-    database: str
-    servers: tuple[str, ...] = field(repr=False)  # with their passwords
+    name: str  # the URL without user and password
+    prefix: str  # what the names in Redis begin with
+    database: str  # its number
+    servers: tuple[str, ...] = field(repr=False)  # a URL each, with their passwords
 
     def key(self, part: str) -> str:
         """What `projects`, `keys`, `revision` or `changes` is called in Redis."""
         return f"{self.prefix}:{part}"
 
     def acl(self, *, writing: bool) -> str:
-        """What `ACL SETUSER` must be told for a user who reads this registry, or changes it."""
-        commands, keys = (_ADMINISTRATOR, "~") if writing else (_SERVICE, "%R~")
+        """The command that makes a user who may read this registry, or change it."""
+        user, commands, keys = _ADMINISTRATOR if writing else _SERVICE
         select = " +select" if self.database.strip("0") else ""
         return (
-            f"-@all {commands}{select} {keys}{self.key('*')} resetchannels &{self.key('changes')}"
+            f"ACL SETUSER {user} on >PASSWORD -@all {commands}{select} {keys}{self.key('*')} "
+            f"resetchannels &{self.key('changes')}"
         )
 
     def without_password(self, text: str) -> str:
@@ -56,11 +51,7 @@ class RedisURL:
 
 
 def parse_url(url: str) -> RedisURL:
-    """Takes a URL apart.
-
-    Raises:
-        RegistryError: it is not the URL of a registry in Redis.
-    """
+    """Takes a URL apart. Raises a `RegistryError` if it is not that of a registry in Redis."""
     problem = None
     try:
         parts = urlsplit(url)

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
 import signal
 import threading
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import pytest
 from redis_server import (
     KEY,
+    OTHER,
+    PREFIX,
     RedisServer,
     add,
     fingerprint,
+    has,
     needs_redis,
     python,
     wait,
 )
 
-from openai_project_guard._registry.redis import open_source
-
-if TYPE_CHECKING:
-    pass
+import openai_project_guard as opg
+from openai_project_guard._keys import digest
+from openai_project_guard._registry import stores as edit
+from openai_project_guard._registry.redis import follower, learning, open_source
 
 pytestmark = needs_redis
 
@@ -98,3 +103,122 @@ def test_a_source_that_nobody_wants_any_more_ends(server: RedisServer) -> None:
     del source
     wait(lambda: not set(threading.enumerate()).difference(before))
     wait(lambda: len(server.client().client_list()) == 1)
+
+
+def threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if "redis" in thread.name]
+
+
+def test_after_disable_thread_and_connections_are_gone(server: RedisServer) -> None:
+    add(server, KEY)
+    opg.enable(registry=server.url)
+    assert len(threads()) == 1
+    assert len(server.client().client_list()) == 3  # its two, and the one that asks
+    opg.disable()
+    wait(lambda: not threads())
+    wait(lambda: len(server.client().client_list()) == 1)
+    gc.collect()
+    assert not [thing for thing in gc.get_objects() if isinstance(thing, follower.Follower)]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="nothing lists the descriptors here")
+def test_two_hundred_rounds_of_enable_and_disable_leave_nothing_behind(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_PROJECT_GUARD_SNAPSHOT", "last.toml")
+    monkeypatch.setattr(follower, "_TICK", 0.01)
+    add(server, KEY)
+
+    def descriptors() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    opg.enable(registry=server.url)
+    opg.disable()
+    wait(lambda: not threads())
+    gc.collect()
+    before = descriptors()
+    for _ in range(200):
+        opg.enable(registry=server.url)
+        opg.disable()
+    wait(lambda: not threads())
+    gc.collect()
+    assert descriptors() <= before
+    assert len(server.client().client_list()) == 1
+    assert not [thing for thing in gc.get_objects() if isinstance(thing, follower.Follower)]
+
+
+def test_a_log_handler_that_raises_stops_no_thread(server: RedisServer) -> None:
+    class Raising(logging.Handler):
+        def handle(self, record: logging.LogRecord) -> bool:
+            raise RuntimeError(record.getMessage())
+
+    add(server, KEY)
+    source = open_source(server.url)
+    handler, logger = Raising(), logging.getLogger("openai_project_guard")
+    logger.addHandler(handler)
+    try:
+        server.kill()
+        wait(lambda: source.status().state == "stale")
+        server.start()
+        wait(lambda: source.status().state == "current")
+        add(server, OTHER)
+        wait(lambda: has(source, OTHER))
+    finally:
+        logger.removeHandler(handler)
+
+
+def test_a_log_handler_may_use_the_registry(server: RedisServer) -> None:
+    """No lock of ours is held while a handler runs."""
+    add(server, KEY)
+    source = open_source(server.url)
+    seen: list[bool] = []
+
+    class Asking(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            done = threading.Event()
+
+            def ask() -> None:
+                source.remember(digest(record.getMessage()), "…", "proj_b")
+                source.status()
+                done.set()
+
+            threading.Thread(target=ask).start()
+            seen.append(done.wait(20))
+
+    handler, logger = Asking(), logging.getLogger("openai_project_guard")
+    logger.addHandler(handler)
+    try:
+        server.client().hset(f"{PREFIX}:keys", fingerprint(OTHER), "rubbish")
+        server.client().set(f"{PREFIX}:revision", "2-x")
+        server.client().publish(f"{PREFIX}:changes", f"2-x {fingerprint(OTHER)}")
+        wait(lambda: seen)
+    finally:
+        logger.removeHandler(handler)
+    assert all(seen)
+
+
+def test_a_thread_that_cannot_be_started_is_an_error(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def start(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    add(server, KEY)
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(opg.RegistryError, match="can't start new thread"):
+        opg.enable(registry=server.url)
+    monkeypatch.undo()
+    assert not opg.is_enabled()
+    wait(lambda: len(server.client().client_list()) == 1)
+
+
+def test_what_was_learned_has_a_bound(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(server, KEY)
+    source = open_source(server.url)
+    monkeypatch.setattr(learning, "_MOST", 5)
+    server.signal(signal.SIGSTOP)
+    taken = [source.remember(digest(f"key {number}"), "…", "proj_a") for number in range(9)]
+    assert taken == [True] * 5 + [False] * 4
+    server.signal(signal.SIGCONT)
+    wait(lambda: len(edit.read(server.url)) == 6)
+    wait(lambda: source.remember(digest("one more"), "…", "proj_a"))
