@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from importlib import import_module
@@ -18,13 +19,12 @@ from openai_project_guard._keys import redact
 from openai_project_guard._registry.redis.url import OPTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-
     from openai_project_guard._registry.redis.url import RedisURL
 
 TIMEOUT = 2.0
 """Seconds that a server may take to answer, unless the URL says `socket_timeout=`."""
 _WRITING_TIMEOUT = 10.0  # the same for an administrator, whose change may be of 100,000 keys
+_ATTEMPTS = 100  # a conflict means that another change got through, so this one will
 _MOST_NAMED = 1000  # keys; a notice of more does not name them
 
 
@@ -38,6 +38,10 @@ class Refused(Fault):
 
 class Forbidden(Refused):
     """This user may not do that."""
+
+
+Values = tuple[Mapping[str, str | None], Mapping[str, str | None]]
+"""New values by project id, and by fingerprint; `None` removes one."""
 
 
 class Conflict(Exception):  # noqa: N818 (it never leaves this folder)
@@ -117,17 +121,26 @@ class Client:
         found = (dict(zip(names, answers.pop(0), strict=True)) if names else {} for names in wanted)
         return Stored(_text(revision), *found)
 
-    def commit(
-        self,
-        revision: str | None,
-        *,
-        projects: Mapping[str, str | None],
-        keys: Mapping[str, str | None],
-    ) -> str:
-        """Writes a change, all of it or nothing; gives the new revision.
+    def update(self, read: Callable[[], Stored], change: Callable[[Stored], Values]) -> None:
+        """Writes what a change makes of what is read, again if it is no longer there by then."""
+        for _ in range(_ATTEMPTS):
+            stored = read()
+            values = change(stored)
+            if not any(values):
+                return
+            try:
+                self.commit(stored.revision, values)
+            except Conflict:
+                continue
+            return
+        raise Fault("others change the registry all the time")
 
-        If the registry is not at the revision, there is a `Conflict`. A value of `None` removes.
+    def commit(self, revision: str | None, values: Values) -> str:
+        """Writes new values, all or none; gives the new revision.
+
+        If the registry is not at the revision, there is a `Conflict`.
         """
+        projects, keys = values
         self._is_writing = True
         name = self.url.key("revision")
         after = f"{count_of(revision) + 1}-{secrets.token_hex(4)}"
@@ -139,8 +152,8 @@ class Client:
             ("HDEL", self.url.key(part), entry)
             if value is None
             else ("HSET", self.url.key(part), entry, value)
-            for part, values in (("projects", projects), ("keys", keys))
-            for entry, value in values.items()
+            for part, new in (("projects", projects), ("keys", keys))
+            for entry, value in new.items()
         ]
         try:
             self._transaction(

@@ -8,14 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 from openai_project_guard._errors import RegistryError
 from openai_project_guard._registry.changes import Draft, StoredState
 from openai_project_guard._registry.model import KeyBindings, Place, ProjectFields
-from openai_project_guard._registry.redis.client import Client, Conflict, Fault
-from openai_project_guard._registry.redis.codec import (
-    InvalidEntry,
-    key_value,
-    project_value,
-    read_key,
-    read_project,
-)
+from openai_project_guard._registry.redis import codec
+from openai_project_guard._registry.redis.client import Client, Fault
 from openai_project_guard._registry.redis.state import State
 from openai_project_guard._registry.redis.url import parse_url
 from openai_project_guard._registry.registry import Registry
@@ -23,30 +17,23 @@ from openai_project_guard._registry.registry import Registry
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from openai_project_guard._registry.redis.client import Stored
+    from openai_project_guard._registry.redis.client import Stored, Values
 
 T = TypeVar("T")
-_ATTEMPTS = 100  # each lost one is another administrator's won one
 
 
 def change(url: str, step: Callable[[Draft], T], *, create: bool = False) -> T:
     """See `stores.change()`."""
+    results: list[T] = []
+
+    def take_step(stored: Stored) -> Values:
+        draft = Draft(_StoredInRedis(stored, Place(client.url.name)))
+        results.append(step(draft))
+        return _values(draft)
+
     with _opened(url, writing=True, create=create) as client:
-        for _ in range(_ATTEMPTS):
-            draft = Draft(_StoredInRedis(client.read(), Place(client.url.name)))
-            result = step(draft)
-            projects, keys = _values(draft)
-            if not projects and not keys:
-                return result
-            try:
-                client.commit(draft.stored.version, projects=projects, keys=keys)
-            except Conflict:
-                continue
-            return result
-    raise RegistryError(
-        f"{parse_url(url).name}: others change the registry all the time. Nothing was written; "
-        "try again."
-    )
+        client.update(client.read, take_step)
+    return results[-1]
 
 
 def find(url: str) -> StoredState:
@@ -98,8 +85,8 @@ class _StoredInRedis:
         self._keys = _named(stored.keys)
         for name, value in _named(stored.projects).items():
             try:
-                project, fields = read_project(name.encode(), value)
-            except InvalidEntry:  # noqa: PERF203 (adding it writes it anew)
+                project, fields = codec.read_project(name.encode(), value)
+            except codec.InvalidEntry:  # noqa: PERF203 (adding it writes it anew)
                 self.unfit.add(name)
             else:
                 self.projects[project] = fields
@@ -108,8 +95,8 @@ class _StoredInRedis:
         if fingerprint not in self._keys:
             return None
         try:
-            return read_key(fingerprint.encode(), self._keys[fingerprint])[1]
-        except InvalidEntry:
+            return codec.read_key(fingerprint.encode(), self._keys[fingerprint])[1]
+        except codec.InvalidEntry:
             return {}
 
     def keys(self) -> Iterable[str]:
@@ -124,8 +111,8 @@ class _StoredInRedis:
 
     def rename(self, name: str) -> str:
         return (
-            f"{name}; to change the alias, pull the registry into a file, change it there, and "
-            "push it"
+            f"{name}; to change the alias, copy the registry into a file, change it there, and "
+            "copy it back"
         )
 
 
@@ -137,29 +124,25 @@ def _named(values: Mapping[bytes, bytes | None]) -> dict[str, bytes]:
     return {name: value for name, value in names.items() if name.isprintable()}
 
 
-def _values(draft: Draft) -> tuple[dict[str, str | None], dict[str, str | None]]:
-    """The new values of the two hashes, each as a reader would take it."""
+def _values(draft: Draft) -> Values:
+    """The new values of the two hashes."""
     projects = {
-        name: None if fields is None else _valid(draft, read_project, name, project_value(fields))
-        for name, fields in draft.new_projects()
+        name: fields and codec.project_value(fields) for name, fields in draft.new_projects()
     }
-    keys = {
-        name: None if not bindings else _valid(draft, read_key, name, key_value(bindings))
-        for name, bindings in draft.new_keys()
-    }
+    keys = {name: codec.key_value(held) if held else None for name, held in draft.new_keys()}
+    problem = _problem(codec.read_project, projects) or _problem(codec.read_key, keys)
+    if problem:
+        projects, keys = {}, {}  # there may be a key in them
+        raise RegistryError(f"{draft.stored.place.name}: {problem}. Nothing was written.")
     return projects, keys
 
 
-def _valid(draft: Draft, read: Callable[[bytes, bytes], object], name: str, value: str) -> str:
-    problem = ""
-    try:
-        read(name.encode(), value.encode(errors="surrogatepass"))
-    except InvalidEntry as fault:
-        problem = str(fault)
-    if problem:
-        value = ""  # it may hold a key
-        raise RegistryError(
-            f"{draft.stored.place.name}: {name} cannot be written so: {problem}. "
-            "Nothing was written."
-        )
-    return value
+def _problem(read: Callable[[bytes, bytes], object], values: Mapping[str, str | None]) -> str:
+    """Why a reader would refuse one of the new values; empty if none would."""
+    for name, value in values.items():
+        try:
+            if value is not None:
+                read(name.encode(), value.encode(errors="surrogatepass"))
+        except codec.InvalidEntry as fault:  # noqa: PERF203 (the first one ends the loop)
+            return f"{name} cannot be written so: {fault}"
+    return ""

@@ -62,9 +62,9 @@ class FallbackFile:
             self._write(state)
             self._has = state.revision
         except (RegistryError, OSError) as error:
-            fault = f"The last good version cannot be kept: {error}"
+            fault = str(error)
         if fault and fault != self._fault:
-            messages.error("%s", fault)
+            messages.log(messages.CANNOT_KEEP, fault)
         self._fault = fault
         done = time.monotonic()
         self._due = done + max(_PAUSE if fault else 0.0, _SHARE * (done - started))

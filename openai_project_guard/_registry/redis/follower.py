@@ -99,7 +99,7 @@ class Follower:
                 client = self._client or self._connect()
                 if self._is_lost:
                     self._is_lost = False
-                    messages.found(self._url.name, self._active.state.revision)
+                    messages.log(messages.FOUND, self._url.name, self._active.state.revision)
                 pause = _SHORTEST
                 self._follow(client)
             except Fault as fault:
@@ -157,7 +157,7 @@ class Follower:
         if old not in (None, new) and count_of(new) <= count_of(old):
             if not client.is_primary:
                 raise Fault(f"the replica is behind, at revision {new}")
-            messages.went_back(self._url.name, old, new)
+            messages.log(messages.WENT_BACK, self._url.name, old, new)
         if new != old:
             self._activate(State.of(stored, self._place))
         self._confirmed = asked
@@ -189,7 +189,7 @@ class Follower:
     def _activate(self, state: State) -> None:
         old = self._active.state
         self._active.activate(state)
-        messages.changed(self._url.name, old, state)
+        messages.log_refused(self._url.name, old, state)
 
     def _write_learned(self, client: Client) -> None:
         if not self._active.learned or self._is_read_only or time.monotonic() < self._write_due:
@@ -199,7 +199,7 @@ class Follower:
             write_learned(client, learned)
         except Refused as fault:  # no reason to leave the server, which can still be read
             if str(fault) != self._refusal:
-                messages.cannot_write_learned(self._url.name, str(fault))
+                messages.log(messages.CANNOT_WRITE_LEARNED, self._url.name, fault)
             self._refusal = str(fault)
             self._is_read_only = isinstance(fault, Forbidden)
             self._write_due = time.monotonic() + _POLL
@@ -223,12 +223,14 @@ class Follower:
         self._confirmed = time.monotonic() - age
         self._is_lost = True
         self._activate(state)
-        messages.started_from_fallback(problem, self._fallback.name, age)
+        old = messages.spelled(age)
+        messages.log(messages.STARTED_FROM_FALLBACK, problem, self._fallback.name, old)
 
     def _lose(self, problem: str) -> None:
         if not self._is_lost and not self._stopped:
             self._is_lost = True
-            messages.lost(self._url.name, problem, time.monotonic() - self._confirmed)
+            age = messages.spelled(time.monotonic() - self._confirmed)
+            messages.log(messages.LOST, self._url.name, problem, age)
 
     def _wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds

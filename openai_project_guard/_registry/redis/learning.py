@@ -19,23 +19,16 @@ from openai_project_guard._registry.model import (
     ProjectFields,
     Snapshot,
 )
-from openai_project_guard._registry.redis.client import Conflict, Fault
-from openai_project_guard._registry.redis.codec import (
-    InvalidEntry,
-    key_value,
-    project_value,
-    read_key,
-)
+from openai_project_guard._registry.redis import codec
 from openai_project_guard._registry.redis.state import State
 from openai_project_guard._registry.registry import Registry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from openai_project_guard._registry.redis.client import Client
+    from openai_project_guard._registry.redis.client import Client, Stored, Values
 
 _MOST = 10_000
-_ATTEMPTS = 100  # a conflict means that another process got through, so this one will
 
 
 class Learned(NamedTuple):
@@ -104,26 +97,19 @@ class ActiveRegistry:
 def write_learned(client: Client, learned: Mapping[bytes, Learned]) -> None:
     """Writes what was learned, but for what Redis knows better. Raises a `Fault`."""
     wanted = {fingerprint_of(key_digest): held for key_digest, held in learned.items()}
-    for _ in range(_ATTEMPTS):
-        there = client.read_some(projects={held.project for held in wanted.values()}, keys=wanted)
+    projects = {held.project for held in wanted.values()}
+
+    def add(stored: Stored) -> Values:
         keys = {
-            fingerprint: key_value(bindings)
+            fingerprint: codec.key_value(bindings)
             for fingerprint, held in wanted.items()
-            if (bindings := _bindings(fingerprint, there.keys[fingerprint.encode()], held))
+            if (bindings := _bindings(fingerprint, stored.keys[fingerprint.encode()], held))
         }
-        projects = {
-            held.project: project_value(ProjectFields())
-            for fingerprint, held in wanted.items()
-            if fingerprint in keys and there.projects[held.project.encode()] is None
-        }
-        if not keys:
-            return
-        try:
-            client.commit(there.revision, projects=projects, keys=keys)
-        except Conflict:
-            continue
-        return
-    raise Fault("the registry changes faster than a learned key can be written")
+        needed = {wanted[fingerprint].project for fingerprint in keys}
+        new = [project for project in needed if stored.projects[project.encode()] is None]
+        return dict.fromkeys(new, codec.project_value(ProjectFields())), keys
+
+    client.update(lambda: client.read_some(projects=projects, keys=wanted), add)
 
 
 def _bindings(fingerprint: str, value: bytes | None, learned: Learned) -> KeyBindings | None:
@@ -131,8 +117,8 @@ def _bindings(fingerprint: str, value: bytes | None, learned: Learned) -> KeyBin
     bindings: KeyBindings = {}
     if value is not None:
         try:
-            _, bindings = read_key(fingerprint.encode(), value)
-        except InvalidEntry:
+            _, bindings = codec.read_key(fingerprint.encode(), value)
+        except codec.InvalidEntry:
             return None  # for an administrator to mend, or to say whose it is
         if learned.project in bindings or not all(held.learned for held in bindings.values()):
             return None

@@ -9,53 +9,38 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from openai_project_guard._registry.redis.state import State
 
+STARTED_FROM_FALLBACK = "%s The last good version, in %s, is active; it is %s old."
+LOST = "%s: lost (%s). The last good version, %s old, stays active."
+FOUND = "%s: in touch again, at revision %s."
+WENT_BACK = (
+    "%s: the registry went back from revision %s to %s: the server has lost changes. Check the "
+    "registry, and what was revoked lately."
+)
+CANNOT_WRITE_LEARNED = "%s: what is learned cannot be written (%s). It is kept in memory."
+CANNOT_KEEP = "The last good version cannot be kept: %s"
+_REFUSED = "%s: the entry %s is refused: %s. The others stay active."
+_MORE_REFUSED = "%s: %d more entries are refused."
 _MOST = 10  # refused entries named at a time
 _logger = logging.getLogger("openai_project_guard")
 
 
-def error(message: str, *values: object, level: int = logging.ERROR) -> None:
-    """Logs an error, whatever the log's handlers do: the thread that follows Redis goes on."""
+def log(message: str, *values: object) -> None:
+    """Logs a message, whatever the log's handlers do: the thread that follows Redis goes on."""
     with suppress(Exception):
-        _logger.log(level, message, *values)
+        _logger.log(logging.INFO if message is FOUND else logging.ERROR, message, *values)
 
 
-def started_from_fallback(problem: str, file: str, age: float) -> None:
-    """The process starts with the last good version, some seconds old."""
-    error("%s The last good version, in %s, is active; it is %s old.", problem, file, _spelled(age))
-
-
-def lost(name: str, problem: str, age: float) -> None:
-    """The registry is out of reach; what is active is some seconds old."""
-    last_good = "The last good version, %s old, stays active."
-    error(f"%s: lost (%s). {last_good}", name, problem, _spelled(age))
-
-
-def found(name: str, revision: str | None) -> None:
-    """The registry is in reach again."""
-    error("%s: in touch again, at revision %s.", name, revision, level=logging.INFO)
-
-
-def went_back(name: str, old: str | None, new: str) -> None:
-    """The server has another history than this process has seen."""
-    what = "the registry went back from revision %s to %s: the server has lost changes"
-    error(f"%s: {what}. Check the registry, and what was revoked lately.", name, old, new)
-
-
-def cannot_write_learned(name: str, problem: str) -> None:
-    """What is learned cannot be shared."""
-    error("%s: what is learned cannot be written (%s). It is kept in memory.", name, problem)
-
-
-def changed(name: str, old: State, new: State) -> None:
-    """Other entries than before are refused."""
+def log_refused(name: str, old: State, new: State) -> None:
+    """Logs which entries are refused that were not."""
     faults = [(entry, why) for entry, why in new.faults.items() if old.faults.get(entry) != why]
     for entry, why in faults[:_MOST]:
-        error("%s: the entry %s is refused: %s. The others stay active.", name, entry, why)
+        log(_REFUSED, name, entry, why)
     if len(faults) > _MOST:
-        error("%s: %d more entries are refused.", name, len(faults) - _MOST)
+        log(_MORE_REFUSED, name, len(faults) - _MOST)
 
 
-def _spelled(seconds: float) -> str:
+def spelled(seconds: float) -> str:
+    """A time as people say it."""
     if seconds < 120:
         return f"{seconds:.1f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"

@@ -6,16 +6,12 @@ from typing import TYPE_CHECKING
 
 from openai_project_guard._keys import FINGERPRINT, digest_of, fingerprint_of
 from openai_project_guard._registry.model import KeyRecord, Place, Project, Snapshot
-from openai_project_guard._registry.redis.codec import (
-    InvalidEntry,
-    entry_name,
-    read_key,
-    read_project,
-)
+from openai_project_guard._registry.redis import codec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from openai_project_guard._registry.model import KeyBindings
     from openai_project_guard._registry.redis.client import Stored
 
 
@@ -34,8 +30,8 @@ class State:
         for field, value in sorted(stored.projects.items()):
             try:
                 state._add_project(field, value or b"", place)
-            except InvalidEntry as fault:  # noqa: PERF203 (one entry's fault is not the next one's)
-                state.faults[entry_name(field)] = str(fault)
+            except codec.InvalidEntry as fault:  # noqa: PERF203 (one entry's fault is not the next one's)
+                state.faults[codec.entry_name(field)] = str(fault)
         for field, value in sorted(stored.keys.items()):
             state._add_key(field, value or b"")
         return state
@@ -45,7 +41,7 @@ class State:
         state = State(revision, self.snapshot.copy())
         state.faults = self.faults.copy()
         for field, value in keys.items():
-            name = entry_name(field)
+            name = codec.entry_name(field)
             state.faults.pop(name, None)
             if FINGERPRINT.fullmatch(name):
                 state.snapshot.keys.pop(digest_of(name), None)
@@ -62,33 +58,36 @@ class State:
         )
 
     def _add_project(self, field: bytes, value: bytes, place: Place) -> None:
-        project, fields = read_project(field, value)
+        project, fields = codec.read_project(field, value)
         if fields.alias in self.snapshot.projects:
             other = self.snapshot.projects[fields.alias].id
-            raise InvalidEntry(f"its alias {fields.alias} is that of {other}")
+            raise codec.InvalidEntry(f"its alias {fields.alias} is that of {other}")
         for account in fields.service_accounts:
             if account in self.snapshot.accounts:
                 other = self.snapshot.accounts[account][0].project.id
-                raise InvalidEntry(f"its service account {account} is that of {other} too")
+                raise codec.InvalidEntry(f"its service account {account} is that of {other} too")
         self.snapshot.add_project(
             Project(project, place, fields.alias, fields.organization), fields.service_accounts
         )
 
     def _add_key(self, field: bytes, value: bytes) -> None:
-        projects = self.snapshot.projects
         try:
-            key_digest, bindings = read_key(field, value, projects)
-        except InvalidEntry as fault:
-            self.faults[entry_name(field)] = str(fault)
-            return
-        records = []
-        for project, held in bindings.items():
-            if project in projects:
-                records.append(KeyRecord(projects[project], held.hint, held.note))
-            else:
-                # Whatever else is known of the project, such as its organization, is not checked.
-                self.faults[entry_name(field)] = f"its project {project} is not there or is refused"
+            self._add_bindings(*codec.read_key(field, value, self.snapshot.projects))
+        except codec.InvalidEntry as fault:
+            self.faults[codec.entry_name(field)] = str(fault)
+
+    def _add_bindings(self, key_digest: bytes, bindings: KeyBindings) -> None:
         if key_digest in self.snapshot.keys:
-            self.faults[entry_name(field)] = "it is there in capital letters too"
-        elif records:
+            raise codec.InvalidEntry("it is there in capital letters too")
+        projects = self.snapshot.projects
+        records = [
+            KeyRecord(projects[project], held.hint, held.note)
+            for project, held in bindings.items()
+            if project in projects
+        ]
+        if records:
             self.snapshot.keys[key_digest] = records[0] if len(records) == 1 else tuple(records)
+        if len(records) < len(bindings):
+            # Whatever else is known of the project, such as its organization, is not checked.
+            missing = next(project for project in bindings if project not in projects)
+            raise codec.InvalidEntry(f"its project {missing} is not there or is refused")

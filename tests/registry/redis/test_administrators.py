@@ -71,11 +71,11 @@ def test_a_large_registry_is_read_while_others_change_it(server: RedisServer) ->
     keys: dict[str, str | None] = {
         fingerprint(f"key {number}"): '{"proj_a":{}}' for number in range(count)
     }
-    made.commit(None, projects={"proj_a": "{}"}, keys=keys)
+    made.commit(None, ({"proj_a": "{}"}, keys))
 
     def write() -> None:
         while not stop.is_set():
-            made.commit(made.revision(), projects={}, keys={fingerprint(KEY): None})
+            made.commit(made.revision(), ({}, {fingerprint(KEY): None}))
 
     writer = threading.Thread(target=write)
     writer.start()
@@ -127,7 +127,7 @@ def test_a_change_without_an_answer_is_not_taken_for_somebody_elses(server: Redi
         edit.add(url, "proj_a", fingerprint(OTHER))
     made = Client(parse_url(url))
     with pytest.raises(Fault, match="not known"):
-        made.commit(made.revision(), projects={}, keys={fingerprint(KEY): None})
+        made.commit(made.revision(), ({}, {fingerprint(KEY): None}))
     made.close()
     server.client().execute_command("CLIENT", "UNPAUSE")
     wait(lambda: edit.add(server.url, "proj_a", fingerprint(OTHER)) == "unchanged")

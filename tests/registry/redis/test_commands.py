@@ -145,7 +145,7 @@ def test_a_key_is_registered_listed_and_removed(redis: tuple[Any, str, str]) -> 
         (("register", "proj_b"), 2, "is registered for the project a already"),
         (("register", "proj_b", "--alias", "a"), 2, "belongs to proj_a already"),
         (("register", "proj_a", "--organization", "acme"), 2, "not an organization id"),
-        (("register", "proj_a", "--alias", "new"), 2, "to change the alias, pull"),
+        (("register", "proj_a", "--alias", "new"), 2, "to change the alias, copy"),
         (("remove", "proj_z"), 1, "Nothing was removed"),
         (("remove", "sk-proj-…QQQQ"), 1, "Nothing was removed"),
         (("remove", fingerprint(B)), 1, "Nothing was removed"),

@@ -32,13 +32,20 @@ def test_a_hundred_thousand_keys_load_in_a_moment(
     made = Client(parse_url(server.url), writing=True)
     made.commit(
         None,
-        projects={f"proj_{number}": f'{{"alias":"team-{number}"}}' for number in range(500)},
-        keys={
-            "sha256:" + hashlib.sha256(str(number).encode()).hexdigest(): json.dumps(
-                {f"proj_{number % 500}": {"hint": f"sk-proj-…{number % 10000:04}", "note": "CI"}}
-            )
-            for number in range(100_000)
-        },
+        (
+            {f"proj_{number}": f'{{"alias":"team-{number}"}}' for number in range(500)},
+            {
+                "sha256:" + hashlib.sha256(str(number).encode()).hexdigest(): json.dumps(
+                    {
+                        f"proj_{number % 500}": {
+                            "hint": f"sk-proj-…{number % 10000:04}",
+                            "note": "CI",
+                        }
+                    }
+                )
+                for number in range(100_000)
+            },
+        ),
     )
     started = time.perf_counter()
     source = open_source(server.url)
@@ -46,11 +53,11 @@ def test_a_hundred_thousand_keys_load_in_a_moment(
     assert len(source.registry) == 100_000
     key = fingerprint_of(hashlib.sha256(b"5").digest())
     revoked = time.monotonic()
-    made.commit(made.revision(), projects={}, keys={key: None})
+    made.commit(made.revision(), ({}, {key: None}))
     wait(lambda: len(source.registry.snapshot.keys) == 99_999)
     reached = time.monotonic() - revoked
     with pytest.raises(Conflict):
-        made.commit("1-stale", projects={}, keys={})
+        made.commit("1-stale", ({}, {}))
     made.close()
     report(
         f"redis: 100,000 keys loaded in {took:.2f} s; a revocation was in force after "
