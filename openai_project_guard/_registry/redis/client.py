@@ -28,6 +28,10 @@ _ATTEMPTS = 100  # a conflict means that another change got through, so this one
 _MOST_NAMED = 1000  # keys; a notice of more does not name them
 
 
+Values = tuple[Mapping[str, str | None], Mapping[str, str | None]]
+"""New values by project id, and by fingerprint; `None` removes one."""
+
+
 class Fault(Exception):  # noqa: N818 (it never leaves this folder)
     """The server gave no answer that can be used; the message says why, without a password."""
 
@@ -38,10 +42,6 @@ class Refused(Fault):
 
 class Forbidden(Refused):
     """This user may not do that."""
-
-
-Values = tuple[Mapping[str, str | None], Mapping[str, str | None]]
-"""New values by project id, and by fingerprint; `None` removes one."""
 
 
 class Conflict(Exception):  # noqa: N818 (it never leaves this folder)
@@ -219,29 +219,34 @@ class Client:
                 try:
                     answers.append(connection.read_response())
                 except refusal as error:  # noqa: PERF203 (the other answers are still to come)
-                    answers.append(error)
-            last = answers[-1] if isinstance(answers[-1], list) else []  # of a transaction
-            for answer in (*answers, *last):
-                if isinstance(answer, Exception):
-                    raise answer
+                    answers.append(error.with_traceback(None))
+        last = answers[-1] if isinstance(answers[-1], list) else []  # of a transaction
+        faults = [self._fault(error) for error in (*answers, *last) if isinstance(error, Exception)]
+        if faults:
+            # Not kept in this frame, which the error holds: such a circle would hold all frames
+            # below, and with them the source that is being opened, until the next collection.
+            raise faults.pop(0)
         return answers
 
     @contextmanager
     def _faults(self) -> Iterator[None]:
-        """Turns redis-py's errors, of which there are more kinds than it says, into ours."""
         try:
             yield
         except Exception as error:
-            errors = _library().exceptions
-            said = self.url.without_password(str(error) or type(error).__name__).rstrip(".")
-            if isinstance(error, errors.NoPermissionError) or "NOPERM" in said:
-                needed = self.url.acl(writing=self._is_writing)
-                raise Forbidden(f"{said}; what a user needs for it: {needed}") from None
-            if isinstance(error, errors.ResponseError):
-                raise Refused(said) from None
-            if isinstance(error, errors.AuthenticationError):
-                said += "; check user and password in the URL"
-            raise Fault(said) from None
+            raise self._fault(error) from None
+
+    def _fault(self, error: Exception) -> Fault:
+        """Our error for one of redis-py's, of which there are more kinds than it says."""
+        errors = _library().exceptions
+        said = self.url.without_password(str(error) or type(error).__name__).rstrip(".")
+        if isinstance(error, errors.NoPermissionError) or "NOPERM" in said:
+            needed = self.url.acl(writing=self._is_writing)
+            return Forbidden(f"{said}; what a user needs for it: {needed}")
+        if isinstance(error, errors.ResponseError):
+            return Refused(said)
+        if isinstance(error, errors.AuthenticationError):
+            said += "; check user and password in the URL"
+        return Fault(said)
 
 
 def count_of(revision: str | None) -> int:
@@ -255,22 +260,24 @@ def _made(url: RedisURL, number: int, timeout: float) -> Any:
     _library()
     retry = import_module("redis.retry").Retry(import_module("redis.backoff").NoBackoff(), 0)
     connection = import_module("redis.connection")
-    options = {"socket_timeout": timeout, "socket_connect_timeout": TIMEOUT}
+    options: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": TIMEOUT}
+    # Even if the URL says otherwise: answers are bytes, and whoever calls tries again.
+    ours = {"protocol": 2, "decode_responses": False, "retry": retry, "health_check_interval": 0}
     try:
-        options |= connection.parse_url(url.servers[number])
-        # Ours even if the URL says otherwise: answers are bytes, and whoever calls tries again.
-        options |= {"protocol": 2, "decode_responses": False, "retry": retry}
-        options |= {"health_check_interval": 0}
+        options |= connection.parse_url(url.servers[number]) | ours
         options.pop("max_connections", None)  # of a pool
         kind = options.pop("connection_class", connection.Connection)
         known = {*OPTIONS}.union(*(inspect.signature(base).parameters for base in kind.__mro__))
         unknown = next((option for option in options if option not in known), None)
+        # Nor CLIENT SETINFO, which a service may not say: the server would log each refusal.
+        options |= dict.fromkeys({"driver_info"} & known or ("lib_name", "lib_version"))
         if unknown is None:
             return kind(**options)
         nearest = get_close_matches(unknown, known, 1) or ["prefix"]
         problem = f"nobody knows the option {redact(unknown)}=; did you mean {nearest[0]}="
     except Exception as error:  # a value that is not understood
         problem = url.without_password(str(error))
+    options = {}  # there may be a password in it
     raise RegistryError(f"{url.name}: this URL cannot be used: {problem}.")
 
 

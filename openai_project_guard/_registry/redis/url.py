@@ -52,29 +52,18 @@ class RedisURL:
 
 def parse_url(url: str) -> RedisURL:
     """Takes a URL apart. Raises a `RegistryError` if it is not that of a registry in Redis."""
-    problem = None
-    try:
-        parts = urlsplit(url)
-        options = parse_qsl(parts.query, keep_blank_values=True)
-        port = parts.port  # raises for what is no number
-    except ValueError:
-        problem = "it is not a URL"
-    else:
-        if parts.scheme == "unix" and not parts.path:
-            problem = "it names no socket: unix:///path/to/redis.sock"
-        elif parts.scheme != "unix" and not parts.hostname:
-            problem = "it names no host"
-        elif parts.scheme != "unix" and not _DATABASE.fullmatch(parts.path):
-            problem = "what follows the host is not the number of a database, such as /0"
+    problem = _problem(url)
     if problem:
         url = ""
         raise RegistryError(f"The URL of the registry in Redis cannot be read: {problem}.")
+    parts = urlsplit(url)
+    options = parse_qsl(parts.query, keep_blank_values=True)
     prefix, database = dict(options).get("prefix") or PREFIX, dict(options).get("db", "0")
     name = f"unix://{parts.path}"
     if parts.scheme != "unix":
         database = parts.path.strip("/") or database
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        name = f"{parts.scheme}://{host}:{port or 6379}/{database}"
+        name = f"{parts.scheme}://{host}:{parts.port or 6379}/{database}"
     if prefix != PREFIX:
         name += f"?prefix={prefix}"
     login, at, _ = parts.netloc.rpartition("@")
@@ -83,3 +72,18 @@ def parse_url(url: str) -> RedisURL:
     rest = urlencode([option for option in options if option[0] not in OPTIONS])
     servers = (f"{parts.scheme}://{place}{parts.path}{'?' * bool(rest)}{rest}" for place in places)
     return RedisURL(redact(name), prefix, database, tuple(servers))
+
+
+def _problem(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises for what is no number
+    except ValueError:
+        return "it is not a URL"
+    if parts.scheme == "unix":
+        return None if parts.path else "it names no socket: unix:///path/to/redis.sock"
+    if not parts.hostname:
+        return "it names no host"
+    if not _DATABASE.fullmatch(parts.path):
+        return "what follows the host is not the number of a database, such as /0"
+    return None

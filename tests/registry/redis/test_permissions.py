@@ -52,6 +52,7 @@ def test_a_service_reads_and_subscribes_and_no_more(
     wait(lambda: has(source, OTHER))
     time.sleep(1)  # several looks at the revision
     assert source.status().state == "current"
+    assert server.client().execute_command("ACL", "LOG") == []
     with pytest.raises(RegistryError) as caught:
         edit.remove(url, [fingerprint(KEY)])
     assert "secret" not in str(caught.value)

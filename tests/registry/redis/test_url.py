@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,7 @@ from redis_server import (
 import openai_project_guard as opg
 from openai_project_guard._registry import stores
 from openai_project_guard._registry.redis import open_source
+from openai_project_guard._registry.redis.client import Client, Fault
 from openai_project_guard._registry.redis.url import parse_url
 
 if TYPE_CHECKING:
@@ -148,3 +150,18 @@ def test_no_server_at_all_shows_no_password() -> None:
     with pytest.raises(opg.RegistryError, match="refused") as caught:
         open_source(f"redis://u:VerySecret@{urls[0]}?replica=v:VerySecret2@{urls[1]}")
     assert "VerySecret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("trouble", ["?prefx=x", "?socket_timeout=soon", "", ":port"])
+def test_no_frame_of_an_error_has_the_password(trouble: str) -> None:
+    url = f"redis://user:VerySecret@127.0.0.1:{free_port()}{trouble}"
+    try:
+        Client(parse_url(url))
+    except (Fault, opg.RegistryError) as error:
+        del url
+        traced = traceback.TracebackException.from_exception(error, capture_locals=True)
+        ours = [frame for frame in traced.stack if "openai_project_guard" in frame.filename]
+        assert ours
+        assert "VerySecret" not in "".join(str(frame.locals) for frame in ours)
+    else:
+        pytest.fail("there is no server")
