@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from hashlib import sha256
+from itertools import pairwise
 
 from openai_project_guard._errors import ConfigurationError
 
@@ -18,9 +19,14 @@ _KEY = re.compile(
 )
 _TYPED = ("sk-proj-", "sk-svcacct-", "sk-admin-", "sk-None-")
 _HINT_PREFIX = re.compile(r"(?:[se]k|sess)-(?:[A-Za-z]{1,12}-)?")
-_ASSIGNMENT = re.compile(r"[A-Za-z_]+=")
+_ASSIGNMENT = re.compile(r"\A[A-Za-z_]+=")
 _ONE_SLASH = re.compile(r":/(?!/)")
 _WORD = re.compile(r"\S+")
+_PREFIX = re.compile(r"sk-(?:proj|svcacct|admin|None)-|[se]k[-_]|sess-")
+_WORDS = re.compile(r"[A-Z]?[a-z]{2,}|[A-Z]{3,}")  # what may be words, in snake or camel case
+_VOWEL = re.compile(r"[aeiouyAEIOUY]")
+_UNSPEAKABLE = re.compile(r"[^aeiouyAEIOUY]{4}")
+_SHORTEST_RANDOM = 20  # characters; with ten different ones or more, beyond all guessing
 _MIN_SECRET = 8  # a shorter secret would be half given away by its last four characters
 
 
@@ -148,3 +154,44 @@ def validate_key(key: object, *beside: object) -> None:
         problem = "its note or its organization has a key in it, and a registry holds no key"
     if problem:
         raise ConfigurationError(f"This key cannot be registered: {problem}.")
+
+
+def weakness(key: str) -> str | None:
+    """Why a key could be guessed from its fingerprint; `None` if it looks random.
+
+    A fingerprint of a random key tells nothing. Whoever reads that of a weak one can try guesses
+    until one fits: nothing slows them down.
+
+    Args:
+        key: the key itself.
+
+    Example:
+        >>> weakness("sk-1234")
+        'it has 4 characters behind its prefix, where a random key has 20 or more'
+        >>> weakness("sk-correct-horse-battery-staple")
+        'it is made of words'
+    """
+    prefix = _PREFIX.match(key)
+    secret = key[prefix.end() :] if prefix else key
+    if secret.startswith(("proj_", "org-", "user-")):
+        return "it is the id of a project, an organization or a user, which others know"
+    if len(secret) < _SHORTEST_RANDOM:
+        behind = " behind its prefix" if prefix else ""
+        return (
+            f"it has {len(secret)} characters{behind}, where a random key has {_SHORTEST_RANDOM} "
+            "or more"
+        )
+    if len(set(secret)) < _SHORTEST_RANDOM // 2:
+        return f"it has {len(set(secret))} different characters only"
+    near = sum(abs(ord(after) - ord(before)) <= 1 for before, after in pairwise(secret))
+    if 2 * near >= len(secret):
+        return "its characters follow each other as in the alphabet"
+    words = [word for word in _WORDS.findall(secret) if _is_speakable(word)]
+    letters = sum(map(len, words))
+    if 10 * letters >= 7 * len(secret) and letters >= 5 * len(words):
+        return "it is made of words"
+    return None
+
+
+def _is_speakable(word: str) -> bool:
+    return len(word) >= 3 and bool(_VOWEL.search(word)) and not _UNSPEAKABLE.search(word)

@@ -24,7 +24,7 @@ _PATIENCE = 900.0
 _PAUSE = 20.0  # seconds, where a 429 does not say how long
 _SHORTEST_PAUSE = 0.1
 # What the API hides of a key: sk-abc...def, sk-proj-****...Ab3d.
-_REDACTED = re.compile(r"([\w-]*)(?:…|[*.…•]{2,})([\w-]*)")
+_REDACTED = re.compile(r"\A([\w-]*)(?:…|[*.…•]{2,})([\w-]*)")
 _GO_ON = "Run the command again: it goes on from there"
 _LEAST = 3  # characters of the end; fewer say too little about whose key it is
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 OK = "200"
 
-_OF_USER = re.compile(r"OPENAI|.*_PROXY$|SSL_CERT_|SSLKEYLOGFILE", re.IGNORECASE)
+_OF_USER = re.compile(r"\A(?:OPENAI|.*_PROXY$|SSL_CERT_|SSLKEYLOGFILE)", re.IGNORECASE)
 """Variables that change what the SDK or its HTTP client does."""
 
 

@@ -14,7 +14,8 @@ from openai_project_guard._keys import digest, fingerprint_of, hint, redact, sho
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _OF_KEYS = ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY")
 _LEAST = 8  # characters; a shorter value would be found in every other word: it must stand alone
-_WRAPPING = re.compile(r"^(?:Bearer\s)?[\s\"'‘’“”]*|[\s\"'‘’“”]*$", re.IGNORECASE)
+_SCHEME = re.compile(r"\ABearer\s", re.IGNORECASE)
+_WRAPPING = re.compile(r"\A[\s\"'‘’“”]*")
 
 
 class Secret:
@@ -74,7 +75,8 @@ def without_keys(text: str) -> str:
 
 def bare(key: str) -> str:
     """A key without what may be around it by mistake."""
-    return _WRAPPING.sub("", key)
+    begun = _WRAPPING.sub("", _SCHEME.sub("", key))
+    return _WRAPPING.sub("", begun[::-1])[::-1]
 
 
 def _of_variable(name: str) -> str:

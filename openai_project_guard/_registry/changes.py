@@ -5,19 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
 
 from openai_project_guard._errors import RegistryError
-from openai_project_guard._registry.model import (
-    KeyBinding,
-    KeyBindings,
-    ProjectFields,
-    label,
-    listing,
-)
+from openai_project_guard._registry.model import KeyBinding, ProjectFields, label, listing
 from openai_project_guard._registry.validate import is_project_id
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping
 
-    from openai_project_guard._registry.model import Place, Snapshot
+    from openai_project_guard._registry.model import KeyBindings, Place, Snapshot
 
 Change = Literal["added", "updated", "unchanged"]
 T = TypeVar("T")
@@ -99,7 +93,7 @@ class Draft:
     @property
     def changed(self) -> bool:
         """Whether there is anything to write."""
-        return any(True for _ in self.new_projects()) or any(True for _ in self.new_keys())
+        return any(True for _ in (*self.new_projects(), *self.new_keys()))
 
     def new_projects(self) -> Iterator[tuple[str, ProjectFields | None]]:
         """The projects that are to be different, `None` for those that go."""

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 from openai_project_guard._errors import ConfigurationError, forgetful
 from openai_project_guard._forks import fork_safe
 from openai_project_guard._keys import digest, fingerprint_of, hint, validate_key
+from openai_project_guard._registry import validate
 from openai_project_guard._registry.model import (
     KeyRecord,
     Place,
     Project,
     Snapshot,
-    records_of,
 )
-from openai_project_guard._registry.validate import validate_project_id
+from openai_project_guard._registry.validate import validate_argument, validate_project_id
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -86,13 +86,17 @@ class Registry:
             note: whatever helps to recognise the key later.
 
         Raises:
-            ConfigurationError: the key is empty or unfit, the project is no project id, or the
-                note or the organization has a key in it.
+            ConfigurationError: the key is empty or unfit, the project or the organization is no
+                id of one, or the note has a key in it.
 
         Example:
             >>> Registry().register("sk-proj-0123456789Ab3d", "proj_support", note="CI runner")
         """
         validate_key(key, note, organization)
+        if organization:
+            validate_argument("organization", validate.organization, organization)
+        if note:
+            validate_argument("note", validate.note, note)
         known = self.snapshot.projects.get(project) if isinstance(project, str) else None
         self.add(
             digest(key),
@@ -120,15 +124,17 @@ class Registry:
         if not isinstance(key, str):
             raise ConfigurationError(f"A key must be a string, not {type(key).__name__}.")
         found = digest(key)
-        return tuple(_entry(found, row) for row in records_of((self,), found))
+        return tuple(_entry(found, record) for record in self.snapshot.records(found))
 
     def __len__(self) -> int:
-        return sum(1 if isinstance(row, KeyRecord) else len(row) for row in self._all().values())
+        return sum(
+            1 if isinstance(known, KeyRecord) else len(known) for known in self._all().values()
+        )
 
     def __iter__(self) -> Iterator[Entry]:
-        for key_digest, rows in self._all().items():
-            for row in (rows,) if isinstance(rows, KeyRecord) else rows:
-                yield _entry(key_digest, row)
+        for key_digest, known in self._all().items():
+            for record in (known,) if isinstance(known, KeyRecord) else known:
+                yield _entry(key_digest, record)
 
     def __bool__(self) -> bool:
         return True  # an empty registry is still a registry, not a missing one
@@ -151,18 +157,18 @@ class Registry:
             self.snapshot.add_key(key_digest, KeyRecord(project, key_hint, note))
 
 
-def _entry(key_digest: bytes, row: KeyRecord) -> Entry:
+def _entry(key_digest: bytes, record: KeyRecord) -> Entry:
     from openai_project_guard._registry.entry import Entry
 
     fingerprint = fingerprint_of(key_digest)
-    project = row.project
+    project = record.project
     return Entry(
         fingerprint=fingerprint,
-        hint=row.hint,
+        hint=record.hint,
         project=project.id,
         alias=project.alias,
         organization=project.organization,
-        note=row.note,
+        note=record.note,
         place=project.place.of(fingerprint, project.id),
     )
 

@@ -31,7 +31,7 @@ with the methods of `Store`.
 SCHEMES = ("redis", "rediss", "unix")
 """The schemes of the URLs that this package knows itself."""
 
-_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
+_SCHEME = re.compile(r"\A([A-Za-z][A-Za-z0-9+.-]+)://")
 T = TypeVar("T")
 
 

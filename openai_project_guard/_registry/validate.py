@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from openai_project_guard._errors import ConfigurationError
@@ -136,3 +137,15 @@ def validate_project_id(value: object) -> str:
     if isinstance(value, str) and is_project_id(value):
         return value
     raise ConfigurationError(f"{shown(value)} is not a project id. A project id {_PROJECT_RULE}")
+
+
+def validate_argument(name: str, rule: Callable[[object], object], value: object) -> None:
+    """Refuses an argument that its field cannot hold.
+
+    Raises:
+        ConfigurationError: names the argument.
+    """
+    try:
+        rule(value)
+    except FieldError as error:
+        raise ConfigurationError(f"{name}={shown(value)}: {error}") from None

@@ -22,6 +22,8 @@ else:
 Path = tuple[str | int, ...]
 """The way to a value: names, and positions in arrays."""
 
+_DEEPEST = 1000  # levels; each has a path of its length
+
 _TOKEN = re.compile(
     r'"""(?:\\.|[^\\])*?"""(?!")'
     r"|'''.*?'''(?!')"
@@ -124,6 +126,8 @@ def _walk(text: str) -> Iterator[tuple[Path, int]]:
                 at = (*path, position)
                 yield at, line
             if piece in ("[", "{"):
+                if len(around) == _DEEPEST:
+                    return  # the decoder has not come so far either
                 naming, name = piece == "{", ()
                 around.append((at, None if naming else 0))
 

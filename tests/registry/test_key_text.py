@@ -1,0 +1,169 @@
+"""What may be seen of a key, and what is taken for one?"""
+
+from __future__ import annotations
+
+import string
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from openai_project_guard import ConfigurationError
+from openai_project_guard._keys import find_key, hint, redact, validate_key, weakness
+
+LETTERS_AND_DIGITS = string.ascii_letters + string.digits
+KEYS = st.one_of(
+    *(
+        st.builds(prefix.__add__, st.text(alphabet, min_size=least, max_size=most))
+        for prefix, alphabet, least, most in (
+            ("sk-proj-", LETTERS_AND_DIGITS + "_-", 20, 170),
+            ("sk-svcacct-", LETTERS_AND_DIGITS + "_-", 20, 170),
+            ("sk-admin-", LETTERS_AND_DIGITS + "_-", 20, 170),
+            ("sk-None-", LETTERS_AND_DIGITS + "_-", 20, 170),
+            ("sk-", LETTERS_AND_DIGITS, 32, 48),
+            ("sess-", LETTERS_AND_DIGITS, 40, 40),
+            ("ek_", string.hexdigits, 32, 40),
+        )
+    )
+)
+# What stands around a key in an error, a log line or a file, and what is hard to tell from one.
+PIECES = [*"abz_-AZ09 .,:;/@\"'=\n…é", "sk-", "sess-", "ek_", "proj_", "//", "sk-proj-…", "Bearer "]
+AROUND = st.lists(st.sampled_from(PIECES), max_size=20).map("".join)
+
+
+@settings(derandomize=True, deadline=None, max_examples=500)
+@given(AROUND, KEYS, AROUND)
+@example("team_", "sk-proj-" + "A1" * 20, "")
+@example("", "sk-" + "a" * 48, "…")
+@example("flask", "sk-" + "a" * 25 + "T3BlbkFJ" + "b" * 15, "")
+def test_twelve_characters_of_a_key_never_survive(before: str, key: str, behind: str) -> None:
+    shown = redact(before + key + behind)
+    around = before + " " + behind
+    for start in range(len(key) - 11):
+        piece = key[start : start + 12]
+        assert piece not in shown or piece in around
+
+
+@settings(derandomize=True, deadline=None)
+@given(AROUND, KEYS, AROUND)
+def test_a_key_is_found_wherever_it_begins(before: str, key: str, behind: str) -> None:
+    assert find_key(before + key + behind)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sk-learn-recommendations",
+        "task-management-service-2024",
+        "risk-assessment",
+        "proj_5fPqTn0w of org-Jx1c",
+        "sk-proj-…Ab3d, sk-svcacct-…Ab3d, sk-…Ab3d",
+        "sk-team-…Ab3d, sk-Team-…Ab3d, sess-…Ab3d, …Ab3d",
+        "sha256:" + "0123456789abcdef" * 4,
+        "https://api.openai.com/v1/models",
+    ],
+)
+def test_names_and_hints_are_left_alone(text: str) -> None:
+    assert redact(text) == text
+    assert find_key(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("redis://user:s3cret@host:1/0", "redis://…@host:1/0"),
+        ("redis:/user:s3cret@host", "redis:/…@host"),
+        ("rediss://:p@ss:/w@rd@host and a@b", "rediss://…@host and a@b"),
+        ("team_sk-proj-0123456789Ab3d", "team_sk-proj-…Ab3d"),
+        ("xsess-0123456789012345678901Ab3d", "xsess-…Ab3d"),
+        ("sk-1234abcd", "sk-…abcd"),
+    ],
+)
+def test_user_info_and_keys_are_hidden(text: str, shown: str) -> None:
+    assert redact(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("sk-proj-0123456789Ab3d", "sk-proj-…Ab3d"),
+        ("sk-svcacct-0123456789Ab3d", "sk-svcacct-…Ab3d"),
+        ("sk-0123456789Ab3d", "sk-…Ab3d"),
+        ("sk-0123456789-01234567Ab3d", "sk-…Ab3d"),
+        ("sess-0123456789Ab3d", "sess-…Ab3d"),
+        ("gateway-token-0123456789", "…6789"),
+        ("ek_0123456789Ab3d", "…Ab3d"),
+        ("sk-proj-1234567", "sk-proj-…"),
+        ("sk-proj-12345678", "sk-proj-…5678"),
+        ("1234567", "…"),
+        ("", "…"),
+    ],
+)
+def test_a_hint_is_the_prefix_and_the_last_four_characters(key: str, shown: str) -> None:
+    assert hint(key) == shown
+
+
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        (5, "must be a string, not int"),
+        ("", "is empty"),
+        ("  ", "is empty"),
+        ("sk-a\n", "white space around it"),
+        ('"sk-a"', "quotes around it"),
+        ("sk-a b", "in the middle of it"),
+        ("sk-é", "in the middle of it"),
+        ("sha256:" + "0" * 64, "this is a fingerprint"),
+        ("OPENAI_API_KEY=sk-a", "this is an assignment"),
+        ("sk-admin-0123456789", "an admin key belongs to the organization"),
+    ],
+)
+def test_what_is_no_key_of_a_project_is_refused(key: object, problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        validate_key(key)
+
+
+@pytest.mark.parametrize("beside", ["it is sk-a, really", "team_sk-proj-0123456789Ab3d"])
+def test_a_key_in_what_is_kept_beside_it_is_refused(beside: str) -> None:
+    validate_key("sk-a", None, "a note")
+    with pytest.raises(ConfigurationError, match="a registry holds no key"):
+        validate_key("sk-a", None, beside)
+
+
+RANDOM = "q7Zr2LmX9vKp4TnB8cWd5HyJ3sGf6AoE1uVi"
+
+
+@pytest.mark.parametrize(
+    ("key", "problem"),
+    [
+        ("sk-1234", "it has 4 characters behind its prefix"),
+        ("sk-proj-" + RANDOM[:19], "it has 19 characters behind its prefix"),
+        ("password", "it has 8 characters, where"),
+        ("proj_5fPqTn0w", "it is the id of a project"),
+        ("sk-proj_5fPqTn0w", "it is the id of a project"),
+        ("org-" + RANDOM, "it is the id of a project, an organization"),
+        ("sk-proj-" + "ab" * 30, "it has 2 different characters only"),
+        ("sk-abcdefghijklmnopqrstuvwxyz0123456789", "follow each other as in the alphabet"),
+        ("sk-zyxwvutsrqponmlkjihgfedcba", "follow each other as in the alphabet"),
+        ("changeme-please-2024-production", "it is made of words"),
+        ("sk-my-secret-litellm-key", "it is made of words"),
+        ("CorrectHorseBatteryStaple", "it is made of words"),
+    ],
+)
+def test_a_key_that_can_be_guessed_is_weak(key: str, problem: str) -> None:
+    assert problem in (weakness(key) or "")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "sk-proj-" + RANDOM[:20],
+        "sk-" + RANDOM,
+        "sess-" + RANDOM,
+        RANDOM,
+        "sk-550e8400-e29b-41d4-a716-446655440000",
+        "9f86d081884c7d659a2feaa0c55ad015",
+    ],
+)
+def test_a_random_key_is_not_weak(key: str) -> None:
+    assert weakness(key) is None

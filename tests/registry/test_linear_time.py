@@ -1,0 +1,125 @@
+"""Can a text that somebody sends, writes or answers keep the process busy?
+
+What a user, a file, a server or a header gives may be as long as it likes. Every pattern of the
+package is tried with pumped texts, made of what the pattern itself is made of; four times the
+length may take no more than some eight times as long, where quadratic work takes sixteen times.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import pkgutil
+import re
+import time
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import openai_project_guard
+from openai_project_guard._keys import find_key, hint, redact, shown, weakness
+from openai_project_guard._registry.file.lines import Lines
+from openai_project_guard._registry.file.mistakes import conflicts
+
+SHORT, LONG = 700, 2_800
+TOO_FAST_TO_TELL = 0.004  # seconds
+COMMON = [*" \taA0-_.:/@,=#\"'[]{}\n\\…", "sk-", "sess-", "ek_", "://", ":/", "//", "a@"]
+
+
+def modules() -> Iterator[ModuleType]:
+    for found in pkgutil.walk_packages(
+        openai_project_guard.__path__, openai_project_guard.__name__ + "."
+    ):
+        if not found.name.endswith("__main__"):
+            try:
+                yield importlib.import_module(found.name)
+            except ImportError as error:
+                if "openai_project_guard" in (error.name or ""):
+                    raise  # else it is of a package that an extra brings
+
+
+def patterns() -> dict[str, re.Pattern[Any]]:
+    found: dict[str, re.Pattern[Any]] = {}
+    for module in modules():
+        for name, value in vars(module).items():
+            values = value if isinstance(value, (tuple, list)) else (value,)
+            for item in values:
+                if isinstance(item, re.Pattern):
+                    found[f"{module.__name__.partition('.')[2]}.{name}"] = item
+    return found
+
+
+PATTERNS = patterns()
+
+
+def texts(pattern: str) -> Iterator[tuple[str, str, str]]:
+    """What stands in front, what is repeated, and what stands behind."""
+    own = [*dict.fromkeys(re.findall(r"[A-Za-z0-9:/@_-]{2,}|[^\\\[\](){}?*+|^$]", pattern))]
+    atoms = [*dict.fromkeys([*own, *COMMON])]
+    pairs = itertools.product(own[:6], own[:6])
+    for atom in [*atoms, *("".join(pair) for pair in pairs)]:
+        for before, behind in (("", ""), ("", "\0"), ("".join(own[:1]), "\0")):
+            yield before, atom, behind
+
+
+def seconds(work: Callable[[str], object], text: str) -> float:
+    start = time.thread_time()
+    work(text)
+    return time.thread_time() - start
+
+
+def assert_linear(work: Callable[[str], object], before: str, atom: str, behind: str) -> None:
+    short, long = (before + atom * number + behind for number in (SHORT, LONG))
+    if seconds(work, long) < TOO_FAST_TO_TELL:
+        return
+    ratio = min(
+        min(seconds(work, long) for _ in range(3)) / min(seconds(work, short) for _ in range(3))
+        for _ in range(5)
+    )
+    assert ratio < 9, (before, atom, behind)
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_every_pattern_takes_linear_time(name: str) -> None:
+    pattern = PATTERNS[name]
+
+    def work(text: str) -> None:
+        subject = text if isinstance(pattern.pattern, str) else text.encode()
+        pattern.fullmatch(subject)
+        pattern.sub(lambda _: subject[:0], subject)
+
+    source = pattern.pattern
+    assert_all_linear(work, source if isinstance(source, str) else source.decode("latin-1"))
+
+
+WORK: dict[str, Callable[[str], object]] = {
+    "redact": redact,
+    "find_key": find_key,
+    "hint": hint,
+    "shown": shown,
+    "weakness": weakness,
+    "lines": Lines,
+    "conflicts": conflicts,
+}
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_what_handles_foreign_text_takes_linear_time(name: str) -> None:
+    assert_all_linear(WORK[name], "sk-proj-://@[x]")
+
+
+def test_a_quadratic_pattern_would_be_found() -> None:
+    pattern = r"(?<=//)\S*@|(?<=:/)(?!/)\S*:\S*@"
+    with pytest.raises(AssertionError):
+        assert_all_linear(re.compile(pattern).search, pattern)
+
+
+def assert_all_linear(work: Callable[[str], object], pattern: str) -> None:
+    for case in texts(pattern):
+        assert_linear(work, *case)
+
+
+def test_the_patterns_are_found() -> None:
+    assert {"_keys._KEY", "_registry.file.lines._TOKEN", "_env._NAMES"} <= PATTERNS.keys()

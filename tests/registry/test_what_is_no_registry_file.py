@@ -1,0 +1,133 @@
+"""What if the registry is no regular file? Neither the start nor a call may wait, or eat memory."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from openai_project_guard import Registry, RegistryError
+from openai_project_guard._registry.file.place import LARGEST
+from openai_project_guard._registry.file.watch import WatchedFile
+from openai_project_guard._registry.stores import add, find
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="the kinds of files of POSIX")
+NAME = "openai-projects.toml"
+GOOD = 'version = 1\n[projects.bot]\nid = "proj_a"\n'
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def a_socket() -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(NAME)
+
+
+def a_sparse_file() -> None:
+    with open(NAME, "wb") as file:
+        file.truncate(6 << 30)
+
+
+KINDS: dict[str, tuple[Callable[[], object], str]] = {
+    "pipe": (lambda: os.mkfifo(NAME), "this is a named pipe, not a regular file"),
+    "link to a pipe": (
+        lambda: (os.mkfifo("pipe"), os.symlink("pipe", NAME)),
+        "this is a named pipe, not a regular file",
+    ),
+    "device": (lambda: os.symlink("/dev/zero", NAME), "this is a device, not a regular file"),
+    "terminal": (lambda: os.symlink("/dev/ptmx", NAME), "this is a device, not a regular file"),
+    "directory": (lambda: os.mkdir(NAME), "this is a directory. Name the registry file in it"),
+    "socket": (a_socket, "this is a socket, not a regular file"),
+    "sparse file": (a_sparse_file, "this is larger than 64 MiB, which no registry is"),
+}
+
+
+@pytest.mark.parametrize(("make", "problem"), KINDS.values(), ids=KINDS)
+def test_enable_says_what_it_is(make: Callable[[], object], problem: str) -> None:
+    make()
+    script = (
+        "import resource; resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))\n"
+        "import openai_project_guard as opg\n"
+        "try:\n"
+        f"    opg.enable(registry={NAME!r})\n"
+        "except opg.RegistryError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == (f"{NAME}: {problem}.\n", "")
+
+
+@pytest.mark.parametrize(("make", "problem"), KINDS.values(), ids=KINDS)
+def test_in_a_running_process_it_is_logged_and_the_last_good_version_stays(
+    make: Callable[[], object], problem: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="openai_project_guard")
+    Path(NAME).write_text(GOOD)
+    file = WatchedFile(NAME)
+    os.unlink(NAME)
+    make()
+    for silence in (10, 20, 30):
+        file.refresh(time.monotonic() + silence)
+    assert "bot" in file.registry.snapshot.projects
+    assert file.status().state == "stale"
+    said = [record.getMessage() for record in caplog.records]
+    assert said == [f"{NAME}: {problem}. The last good version stays active."]
+    assert file.registry.snapshot.projects["bot"].place.of("svc") == NAME
+
+
+@pytest.mark.parametrize(("make", "problem"), KINDS.values(), ids=KINDS)
+def test_it_is_not_changed(make: Callable[[], object], problem: str) -> None:
+    make()
+    for action in (find, lambda name: add(name, "proj_a", "sha256:" + "0" * 64)):
+        with pytest.raises(RegistryError, match=problem):
+            action(NAME)
+
+
+def test_who_waits_to_write_into_a_pipe_is_not_disturbed() -> None:
+    os.mkfifo(NAME)
+    writer = subprocess.Popen(["sh", "-c", f"exec 3> {NAME}"])
+    try:
+        time.sleep(0.1)  # until it waits in open()
+        with pytest.raises(RegistryError):
+            Registry.from_file(NAME)
+        assert writer.poll() is None
+    finally:
+        writer.kill()
+        writer.wait()
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_the_largest_file_is_read(more: int) -> None:
+    Path(NAME).write_text(GOOD + "#" * (LARGEST - len(GOOD) + more))
+    if more:
+        with pytest.raises(RegistryError, match="this is larger than 64 MiB"):
+            Registry.from_file(NAME)
+    else:
+        assert "bot" in Registry.from_file(NAME).snapshot.projects
+
+
+def test_a_file_that_grows_while_it_is_read_is_not_read_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path(NAME).write_text(GOOD)
+    monkeypatch.setattr("openai_project_guard._registry.file.place.LARGEST", len(GOOD) - 1)
+    monkeypatch.setattr("openai_project_guard._registry.file.place._unfit", lambda status: None)
+    with pytest.raises(RegistryError, match="this is larger than"):
+        Registry.from_file(NAME)
