@@ -18,7 +18,7 @@ PROJECT = PREFIX + "_PROJECT"
 HOSTS = PREFIX + "_HOSTS"
 LEARNED = PREFIX + "_LEARNED"
 
-_NAMES = re.compile(r"\s*[a-z]+://[^/@]*@[^,]*|[^,]+")  # a password may have commas in it
+_NAMES = re.compile(r"\s*[A-Za-z]+://[^/@]*@[^,]*|[^,]+")  # a password may have commas in it
 
 _ON = ("1", "true", "on", "yes")
 _OFF = ("0", "false", "no", "")
