@@ -7,6 +7,7 @@ see fit, and whoever follows a registry must know when a message may have been m
 from __future__ import annotations
 
 import inspect
+import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -177,9 +178,10 @@ class Client:
             while len(found) < _MOST_NAMED and self._messages.can_read(timeout):
                 kind, _, message = self._messages.read_response()
                 if kind == b"message":
-                    revision, *keys = message.decode("utf-8", "replace").split(" ")
+                    revision, *keys = message.split(b" ")
                     is_named = 0 < len(keys) <= _MOST_NAMED
-                    found.append(Notice(revision, keys if is_named else None))
+                    names = [key.decode("utf-8", "replace") for key in keys] if is_named else None
+                    found.append(Notice(_text(revision) or "", names))
                 timeout = 0
         return found
 
@@ -292,4 +294,7 @@ def _library() -> Any:
 
 
 def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("utf-8", "replace")
+    """A revision, fit to be shown whatever it is."""
+    if value is None:
+        return None
+    return redact(re.sub("[^!-~]", "?", value[:100].decode("ascii", "replace")))

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from openai_project_guard._errors import RegistryError
+from openai_project_guard._keys import redact
 from openai_project_guard._registry.changes import Draft, StoredState
 from openai_project_guard._registry.model import KeyBindings, Place, ProjectFields
 from openai_project_guard._registry.redis import codec
@@ -59,7 +60,7 @@ def _opened(url: str, *, writing: bool, create: bool = False) -> Iterator[Client
     try:
         client = Client(where, writing=writing)
         if not create and client.revision() is None:
-            problem = f"there is no registry under the prefix {where.prefix}"
+            problem = f"there is no registry under the prefix {redact(where.prefix)}"
         else:
             yield client
     except Fault as fault:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _PAUSE = 5.0  # seconds until it is tried again to write the file
 _SHARE = 20  # writing takes at most one part in so many of the time
 
-_HEAD = re.compile(rb"# The last good version of (\S+), revision (\S+)\.\n")
+_HEAD = re.compile(rb"# The last good version of (.+), revision (\S*)\.\n")
 
 
 class FallbackFile:
@@ -82,8 +82,8 @@ class FallbackFile:
         if head is None or head[1] != self._registry.encode():
             data = b""  # whose file this is is not known, nor what stands in it
             raise RegistryError(
-                f"{self.name}: this is not a version of {self._registry}, so it is neither used "
-                "nor replaced. Name another file in OPENAI_PROJECT_GUARD_SNAPSHOT."
+                f"{self.name}: this is not the last good version of {self._registry}, so it is "
+                "neither used nor replaced. Name another file in OPENAI_PROJECT_GUARD_SNAPSHOT."
             )
         return head[2].decode()
 

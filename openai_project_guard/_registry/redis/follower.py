@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from openai_project_guard._errors import RegistryError
-from openai_project_guard._keys import fingerprint_of
+from openai_project_guard._keys import fingerprint_of, redact
 from openai_project_guard._registry.model import Place
 from openai_project_guard._registry.redis import messages
 from openai_project_guard._registry.redis.client import Client, Fault, Forbidden, Refused, count_of
@@ -148,7 +148,7 @@ class Follower:
         old, new = self._active.state.revision, stored.revision
         if new is None and old is None:
             raise Fault(
-                f"there is no registry under the prefix {self._url.prefix}. "
+                f"there is no registry under the prefix {redact(self._url.prefix)}. "
                 "`openai-project-guard register` makes one"
             )
         if new is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -216,14 +217,39 @@ def test_messages_of_every_kind_harm_nobody(
     assert "CANARY" not in "".join(log())
 
 
-@pytest.mark.parametrize("revision", ["9" * 5_000, "²-x", "", "sk-proj-CANARYcanaryCANARYcanary"])
-def test_a_revision_that_is_none_is_taken_as_the_first(server: RedisServer, revision: str) -> None:
+@pytest.mark.parametrize(
+    "revision",
+    [
+        "9" * 5_000,
+        "²-x",
+        "",
+        KEY,
+        "1-x.\n[projects.evil]\nid = 'proj_evil'\n#",
+        "\x00\x1b[31m",
+        "1 2",
+    ],
+)
+def test_a_revision_that_is_none_is_taken_as_the_first(
+    server: RedisServer,
+    log: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    revision: str,
+) -> None:
+    monkeypatch.setenv("OPENAI_PROJECT_GUARD_SNAPSHOT", "last.toml")
     add(server, KEY)
     server.client().set(f"{PREFIX}:revision", revision)
     source = open_source(server.url)
     assert has(source, KEY)
+    wait(Path("last.toml").exists)
+    text = Path("last.toml").read_text("utf-8")
+    server.kill()
+    wait(lambda: source.status().state == "stale")
+    assert [entry.project for entry in open_source(server.url).registry] == ["proj_a"]
+    server.start()
+    wait(lambda: source.status().state == "current")
     add(server, OTHER)
     wait(lambda: has(source, OTHER))
+    assert "CANARY" not in text + "".join(log())
 
 
 def test_a_key_that_is_there_in_both_spellings_counts_once() -> None:

@@ -118,7 +118,7 @@ def test_a_fallback_file_of_another_registry_is_left_alone(
     Path("mine.toml").write_text("version = 1\n")
     add(server, KEY)
     source = open_source(server.url)
-    wait(lambda: any("not a version of" in text for text in log()))
+    wait(lambda: any("not the last good version of" in text for text in log()))
     assert Path("mine.toml").read_text() == "version = 1\n"
     assert has(source, KEY)
     server.kill()
