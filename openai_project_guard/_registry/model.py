@@ -110,7 +110,6 @@ class KeyBinding(NamedTuple):
     hint: str = ""
     note: str | None = None
     learned: bool = False
-    disputed: bool = False
 
 
 KeyBindings = dict[str, KeyBinding]
