@@ -85,12 +85,12 @@ class Known(NamedTuple):
 
 SDK_CLIENT = r"(Sync|Async)APIClient"
 KNOWN = (
-    # The SDK's own doors.
+    # Where the SDK's client sends.
     Known(
         r"_base_client\.py",
         rf"{SDK_CLIENT}\.(_send_request|request|_request)",
         r"self\._client\.send",
-        "here the SDK lets go of a request: `_send_request`, or `request` in older releases, where "
+        "the SDK sends a request here: `_send_request`, or `request` in older releases, where "
         "`_prepare_request` comes before it (`_request`, called by `request`, up to 1.66)",
     ),
     Known(
@@ -210,8 +210,8 @@ def test_every_place_of_the_installed_sdk_is_known() -> None:
     found = list(places(SDK))
     unknown = unknown_of(found)
     assert not unknown, "nobody has looked at these:\n" + "\n".join(map(str, unknown))
-    doors = [place for place in found if place.call == "self._client.send"]
-    assert len(doors) == 2, "the SDK lets go of a request elsewhere"
+    hook_points = [place for place in found if place.call == "self._client.send"]
+    assert len(hook_points) == 2, "the SDK sends a request elsewhere"
 
 
 PLANTED = {
