@@ -11,10 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from openai_project_guard._env import check_choices as _check_choices
-from openai_project_guard._env import mode as _mode
 from openai_project_guard._errors import ConfigurationError, RegistryError, UnsupportedSDKError
-from openai_project_guard._errors import forgetful as _forgetful
+from openai_project_guard._startup import at_import as _at_import
 from openai_project_guard._types import Mode
 
 if TYPE_CHECKING:
@@ -30,9 +28,9 @@ if TYPE_CHECKING:
     )
     from openai_project_guard._check.observers import add_observer, remove_observer
     from openai_project_guard._check.verdict import Verdict
+    from openai_project_guard._guard import guard
     from openai_project_guard._registry.entry import Entry
     from openai_project_guard._registry.registry import Registry
-    from openai_project_guard._scope import guard
 
 __all__ = [
     "ConfigurationError",
@@ -72,7 +70,7 @@ _HOMES = {
     "add_observer": "_check.observers",
     "disable": "_api",
     "enable": "_api",
-    "guard": "_scope",
+    "guard": "_guard",
     "is_enabled": "_api",
     "register": "_api",
     "remove_observer": "_check.observers",
@@ -96,26 +94,4 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def _is_own_command() -> bool:
-    """Whether this process is `openai-project-guard` itself, which says what is wrong by itself."""
-    import os
-    import sys
-
-    command = getattr(sys, "orig_argv", [])
-    name = os.path.basename(sys.argv[0]) if getattr(sys, "argv", None) else ""
-    own = ("", ".exe", "-script.py", "-script.pyw")
-    by_name = name.startswith("openai-project-guard") and name[20:] in own
-    return by_name or command[1:3] == ["-m", __name__]
-
-
-@_forgetful  # somebody pastes a key into any of the variables
-def _start() -> None:
-    _check_choices()
-    if _mode() is not Mode.OFF:
-        from openai_project_guard._api import enable
-
-        enable()
-
-
-if not _is_own_command():
-    _start()
+_at_import()

@@ -9,7 +9,7 @@ from types import ModuleType
 
 
 def sdk_is_imported(module: ModuleType) -> None:
-    """Does nothing: to find this function, the package was imported, and that enables the guard.
+    """Does nothing: to find this function, the package was imported while the interpreter starts.
 
-    autowrapt finds it before the application begins, and would call it after `import openai`.
+    That has the guard enabled before `openai` is imported; autowrapt calls this one afterwards.
     """

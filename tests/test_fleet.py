@@ -20,9 +20,9 @@ from redis_server import IS_LONG, RedisServer, add, fingerprint, needs_redis, py
 from support import http
 
 import openai_project_guard as opg
-from openai_project_guard import _settings
 from openai_project_guard._check import check as _check
-from openai_project_guard._hooks.send import HTTP
+from openai_project_guard._hooks.httpx import HTTP
+from openai_project_guard._state import STATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -75,7 +75,7 @@ while said[-1] != "end":
     time.sleep(0.05)
 for name, times in took.items():
     print("took", name, *times)
-rows = sorted(entry.fingerprint + entry.project for entry in _settings.in_force.sources[0].registry)
+rows = sorted(entry.fingerprint + entry.project for entry in STATE.settings.sources[0].registry)
 print("holds", hashlib.sha256("".join(rows).encode()).hexdigest(), flush=True)
 """
 
@@ -222,13 +222,13 @@ def test_a_stopped_server_delays_no_call(
     settings = {}
     for name, registry in (("file", "some.toml"), ("redis", server.url)):
         opg.enable(registry=registry)
-        settings[name] = _settings.in_force
-    source: Any = _settings.in_force and _settings.in_force.sources[0]
+        settings[name] = STATE.settings
+    source: Any = STATE.settings and STATE.settings.sources[0]
     took: dict[str, list[list[float]]] = {name: [] for name in settings}
     server.signal(signal.SIGSTOP)
     for _ in range(15 if IS_LONG else 5):  # turn by turn, so that both meet the same weather
         for name, found in settings.items():
-            _settings.in_force = found
+            STATE.settings = found
             took[name].append(durations(2.0 if IS_LONG else 0.5))
     wait(lambda: source.status().state == "stale")
     server.signal(signal.SIGCONT)
@@ -266,7 +266,7 @@ def durations(seconds: float) -> list[float]:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             started = time.perf_counter()
-            error = _check.judge(_check.Call(None), request, HTTP)
+            error = _check.refusal(_check.Call(), request, HTTP)
             mine.append(time.perf_counter() - started)
             assert error is None
             time.sleep(0.001)

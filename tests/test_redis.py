@@ -36,7 +36,7 @@ import openai_project_guard as opg
 from openai_project_guard import RegistryError
 from openai_project_guard._check import check as _check
 from openai_project_guard._check.headers import Destination
-from openai_project_guard._hooks.send import HTTP
+from openai_project_guard._hooks.httpx import HTTP
 from openai_project_guard._keys import digest, fingerprint_of, hint
 from openai_project_guard._registry import stores as edit
 from openai_project_guard._registry.model import Place
@@ -97,7 +97,7 @@ def judge(key: str, project: str = "proj_a") -> BaseException | None:
         "https://api.openai.com/v1/models",
         headers={"Authorization": f"Bearer {key}", "OpenAI-Project": project},
     )
-    return _check.judge(_check.Call(None), request, HTTP)
+    return _check.refusal(_check.Call(), request, HTTP)
 
 
 # Is Redis a registry like any other?

@@ -66,7 +66,8 @@ def _run(argv: list[str]) -> int:
     if "_ARGCOMPLETE" in os.environ:  # the shell asks what may come next
         parsers.complete()
 
-    refuse_keys(argv)  # before a complaint could quote one
+    own = argv[: argv.index("--")] if argv[:1] == ["run"] and "--" in argv else argv
+    refuse_keys(own)  # before a complaint could quote one; what a program is given is its affair
     options = list(takewhile(lambda argument: argument.startswith("-"), argv))
     if options or not argv:
         program = parsers.program()

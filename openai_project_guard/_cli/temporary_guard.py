@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from openai_project_guard import _hooks, _settings
-from openai_project_guard._api import disable, enable
 from openai_project_guard._check import log as _log
 from openai_project_guard._check import observers as _observers
 
@@ -21,16 +19,12 @@ if TYPE_CHECKING:
 @contextmanager
 def disabled() -> Iterator[None]:
     """No call is checked inside; whatever is enabled inside is disabled afterwards."""
-    before = _settings.in_force
-    disable()
-    try:
+    # These import the SDK, which `--help` of a command does not need.
+    from openai_project_guard._activation import deactivate, isolated
+
+    with isolated():
+        deactivate()
         yield
-    finally:
-        disable()
-        if before is not None:
-            with _settings.changing:
-                _hooks.install(process_wide=before.scope == "process")
-                _settings.in_force = before
 
 
 @contextmanager
@@ -40,6 +34,8 @@ def enabled(mode: Mode, registry: RegistrySource | None = None) -> Iterator[list
     Raises:
         ConfigurationError: the settings are not in order.
     """
+    from openai_project_guard._api import enable
+
     verdicts: list[Verdict] = []
     with disabled(), silent():
         _observers.add_observer(verdicts.append)

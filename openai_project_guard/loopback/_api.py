@@ -113,8 +113,9 @@ def loopback_api(
     *,
     organization: str = "org-loopback",
     projects: Iterable[LoopbackProject] = (),
+    port: int = 0,
 ) -> Iterator[LoopbackAPI]:
-    """Run a server on a free port of 127.0.0.1 that answers as the OpenAI API would.
+    """Run a server on a port of 127.0.0.1 that answers as the OpenAI API would.
 
     Args:
         keys: each key's project, or its projects with the default one first. A key that begins
@@ -123,9 +124,11 @@ def loopback_api(
         organization: the one that all keys belong to. Default: `org-loopback`.
         projects: names and states for the Administration endpoints, also for projects without a
             key. Default: the projects that `keys` name, active, each named by its id.
+        port: where to listen. Default: 0, a free one.
 
     Raises:
         ValueError: a key has no project.
+        OSError: the port is taken.
 
     Example:
         >>> with loopback_api({"sk-proj-demo-one-Ab3d": "proj_one"}) as api:
@@ -133,7 +136,7 @@ def loopback_api(
         ()
     """
     keys = DEFAULT_KEYS if keys is None else keys
-    with Server(Directory(keys, projects, organization), Ledger()) as server:
+    with Server(Directory(keys, projects, organization), Ledger(), port) as server:
         # The interval bounds how long stopping takes; nothing else waits for it.
         serving = threading.Thread(
             target=server.serve_forever, args=(0.01,), name="loopback-api", daemon=True

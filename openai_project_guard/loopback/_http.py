@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import socket
 import socketserver
 import sys
@@ -31,15 +32,16 @@ class Server(socketserver.ThreadingTCPServer):
     # Not http.server.HTTPServer: binding that one asks the resolver for the host's full name,
     # which takes seconds on some machines.
     daemon_threads = True
+    allow_reuse_address = os.name != "nt"  # a port of one's choice, again at once; see bind(2)
     request_queue_size = 128
 
-    def __init__(self, directory: Directory, ledger: Ledger) -> None:
+    def __init__(self, directory: Directory, ledger: Ledger, port: int = 0) -> None:
         self.directory = directory
         self.administration = Administration(directory)
         self.ledger = ledger
         self.project_on_answers: str | None = None
         self._open: set[socket.socket] = set()
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(("127.0.0.1", port), Handler)
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()

@@ -53,9 +53,8 @@ def takes_the_hooks_off(shell: Shell) -> None:
     opg.enable()
     from openai import _base_client as base
 
-    for owner in (base.SyncAPIClient, base.AsyncAPIClient):
-        hook = vars(owner)["request"]
-        owner.request = hook.__wrapped__  # as it was, so there is nothing to put back
+    hook = vars(base.BaseClient)["_build_request"]
+    base.BaseClient._build_request = hook.__wrapped__  # as it was, so nothing is to be put back
 
 
 def puts_no_hooks_in(shell: Shell) -> None:
@@ -173,8 +172,8 @@ PLANTED: dict[str, tuple[str, Plant, str]] = {
     "hooks removed": (
         "hooks_removed",
         takes_the_hooks_off,
-        "Another tool removed the guard's hook from SyncAPIClient.request and "
-        "AsyncAPIClient.request: calls are sent unchecked.",
+        "Another tool removed the guard's hook from BaseClient._build_request: calls are sent "
+        "unchecked.",
     ),
     "hooks that do nothing": (
         "hooks_removed",
@@ -314,11 +313,11 @@ def test_what_is_only_worth_knowing_is_not_wrong(good: Shell, name: str) -> None
 def test_an_sdk_without_the_places_is_unusable(good: Shell) -> None:
     from openai import _base_client
 
-    good.patch.delattr(_base_client.SyncAPIClient, "request")
+    good.patch.delattr(_base_client.BaseClient, "_build_request")
     ran = good("doctor", "--json")
     assert ran.status == 2
     assert "sdk_unsupported" in [mistake["name"] for mistake in ran.json["mistakes"]]
-    assert "SyncAPIClient.request" in ran.json["hooks"]["error"]
+    assert "_build_request" in ran.json["hooks"]["error"]
     assert good("doctor").status == 2
 
 
@@ -371,8 +370,7 @@ def test_json_of_the_picture(picture: Any) -> None:
     assert 0 <= picture["sources"][0].pop("age_seconds") < 60
     found = set(picture["hooks"].pop("found"))
     assert {
-        "openai._base_client.SyncAPIClient.request",
-        "openai._base_client.AsyncAPIClient.request",
+        "openai._base_client.BaseClient._build_request",
         f"{http.__name__}.Client._send_single_request",
         f"{http.__name__}.AsyncClient._send_single_request",
     } <= found

@@ -17,10 +17,10 @@ from openai_project_guard._registry.redis.state import InForce
 from openai_project_guard._registry.source import Status
 
 if TYPE_CHECKING:
-    from openai_project_guard._check.headers import Destination
     from openai_project_guard._registry.redis.codec import Change
     from openai_project_guard._registry.redis.fallback import Spare
     from openai_project_guard._registry.redis.url import Address
+    from openai_project_guard._types import Destination
 
 _TICK = 0.2  # seconds until what was learned, or the end of the process, is noticed
 _LOOK = 5.0  # seconds between two looks at the revision

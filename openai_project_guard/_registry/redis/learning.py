@@ -19,8 +19,8 @@ from openai_project_guard._registry.redis.entries import (
 )
 
 if TYPE_CHECKING:
-    from openai_project_guard._check.headers import Destination
     from openai_project_guard._registry.redis.client import Store
+    from openai_project_guard._types import Destination
 
 Settled = Literal["written", "known", "disputed"]
 _ATTEMPTS = 100  # a conflict means that another process got through, so this one will

@@ -13,9 +13,9 @@ from openai_project_guard._registry.redis.url import read_address
 from openai_project_guard._registry.source import Source
 
 if TYPE_CHECKING:
-    from openai_project_guard._check.headers import Destination
     from openai_project_guard._registry.registry import Registry
     from openai_project_guard._registry.source import Status
+    from openai_project_guard._types import Destination
 
 SNAPSHOT = _env.PREFIX + "_SNAPSHOT"
 

@@ -1,0 +1,57 @@
+"""The environment in which a program and its children find the guard."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, MutableMapping
+
+from openai_project_guard import _env, _settings
+from openai_project_guard._types import Mode
+
+_PATHS = (_env.LEARNED, _env.PREFIX + "_SNAPSHOT", _env.PREFIX + "_AUDIT")
+
+
+def startup_folder() -> str:
+    """The folder whose `sitecustomize` enables the guard when a program imports `openai`."""
+    return os.path.join(os.path.dirname(os.path.abspath(_env.__file__)), "_startup")
+
+
+def guard_children(environ: MutableMapping[str, str], options: Mapping[str, str | None]) -> None:
+    """Sets what makes every Python that is started in this environment a guarded one.
+
+    A path is made absolute, for a child may have another working directory.
+
+    Args:
+        environ: changed in place; `os.environ`, since that is where settings are read from.
+        options: the value for each variable; `None` leaves it as it is.
+    """
+    environ.update({name: value for name, value in options.items() if value is not None})
+    if _env.text(_env.PREFIX) is None:
+        environ[_env.PREFIX] = Mode.ENFORCE
+    names = [name if "://" in name else _absolute(name) for name in _env.registry_names()]
+    if names and not any("," in name for name in names if "://" not in name):
+        environ[_env.REGISTRY] = ",".join(names)
+    for variable in _PATHS:
+        path = _env.text(variable)
+        if path is not None:
+            environ[variable] = _absolute(path)
+    ours = startup_folder()
+    path = environ.get("PYTHONPATH", "")
+    others = [entry for entry in path.split(os.pathsep) if entry != ours] if path else []
+    environ["PYTHONPATH"] = os.pathsep.join([ours, *others])
+
+
+def check_settings() -> None:
+    """Reads the settings as the program will, so that it need not start to find them wrong.
+
+    Raises:
+        ConfigurationError: they are not in order, or a registry cannot be read.
+    """
+    _env.check_choices()
+    mode = _env.mode()
+    if mode is not Mode.OFF:
+        _settings.build(mode)
+
+
+def _absolute(path: str) -> str:
+    return os.path.abspath(os.path.expanduser(path))

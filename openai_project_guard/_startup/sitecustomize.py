@@ -1,0 +1,158 @@
+"""Enables the guard when the program imports `openai`, and not before.
+
+`openai-project-guard run` puts this folder first on PYTHONPATH, so that every Python of the
+program and of its children runs this file when it starts: before `openai` is imported, and before
+the `sitecustomize` of the program or of another tool, which it runs afterwards.
+
+Those Pythons may be old ones, or may lack the package. So nothing of the package is imported here,
+the syntax is one that Python 3.6 understands, and what goes wrong shows at `import openai`.
+"""
+
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from typing import Any
+
+PROCESS_WIDE = ("httpx", "httpx2", "requests", "urllib3", "aiohttp", "websockets")
+"""What else may make a call that is judged under `OPENAI_PROJECT_GUARD_SCOPE=process`."""
+
+
+class Finder:
+    """Stands before the other finders, and hands their answer on with a loader that enables."""
+
+    is_enabled = False
+
+    def find_spec(self, name: str, path: "Any" = None, target: "Any" = None) -> "ModuleSpec | None":
+        """The package as the next finder finds it. To find it enables nothing: many only ask."""
+        if self.is_enabled or not _is_awaited(name):
+            return None
+        for finder in sys.meta_path[sys.meta_path.index(self) + 1 :]:
+            spec = finder.find_spec(name, path, target) if hasattr(finder, "find_spec") else None
+            if spec is not None:
+                if spec.loader is not None:
+                    spec.loader = Loader(self, spec.loader)  # type: ignore[assignment]
+                return spec
+        return None
+
+    def enable(self) -> None:
+        """Enables the guard. An error of it fails the import, this time and each time."""
+        enable()
+        self.is_enabled = True
+
+
+class Loader:
+    """A package's own loader, until the package is imported."""
+
+    def __init__(self, finder: Finder, loader: "Any") -> None:
+        self._finder = finder
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> "Any":
+        return getattr(self._loader, name)
+
+    def create_module(self, spec: "ModuleSpec") -> "Any":
+        """Enables the guard, then leaves the import to a loader that is looked for again.
+
+        The guard may have put a finder of its own before all others meanwhile.
+        """
+        from importlib.util import find_spec
+
+        self._finder.enable()
+        found = find_spec(spec.name)
+        if found is None or found.loader is None:
+            raise ModuleNotFoundError(f"No module named {spec.name!r}", name=spec.name)
+        self._loader = spec.loader = found.loader
+        return found.loader.create_module(spec)
+
+
+def _is_awaited(name: str) -> bool:
+    if name == "openai":
+        return True
+    scope = os.environ.get("OPENAI_PROJECT_GUARD_SCOPE", "")
+    return name in PROCESS_WIDE and "process" in scope.lower()
+
+
+def enable() -> None:
+    """Has the package enable the guard as the environment says.
+
+    Raises:
+        RuntimeError: this Python lacks the package. No `ImportError`: a program that can do
+            without `openai` would ignore that.
+    """
+    try:
+        from openai_project_guard import _startup
+    except ImportError as error:
+        raise RuntimeError(
+            f"openai-project-guard cannot be imported by {sys.executable} ({error}). Nothing could "
+            "check the calls of this program, so openai is not imported either. Install "
+            "openai-project-guard in that environment too."
+        ) from None
+    _startup.start()
+
+
+def watch() -> None:
+    """Awaits the import of `openai`. Where that has been imported already, enables at once."""
+    finder = Finder()
+    sys.meta_path.insert(0, finder)
+    if "openai" in sys.modules:
+        finder.enable()
+
+
+def _run_next(folder: str) -> None:
+    """Runs the `sitecustomize` that Python would have run without this one, if there is one."""
+    from importlib.machinery import PathFinder
+
+    start = sys.path.index(folder) + 1 if folder in sys.path else 0
+    spec = PathFinder.find_spec("sitecustomize", sys.path[start:])
+    sys.path[:] = [entry for entry in sys.path if entry != folder]
+    sys.path_importer_cache.pop(folder, None)
+    if spec is not None and spec.loader is not None:
+        from importlib.util import module_from_spec
+
+        module = sys.modules["sitecustomize"] = module_from_spec(spec)
+        spec.loader.exec_module(module)
+
+
+def _put_first(folder: str) -> None:
+    """Brings the folder back to the front of PYTHONPATH, for the children of this process."""
+    entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if folder in entries[1:]:
+        others = [entry for entry in entries if entry != folder]
+        os.environ["PYTHONPATH"] = os.pathsep.join([folder] + others)  # noqa: RUF005
+
+
+def _stay_first(folder: str) -> None:
+    """Has `opentelemetry-instrument` leave the folder first for the program that it becomes.
+
+    It puts its own folder first, whose `sitecustomize` runs no other one (as of
+    opentelemetry-instrumentation 0.66).
+    """
+    execv = os.execv
+
+    def execv_after(*arguments: "Any") -> "Any":
+        _put_first(folder)
+        execv(*arguments)
+
+    os.execv = execv_after
+
+
+def _main(folder: str) -> None:
+    try:
+        watch()
+    except Exception as error:
+        # Python would report it and go on: with an openai that is imported, and unguarded.
+        raise SystemExit(f"openai-project-guard: error: {error}") from None
+    command = getattr(sys, "argv", None) or [""]  # not there yet before Python 3.8
+    if os.path.basename(command[0]).startswith("opentelemetry-instrument"):
+        _stay_first(folder)
+    try:
+        _run_next(folder)
+    finally:
+        _put_first(folder)  # OpenTelemetry's sitecustomize brings its folder to the front again
+
+
+if __name__ == "sitecustomize":
+    _main(os.path.dirname(os.path.abspath(__file__)))
