@@ -533,6 +533,23 @@ def test_live_is_part_of_the_picture(good: Shell) -> None:
         )
 
 
+def test_an_override_is_shown_first(good: Shell) -> None:
+    good.patch.setenv("OPENAI_PROJECT_GUARD_OVERRIDE", "warn")
+    good.patch.setenv("OPENAI_API_KEY", B)
+    ran = good("doctor")
+    assert ran.out.startswith("! OPENAI_PROJECT_GUARD_OVERRIDE is warn: it beats every setting")
+    found = good("doctor", "--json").json
+    assert [mistake["name"] for mistake in found["mistakes"]][:2] == [
+        "override",
+        "key_of_another_project",
+    ]
+    assert found["settings"][-1] == {
+        "name": "override",
+        "value": "warn",
+        "from": "OPENAI_PROJECT_GUARD_OVERRIDE",
+    }
+
+
 # Env files
 
 
