@@ -96,8 +96,11 @@ def sdk_suite(session: nox.Session, openai: str) -> None:
 def zero_code(session: nox.Session) -> None:
     """The guard in programs that never heard of it, by the servers and shells they run under."""
     servers = ("gunicorn", "celery", "uvicorn", "jupyter_client", "ipykernel")
-    session.install(".[test,auto]", *servers)
-    session.run("python", "-m", "pytest", "tests/test_zero_code.py", "tests/test_pytest_plugin.py")
+    tracers = ("ddtrace", "opentelemetry-instrumentation")
+    session.install(".[test,auto]", *servers, *tracers)
+    session.run(
+        "python", "-m", "pytest", "tests/ecosystem/test_zero_code.py", "tests/test_pytest_plugin.py"
+    )
 
 
 @nox.session(python=PYTHONS[1])

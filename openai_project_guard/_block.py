@@ -20,11 +20,12 @@ Reference = Callable[[], object]
 class _Pending:
     """The two methods that a `with` statement looks up before it calls either."""
 
-    __slots__ = ("leave", "manager")
+    __slots__ = ("is_entered", "leave", "manager")
 
-    def __init__(self, manager: Block, leave: Reference | None = None) -> None:
+    def __init__(self, manager: Block) -> None:
         self.manager = manager
-        self.leave = leave
+        self.leave: Reference | None = None
+        self.is_entered = False
 
 
 _looked_up = local()
@@ -74,7 +75,11 @@ class _Exit:
 def _enter(manager: Block, pending: _Pending | None = None) -> None:
     if getattr(_looked_up, "pending", None) is pending:
         _looked_up.pending = None
-    manager.open(pending.leave if pending else None)
+    if pending is None:
+        manager.open(None)
+    else:
+        pending.is_entered = True
+        manager.open(pending.leave)
 
 
 async def _enter_async(manager: Block, pending: _Pending | None = None) -> None:
@@ -85,7 +90,7 @@ def _leave(manager: Block, pending: Any = None, *_: object) -> None:
     is_bound = isinstance(pending, _Pending)
     if is_bound and getattr(_looked_up, "pending", None) is pending:
         _looked_up.pending = None  # by hand
-    manager.close(pending.leave if is_bound else None)
+    manager.close(pending.leave if is_bound and pending.is_entered else None)
 
 
 def _leave_async(manager: Block, pending: Any = None, *_: object) -> Any:

@@ -19,7 +19,7 @@ PROJECT = PREFIX + "_PROJECT"
 HOSTS = PREFIX + "_HOSTS"
 LEARNED = PREFIX + "_LEARNED"
 
-_NAMES = re.compile(r"\s*[a-z]+://[^/@]*@[^,]*|[^,]+")  # a password may have commas in it
+_NAMES = re.compile(r"\s*[A-Za-z]+://[^/@]*@[^,]*|[^,]+")  # a password may have commas in it
 
 HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:]+")
 _ON = ("1", "true", "on", "yes")
@@ -62,13 +62,15 @@ def host_names(given: Sequence[str] = ()) -> Iterator[str]:
     Raises:
         ConfigurationError: one of them is not a host name alone.
     """
-    from openai_project_guard._keys import redact, shown
-
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        from openai_project_guard._keys import shown
+
         what = "one string" if isinstance(given, str) else "no list"
         raise ConfigurationError(f"hosts={shown(given)} is {what}. Expected a list of host names.")
     for argument, names in (("hosts=", given), (HOSTS, _hosts())):
         for name in names:
+            from openai_project_guard._keys import redact, shown
+
             host = name.strip().lower().rstrip(".") if isinstance(name, str) else ""
             if not HOST_NAME.fullmatch(host) or redact(host) != host:
                 raise ConfigurationError(

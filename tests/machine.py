@@ -50,8 +50,15 @@ if __name__ == "__main__":
 
 def needs(*names: str) -> pytest.MarkDecorator:
     """Skips a test where a package is not installed, and names it."""
-    missing = [name for name in names if find_spec(name) is None]
+    missing = [name for name in names if not _is_installed(name)]
     return pytest.mark.skipif(bool(missing), reason=f"{' and '.join(missing)} not installed")
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:  # the package around it is not
+        return False
 
 
 autowrapt = (

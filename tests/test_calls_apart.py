@@ -35,7 +35,6 @@ from support import (
 )
 
 import openai_project_guard as opg
-from openai_project_guard._check.check import under_way
 from openai_project_guard._state import STATE
 
 __all__ = ["clean"]
@@ -260,6 +259,9 @@ class StandIn:
         self.event_hooks: dict[str, list[Any]] = {"request": [], "response": []}
         self._sent = sent
 
+    def build_request(self, *args: Any, **options: Any) -> Any:
+        return http.Client().build_request(*args, **options)
+
     def send(self, request: Any, **_: Any) -> Any:
         self._sent.append(request)
         return http.Response(200, json={}, request=request)
@@ -273,7 +275,8 @@ def test_another_client_with_a_stand_in_is_judged_within_a_call() -> None:
     inner._client = StandIn(sent)
 
     def hook(_: Any) -> None:
-        inner._send_request(request_of(A, "proj_b"), stream=False)
+        inner.project = "proj_b"
+        inner.models.list()
 
     with pytest.raises(opg.ProjectMismatchError):
         hooked(Server(), hooks={"request": [hook]}, project="proj_a").models.list()
@@ -333,14 +336,6 @@ def by_a_send_of_its_own(elsewhere: Any, server: Any) -> openai.OpenAI:
 
 
 AFTERWARDS = pytest.mark.parametrize("telling", [by_a_response_hook, by_a_log_handler])
-
-
-@pytest.fixture(autouse=True)
-def no_call_is_left_under_way() -> Iterator[None]:
-    yield
-    left = under_way.get()
-    under_way.set(None)
-    assert left is None
 
 
 @pytest.fixture(autouse=True)

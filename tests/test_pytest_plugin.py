@@ -187,10 +187,12 @@ def test_what_outlives_the_test_and_who_does_not_use_it_are_left_alone(run: Run)
         class TestEnabled:
             @pytest.mark.openai_project("proj_a")
             def test_pinned(self):
+                from openai_project_guard._state import STATE
                 assert STATE.settings.policy.pinned == "proj_a"
 
             def test_not_pinned(self):
                 assert opg.is_enabled()
+                from openai_project_guard._state import STATE
                 assert STATE.settings.policy.pinned is None
 
         def test_who_enables_it():
@@ -276,10 +278,12 @@ def test_the_marker_takes_an_alias_of_the_registry(
         """
         @pytest.mark.openai_project("support")
         def test_it():
+            from openai_project_guard._state import STATE
             assert STATE.settings.policy.pinned == "proj_a"
 
         @pytest.mark.openai_project("support")
         def test_with_fixture(openai_project_guard):
+            from openai_project_guard._state import STATE
             assert STATE.settings.policy.pinned == "proj_a"
         """
     ).assert_outcomes(passed=2)
@@ -434,6 +438,7 @@ def test_a_run_that_does_not_use_it_imports_neither_the_sdk_nor_wrapt(
                 "openai_project_guard",
                 "openai_project_guard._env",
                 "openai_project_guard._errors",
+                "openai_project_guard._startup",
                 "openai_project_guard._types",
                 "openai_project_guard.pytest_plugin",
             }

@@ -64,7 +64,7 @@ for word, spelling in {spelled!r}:
     for name in [name for name in sys.modules if name.startswith("openai_project_guard")]:
         del sys.modules[name]
     import openai_project_guard as opg
-    from openai_project_guard import _settings
+    from openai_project_guard._state import STATE
     assert opg.is_enabled() == (word != "off"), (word, spelling)
     if word != "off":
         assert STATE.settings.policy.mode == word, (word, spelling)

@@ -45,6 +45,10 @@ def change_for(record: Record) -> str | None:
             f"{_at_call(record)}, set OpenAI-Project in extra_headers to {expected}, or leave it "
             "out of them."
         )
+    if reason == "missing" and record.transport == "websocket":
+        # Before releases 3.15 and 3.36 the SDK leaves the client's project off some WebSockets.
+        headers = f'extra_headers={{"OpenAI-Project": {_quoted(record)}}}'
+        return f"{_at_call(record)}, pass {headers} to connect()."
     if reason == "missing":
         return f"{_pass(record, _project(record))}."
     if origin == "http_client":

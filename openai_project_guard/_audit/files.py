@@ -22,7 +22,7 @@ from typing import Final
 from openai_project_guard._audit.line import VERSION, Header, Record, iso, line_of, parse
 
 ENDING: Final = ".jsonl"
-LIMIT = 4_000_000
+LIMIT = 2_000_000
 """Bytes of a file, from which on lines of the same call are merged."""
 
 _LONGEST_LINE: Final = 65_536  # bytes; no line that is written is as long
@@ -147,6 +147,8 @@ def _merged_by_age(
         age = now - record.last
         width = _HOUR if age < hourly else _DAY if age < daily else math.inf
         bucket = (width, 0 if width == math.inf else record.last // width, *record.key)
-        known = found.get(bucket)
-        found[bucket] = record if known is None else known.plus(record)
+        if bucket in found:
+            found[bucket].add(record)
+        else:
+            found[bucket] = record
     return list(found.values())

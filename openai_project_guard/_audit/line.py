@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any, Final, get_args
 
 from openai_project_guard._keys import redact
-from openai_project_guard._types import Outcome, Reason
+from openai_project_guard._types import Outcome, Reason, Transport
 
 VERSION: Final = 1
 LONGEST_TEXT: Final = 500  # characters of a field
@@ -21,9 +20,10 @@ MOST_EXPECTED: Final = 20  # projects that one key is registered for
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\u2027\u202f-\u2065\u2070-\ud7ff\uf900-\ufffd]")
 _OUTCOMES: Final = frozenset(get_args(Outcome))
 _REASONS: Final = frozenset(get_args(Reason))
+_TRANSPORTS: Final = frozenset(get_args(Transport))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Record:
     """Calls that are the same in the first eight fields, and how many of them there were.
 
@@ -43,6 +43,7 @@ class Record:
         expected: the projects that would have passed.
         actual: the `OpenAI-Project` header.
         answered: on `drift`, the project that the server named.
+        transport: `http` or `websocket`.
         is_others: calls that were too many to be told apart; only outcome and reason are known.
     """
 
@@ -61,6 +62,7 @@ class Record:
     expected: tuple[str, ...] = ()
     actual: str | None = None
     answered: str | None = None
+    transport: str = "http"
     is_others: bool = False
 
     @property
@@ -71,15 +73,15 @@ class Record:
             *(self.reason, self.host, self.method, self.is_others),
         )
 
-    def plus(self, other: Record) -> Record:
-        """Both together; what is not counted is the later one's."""
-        later = other if other.last >= self.last else self
-        return replace(
-            later,
-            count=min(self.count + other.count, _LARGEST),
-            first=min(self.first, other.first),
-            last=later.last,
-        )
+    def add(self, other: Record) -> None:
+        """Counts the other's calls too; what is not counted stays the later one's."""
+        self.count = min(self.count + other.count, _LARGEST)
+        self.first = min(self.first, other.first)
+        if other.last >= self.last:
+            self.last = other.last
+            self.origin, self.expected = other.origin, other.expected
+            self.actual, self.answered = other.actual, other.answered
+            self.transport = other.transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +101,10 @@ class Header:
     started: str
 
 
-_TEXTS: Final = tuple(field.name for field in fields(Record) if "str | None" in str(field.type))
-
-
-def merged(records: Iterable[Record]) -> list[Record]:
-    """One record for each distinct call."""
-    found: dict[tuple[object, ...], Record] = {}
-    for record in records:
-        known = found.get(record.key)
-        found[record.key] = record if known is None else known.plus(record)
-    return list(found.values())
+_TEXTS: Final = (
+    *("call_site", "client_site", "key_hint", "project", "reason", "host", "method"),
+    *("origin", "actual", "answered"),
+)
 
 
 # --- one line -----------------------------------------------------------------------------------
@@ -144,6 +140,8 @@ def line_of(record: Record) -> bytes:
     for name in ("origin", "expected", "actual", "answered"):
         if getattr(record, name):
             told[name] = getattr(record, name)
+    if record.transport != "http":
+        told["transport"] = record.transport
     if record.is_others:
         told["others"] = True
     return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
@@ -183,10 +181,12 @@ def _record(told: dict[str, Any]) -> Record | None:
             return None
         texts[name] = None if value is None else tidy(value)
     count, outcome, expected = told.get("count"), told.get("outcome"), told.get("expected", [])
+    transport = told.get("transport", "http")
     if (
         type(count) is not int
         or not 0 < count <= _LARGEST
         or outcome not in _OUTCOMES
+        or transport not in _TRANSPORTS
         or not (texts["reason"] is None or texts["reason"] in _REASONS)
         or not isinstance(expected, list)
         or len(expected) > MOST_EXPECTED
@@ -203,5 +203,6 @@ def _record(told: dict[str, Any]) -> Record | None:
         first=first,
         last=last,
         expected=tuple(map(tidy, expected)),
+        transport=str(transport),
         is_others=told.get("others") is True,
     )

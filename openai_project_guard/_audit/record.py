@@ -31,6 +31,13 @@ MOST = 10_000
 
 _logger = logging.getLogger("openai_project_guard")
 
+_ERRORS_OF_OURS = (
+    *(ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError),
+    *(TypeError, ValueError),
+)
+"""Not every `Exception`: a signal's handler may raise one here, as task queues do when a task has
+taken too long, and that is the application's."""
+
 _AllowedKey = tuple["str | None", str, "str | None", str, str]
 _Key = tuple["str | None", ...]
 
@@ -38,11 +45,11 @@ _Key = tuple["str | None", ...]
 class Audit:
     """The audit of this process, and of every process forked from it, in one folder.
 
-    No method but `__init__` raises, whatever the folder is like: what cannot be written is kept,
-    tried again, and logged once.
+    It raises nothing, whatever the folder is like: what cannot be written is kept, tried again,
+    and logged once.
 
     Args:
-        folder: where the files go. It is made if missing, readable by its owner only.
+        folder: where the files go; `~` is the home. It is made if missing, for its owner only.
 
     Example:
         >>> audit = Audit("/var/lib/app/audit")
@@ -51,7 +58,7 @@ class Audit:
     """
 
     def __init__(self, folder: str) -> None:
-        self.folder = os.path.abspath(folder)
+        self.folder = os.path.abspath(os.path.expanduser(folder))
         self._pid = os.getpid()
         self._is_closed = False
         self._has_complained = False
@@ -72,6 +79,7 @@ class Audit:
         self._writing = threading.RLock()
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
+        self._flushes_at_exit = False
         self._file = AuditFile(self.folder)
         self._allowed: dict[_AllowedKey, Callable[[], int]] = {}
         self._tallies: dict[_Key, Tally] = {}
@@ -125,7 +133,7 @@ class Audit:
                 tally.seen += 1
                 tally.last = now
             self._keep_writing()
-        except Exception as error:
+        except _ERRORS_OF_OURS as error:
             self._complain(error)
 
     def flush(self) -> None:
@@ -159,7 +167,7 @@ class Audit:
                 if not (tally.record.is_others or self._is_closed):
                     self._allowed[client_site, key_hint, project, host, method] = tally.step
             self._keep_writing()
-        except Exception as error:
+        except _ERRORS_OF_OURS as error:
             self._complain(error)
 
     def _tally(self, now: float, *key: str | None) -> Tally:
@@ -232,6 +240,9 @@ class Audit:
         all (gh-83856), and since then only what they registered themselves; those of Celery run
         neither that nor the finalizers of billiard, but send a signal.
         """
+        if self._flushes_at_exit:
+            return
+        self._flushes_at_exit = True
         if os.getpid() != self._pid:
             atexit.unregister(self.close)
             atexit.register(self.close)

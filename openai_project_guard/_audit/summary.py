@@ -184,14 +184,18 @@ def _read_file(path: str, summary: Summary, found: dict[tuple[object, ...], Reco
 
 def _add(line: Record, found: dict[tuple[object, ...], Record]) -> None:
     if line.key not in found and len(found) >= _MOST:
-        line = replace(
-            Record(outcome=line.outcome, reason=line.reason, is_others=True),
+        line = Record(
+            outcome=line.outcome,
+            reason=line.reason,
             count=line.count,
             first=line.first,
             last=line.last,
+            is_others=True,
         )
-    known = found.get(line.key)
-    found[line.key] = line if known is None else known.plus(line)
+    if line.key in found:
+        found[line.key].add(line)
+    else:
+        found[line.key] = line
 
 
 def _files(paths: Iterable[str], summary: Summary) -> Iterator[str]:
@@ -236,7 +240,7 @@ def _places(records: Iterable[Record]) -> list[Place]:
             places[total.key] = Place([record], total)
         else:
             known.calls.append(record)
-            known.total = known.total.plus(total)
+            known.total.add(total)
     return sorted(places.values(), key=lambda place: _badness(place.total))
 
 

@@ -56,6 +56,7 @@ class Tally:
             expected=tuple(map(tidy, verdict.expected[:MOST_EXPECTED])),
             actual=verdict.actual and tidy(verdict.actual),
             answered=verdict.answered and tidy(verdict.answered),
+            transport=verdict.transport,
         )
 
     def give_back(self, record: Record) -> None:

@@ -6,11 +6,10 @@ knows the SDK. The steps: what is about to be sent, who the key belongs to, verd
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from openai_project_guard._check import observers
 from openai_project_guard._check.call import Call, MessageAdapter
-from openai_project_guard._check.errors import ProjectGuardError
 from openai_project_guard._check.faults import refusal_for_fault
 from openai_project_guard._check.headers import (
     HeaderTexts,
@@ -26,6 +25,9 @@ from openai_project_guard._scope import SCOPE, current_scope
 from openai_project_guard._settings import Settings, settings_in_force
 from openai_project_guard._state import STATE
 from openai_project_guard._types import Credential, Mode, Outcome, Policy, Reason
+
+if TYPE_CHECKING:
+    from openai_project_guard._check.errors import ProjectGuardError
 
 _OFF = Mode.OFF  # an enum's members are looked up by a descriptor, each time
 
@@ -61,16 +63,8 @@ def refusal(
             return None
         error = _judge(call, message, adapter, is_trial)
     except Exception as fault:
-        error = refusal_for_fault(fault, current_policy())
+        error = refusal_for_fault(fault)
     return None if error is None else call.as_raised(error, message)
-
-
-def current_policy() -> Policy | None:
-    """What applies to a call that is made here; `None` where nothing is checked."""
-    scope = current_scope()
-    if scope is None:
-        return STATE.settings.policy if STATE.settings is not None else None
-    return scope.over(settings_in_force().policy)
 
 
 def _passes_plainly(settings: Settings, call: Call, message: Any, adapter: MessageAdapter) -> bool:
@@ -103,14 +97,19 @@ def _passes_plainly(settings: Settings, call: Call, message: Any, adapter: Messa
 def _judge(
     call: Call, message: Any, adapter: MessageAdapter, is_trial: bool
 ) -> ProjectGuardError | None:
-    policy = current_policy()
-    if policy is None or policy.mode is _OFF:
+    settings, scope = STATE.settings, current_scope()
+    if scope is None and settings is None:
         return None
-    settings = settings_in_force()
+    settings = settings or settings_in_force()
+    policy = settings.policy if scope is None else scope.over(settings.policy)
+    if policy.mode is _OFF:
+        return None
     if settings.sources:
         settings.refresh()
     values = read_headers(adapter.headers(message))
-    if values.key_digest is None or values == call.values:  # judged a moment ago, and unchanged
+    if values.key_digest is None:
+        return None
+    if values == call.values and not call.is_sent:  # judged a moment ago, and unchanged
         return None
     records = records_of(settings.registries, values.key_digest)
     credential: Credential = "key"

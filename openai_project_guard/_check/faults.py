@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from types import TracebackType
+from typing import TYPE_CHECKING
 
-from openai_project_guard._check.errors import ProjectGuardError
 from openai_project_guard._check.log import log
 from openai_project_guard._check.verdict import Verdict
 from openai_project_guard._keys import redact
-from openai_project_guard._types import Mode, Policy
+from openai_project_guard._scope import current_scope
+from openai_project_guard._state import STATE
+from openai_project_guard._types import Mode
+
+if TYPE_CHECKING:
+    from openai_project_guard._check.errors import ProjectGuardError
 
 _MOST = 100
 
@@ -23,11 +28,13 @@ def log_fault(fault: BaseException, effect: str) -> None:
         log("error", "%s Please report it.", text)
 
 
-def refusal_for_fault(fault: BaseException, policy: Policy | None) -> ProjectGuardError | None:
+def refusal_for_fault(fault: BaseException) -> ProjectGuardError | None:
     """What becomes of a call that cannot be judged: refused in enforce and inject, else sent."""
-    if policy is None or policy.mode in (Mode.WARN, Mode.OFF):
+    if _mode() in (Mode.WARN, Mode.OFF):
         log_fault(fault, "The call was sent without a check.")
         return None
+    from openai_project_guard._check.errors import ProjectGuardError
+
     log_fault(fault, "The call was refused.")
     verdict = Verdict("blocked", None, (), None, "", "", "", "", "http")
     return ProjectGuardError(
@@ -36,6 +43,13 @@ def refusal_for_fault(fault: BaseException, policy: Policy | None) -> ProjectGua
         "OPENAI_PROJECT_GUARD_OVERRIDE=warn",
         verdict,
     )
+
+
+def _mode() -> Mode:
+    settings, scope = STATE.settings or STATE.scope_settings, current_scope()
+    if settings is None:
+        return Mode.ENFORCE if scope is not None else Mode.OFF
+    return settings.policy.mode if scope is None else scope.over(settings.policy).mode
 
 
 def _described(fault: BaseException) -> str:

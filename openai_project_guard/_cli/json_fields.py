@@ -193,6 +193,7 @@ FIELDS: dict[str, Any] = {
                 "expected": ["project id"],
                 "actual": _TEXT_OR_NULL,
                 "answered": _TEXT_OR_NULL,
+                "transport": '"http" | "websocket"',
                 "others": _BOOL,
                 "change": _TEXT_OR_NULL,
             }

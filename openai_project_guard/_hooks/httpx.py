@@ -15,6 +15,7 @@ from openai_project_guard._check.call import Call, Sender
 from openai_project_guard._check.check import refusal
 from openai_project_guard._check.headers import PROJECT_HEADER, RawHeaders
 from openai_project_guard._check.response import check_response
+from openai_project_guard._errors import UnsupportedSDKError
 from openai_project_guard._hooks.call import OtherCall
 from openai_project_guard._hooks.patch import Function, hook, is_reached
 from openai_project_guard._hooks.sdk_facts import is_sent_by_sdk, sender_of_http
@@ -106,8 +107,19 @@ _HOOKED: dict[type, Function] = {}
 
 
 def install(module: ModuleType) -> None:
-    """Hooks the clients of `httpx` or `httpx2`."""
+    """Hooks the clients of `httpx` or `httpx2`.
+
+    Raises:
+        UnsupportedSDKError: the installed release has no such method.
+    """
     for client, make in ((module.Client, _sync_hook), (module.AsyncClient, _async_hook)):
+        if SEND_SINGLE_REQUEST not in client.__dict__:
+            raise UnsupportedSDKError(
+                f"{module.__name__} {module.__version__} has no {client.__name__}."
+                f"{SEND_SINGLE_REQUEST}, where the guard must look at a call before it is sent. "
+                f"Upgrade openai-project-guard, or use a release of {module.__name__} that it "
+                "supports; its README lists them."
+            )
         hook(client, SEND_SINGLE_REQUEST, functools.partial(make, module=module))
         _HOOKED[client] = client.__dict__[SEND_SINGLE_REQUEST]
 

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from openai_project_guard._check.call import Call
-from openai_project_guard._check.check import current_policy, refusal
+from openai_project_guard._check.check import refusal
 from openai_project_guard._check.faults import log_fault, refusal_for_fault
 from openai_project_guard._check.response import add_note, check_response
 from openai_project_guard._errors import UnsupportedSDKError
@@ -86,7 +86,7 @@ def _mark(client: Any, request: Any) -> BaseException | None:
         if account is not None or not reaches_transport_hook(client._client):
             _hook_sending(type(client))
     except Exception as fault:
-        return refusal_for_fault(fault, current_policy())
+        return refusal_for_fault(fault)
     return None
 
 

@@ -13,7 +13,7 @@ from types import CodeType
 from typing import Any
 
 from openai_project_guard._check.call import Call
-from openai_project_guard._check.check import current_policy, refusal
+from openai_project_guard._check.check import refusal
 from openai_project_guard._check.faults import refusal_for_fault
 from openai_project_guard._hooks.call import HiddenCall
 from openai_project_guard._hooks.httpx import CALL, HTTP, reaches_transport_hook
@@ -119,7 +119,7 @@ def _mark(client: Any, request: Any) -> BaseException | None:
             with changing:
                 hook(owner, PREPARE_REQUEST, functools.partial(_preparing_hook, owner))
     except Exception as fault:
-        return refusal_for_fault(fault, current_policy())
+        return refusal_for_fault(fault)
     return None
 
 

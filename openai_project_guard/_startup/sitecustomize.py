@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from typing import Any
 
 PROCESS_WIDE = ("httpx", "httpx2", "requests", "urllib3", "aiohttp", "websockets")
-"""What else may make a call that is judged under `OPENAI_PROJECT_GUARD_SCOPE=process`."""
+"""What else makes calls that are judged under `OPENAI_PROJECT_GUARD_SCOPE=process`."""
+
+SCOPE = "OPENAI_PROJECT_GUARD_SCOPE"
 
 
 class Finder:
@@ -71,8 +73,8 @@ class Loader:
 def _is_awaited(name: str) -> bool:
     if name == "openai":
         return True
-    scope = os.environ.get("OPENAI_PROJECT_GUARD_SCOPE", "")
-    return name in PROCESS_WIDE and "process" in scope.lower()
+    # The variable is looked at only then: this is asked for every module.
+    return name in PROCESS_WIDE and "process" in os.environ.get(SCOPE, "").lower()
 
 
 def enable() -> None:
@@ -103,15 +105,16 @@ def watch() -> None:
 
 def _run_next(folder: str) -> None:
     """Runs the `sitecustomize` that Python would have run without this one, if there is one."""
-    from importlib.machinery import PathFinder
+    # Where importlib has these from: to import importlib itself would import what a program that
+    # starts without us has not, such as warnings.
+    from _frozen_importlib import module_from_spec
+    from _frozen_importlib_external import PathFinder
 
     start = sys.path.index(folder) + 1 if folder in sys.path else 0
     spec = PathFinder.find_spec("sitecustomize", sys.path[start:])
     sys.path[:] = [entry for entry in sys.path if entry != folder]
     sys.path_importer_cache.pop(folder, None)
     if spec is not None and spec.loader is not None:
-        from importlib.util import module_from_spec
-
         module = sys.modules["sitecustomize"] = module_from_spec(spec)
         spec.loader.exec_module(module)
 
@@ -121,7 +124,7 @@ def _put_first(folder: str) -> None:
     entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if folder in entries[1:]:
         others = [entry for entry in entries if entry != folder]
-        os.environ["PYTHONPATH"] = os.pathsep.join([folder] + others)  # noqa: RUF005
+        os.environ["PYTHONPATH"] = os.pathsep.join([folder, *others])
 
 
 def _stay_first(folder: str) -> None:

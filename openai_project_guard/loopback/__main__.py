@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sys.stdout.write(_instructions(api, keys))
             sys.stdout.flush()
             while True:
-                time.sleep(3600)
+                time.sleep(0.2)  # not longer: a signal that comes as it begins waits for its end
     except (OSError, OverflowError) as error:
         parser.error(f"port {args.port} cannot be listened on: {error}")
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Does a day in warn mode name every wrong line, and do the changes that it names mend them?"""
+"""Does a day in warn mode name every wrong line, and do the changes that it names fix them?"""
 
 from __future__ import annotations
 
@@ -20,6 +20,10 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "audited_service"
 ROUNDS = 5
 
 pytestmark = [
+    pytest.mark.skipif(
+        find_spec("openai_project_guard._check.call_site") is None,
+        reason="no verdict names its call site yet",
+    ),
     pytest.mark.skipif(not EXAMPLE.is_dir(), reason="there are no examples here"),
     pytest.mark.skipif(os.name == "nt", reason="gunicorn does not run on Windows"),
     pytest.mark.skipif(find_spec("gunicorn") is None, reason="gunicorn is not installed"),

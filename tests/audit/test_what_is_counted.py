@@ -16,6 +16,7 @@ import openai_project_guard as opg
 from openai_project_guard._audit import record as recording
 from openai_project_guard._audit.line import parse
 from openai_project_guard._audit.record import Audit
+from openai_project_guard._audit.summary import summarize
 
 
 def test_a_line_names_both_places_and_counts_the_calls(tmp_path: Path) -> None:
@@ -73,6 +74,14 @@ def test_the_path_of_a_call_does_not_tell_calls_apart(tmp_path: Path) -> None:
         audit.record(verdict(**MISMATCH, path=f"/v1/files/file-{number}"))
     audit.close()
     assert [line["count"] for line in lines(tmp_path)] == [20]
+
+
+def test_a_websocket_is_told_to_be_one(tmp_path: Path) -> None:
+    audit = Audit(str(tmp_path))
+    audit.record(verdict(**MISMATCH, transport="websocket"))
+    audit.close()
+    (record,) = summarize([str(tmp_path)]).records
+    assert record.transport == "websocket"
 
 
 def test_an_allowed_call_is_counted_by_client_and_project(tmp_path: Path) -> None:
@@ -199,6 +208,36 @@ def test_folder_and_file_are_their_owners_alone(tmp_path: Path) -> None:
         assert files(folder)[0].stat().st_mode & 0o777 == 0o600
     header = json.loads(files(folder)[0].read_text(encoding="utf-8").splitlines()[0])
     assert (header["version"], header["pid"]) == (1, os.getpid())
+
+
+def test_a_folder_in_the_home_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    audit = Audit("~/audit")
+    audit.record(verdict())
+    audit.close()
+    assert len(files(tmp_path / "audit")) == 1
+
+
+def test_what_a_signal_handler_raises_is_not_swallowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class SoftTimeLimitExceeded(Exception):  # noqa: N818 - as Celery has it
+        pass
+
+    def interrupted() -> float:
+        raise SoftTimeLimitExceeded
+
+    audit = Audit(str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr(recording.time, "time", interrupted)
+        with pytest.raises(SoftTimeLimitExceeded):
+            audit.record(verdict(**MISMATCH))
+        with pytest.raises(SoftTimeLimitExceeded):
+            audit.record(verdict())
+    audit.record(verdict())
+    audit.close()
+    assert counts(tmp_path) == {("allowed", None, "proj_a"): 1}
 
 
 def test_two_audits_of_one_process_keep_two_files(tmp_path: Path) -> None:

@@ -143,6 +143,7 @@ def test_since_says_what_it_takes(text: str) -> None:
         {"outcome": ["warned"]},
         {"reason": "because"},
         {"reason": []},
+        {"transport": "pigeon"},
         {"call_site": 7},
         {"call_site": {"a": 1}},
         {"client_site": "x" * (LONGEST_TEXT + 1)},

@@ -350,3 +350,18 @@ def test_a_file_stays_small_however_long_the_process_runs(
     }
     lately = summarize([str(tmp_path)], since=now + 979.5 * 3600)  # the last day is not blurred
     assert sum(record.count for record in lately.records) == 6 * 20
+
+
+def test_where_no_thread_can_be_started_the_exit_writes(tmp_path: Path) -> None:
+    run(
+        """
+import threading
+def start(self):
+    raise RuntimeError("no thread")
+threading.Thread.start = start
+allowed(3)
+allowed(2, "elsewhere")
+""",
+        tmp_path,
+    )
+    assert total(tmp_path) == 5

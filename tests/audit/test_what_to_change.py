@@ -28,28 +28,28 @@ def change(**fields: Any) -> str | None:
 
 
 @pytest.mark.parametrize("origin", ["project=", "OPENAI_PROJECT_ID"])
-def test_a_wrong_project_is_mended_where_the_client_is_built(origin: str) -> None:
+def test_a_wrong_project_is_fixed_where_the_client_is_built(origin: str) -> None:
     assert change(origin=origin) == (
         'At app/llm.py:12 in make, pass project="proj_a" to the client, or give it a key of proj_b.'
     )
 
 
 @pytest.mark.parametrize("origin", ["project=", "OPENAI_PROJECT_ID"])
-def test_a_client_that_was_made_from_a_right_one_is_mended_there(origin: str) -> None:
+def test_a_client_that_was_made_from_a_right_one_is_fixed_there(origin: str) -> None:
     assert change(origin=origin, client_site=DERIVED) == (
         'At app/jobs.py:77 in run, pass project="proj_a" to with_options(), or give it a key of '
         "proj_b."
     )
 
 
-def test_of_a_longer_chain_the_last_step_is_mended() -> None:
+def test_of_a_longer_chain_the_last_step_is_fixed() -> None:
     chain = f"{DERIVED}, then copy at app/more.py:5 in again"
     assert change(origin="project=", client_site=chain) == (
         'At app/more.py:5 in again, pass project="proj_a" to copy(), or give it a key of proj_b.'
     )
 
 
-def test_headers_of_one_call_are_mended_at_the_call() -> None:
+def test_headers_of_one_call_are_fixed_at_the_call() -> None:
     assert change(origin="extra_headers", client_site=DERIVED) == (
         "At app/jobs.py:90 in answer, set OpenAI-Project in extra_headers to proj_a, or leave it "
         "out of them."
@@ -60,7 +60,7 @@ def test_headers_of_one_call_are_mended_at_the_call() -> None:
     )
 
 
-def test_headers_of_the_client_are_mended_there_for_they_win_over_the_project() -> None:
+def test_headers_of_the_client_are_fixed_there_for_they_win_over_the_project() -> None:
     assert change(origin="default_headers") == (
         'At app/llm.py:12 in make, pass default_headers={"OpenAI-Project": "proj_a"} to the client.'
     )
@@ -78,12 +78,18 @@ def test_headers_of_the_client_are_mended_there_for_they_win_over_the_project() 
     )
 
 
-def test_a_missing_header_is_mended_by_a_project() -> None:
+def test_a_missing_header_is_fixed_by_a_project() -> None:
     assert change(reason="missing", actual=None) == (
         'At app/llm.py:12 in make, pass project="proj_a" to the client.'
     )
     assert change(reason="missing", actual=None, outcome="injected", client_site=DERIVED) == (
         'At app/jobs.py:77 in run, pass project="proj_a" to with_options().'
+    )
+
+
+def test_a_websocket_is_fixed_where_it_is_opened_for_an_sdk_may_leave_the_project_off() -> None:
+    assert change(reason="missing", actual=None, transport="websocket") == (
+        'At app/jobs.py:90 in answer, pass extra_headers={"OpenAI-Project": "proj_a"} to connect().'
     )
 
 
@@ -103,21 +109,21 @@ def test_an_unregistered_key_is_registered_or_replaced() -> None:
     assert "register PROJECT" in str(change(reason="unregistered", expected=(), actual=None))
 
 
-def test_drift_is_mended_in_the_registry() -> None:
+def test_drift_is_fixed_in_the_registry() -> None:
     assert change(outcome="allowed", reason="drift", actual="proj_a", answered="proj_c") == (
         "Run openai-project-guard sync, or register the key for proj_c: the registry has it for "
         "proj_a, and the server answered as proj_c."
     )
 
 
-def test_a_pinned_scope_is_mended_at_the_call() -> None:
+def test_a_pinned_scope_is_fixed_at_the_call() -> None:
     assert change(reason="scope", expected=("proj_p",)) == (
         "At app/jobs.py:90 in answer, use a client with a key and the project of proj_p, or move "
         "the call out of the scope that is pinned to proj_p."
     )
 
 
-def test_an_organization_is_mended_where_it_is_set() -> None:
+def test_an_organization_is_fixed_where_it_is_set() -> None:
     assert change(reason="organization", origin="OPENAI_ORG_ID") == (
         "At app/llm.py:12 in make, pass the organization= of proj_a to the client."
     )

@@ -33,7 +33,13 @@ def start(*arguments: str, **variables: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=heed_interrupts if hasattr(os, "fork") else None,
     )
+
+
+def heed_interrupts() -> None:
+    """Else the server is as deaf as a test run that a shell has put in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Server:

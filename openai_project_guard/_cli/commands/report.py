@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from typing import get_args
@@ -105,7 +106,7 @@ def _default_paths() -> list[str]:
             f"No folder is named, and {AUDIT} is not set. Name the folder in which the processes "
             "keep their audit: openai-project-guard report DIR"
         )
-    return [folder]
+    return [os.path.expanduser(folder)]
 
 
 def _write_page(summary: Summary, path: str) -> None:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, MutableMapping
 
 from openai_project_guard import _env, _settings
+from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._types import Mode
 
 _PATHS = (_env.LEARNED, _env.PREFIX + "_SNAPSHOT", _env.PREFIX + "_AUDIT")
@@ -24,6 +25,9 @@ def guard_children(environ: MutableMapping[str, str], options: Mapping[str, str 
     Args:
         environ: changed in place; `os.environ`, since that is where settings are read from.
         options: the value for each variable; `None` leaves it as it is.
+
+    Raises:
+        ConfigurationError: the package lies where PYTHONPATH cannot name it.
     """
     environ.update({name: value for name, value in options.items() if value is not None})
     if _env.text(_env.PREFIX) is None:
@@ -36,6 +40,11 @@ def guard_children(environ: MutableMapping[str, str], options: Mapping[str, str 
         if path is not None:
             environ[variable] = _absolute(path)
     ours = startup_folder()
+    if os.pathsep in ours:  # Python would look for two other folders, and say nothing
+        raise ConfigurationError(
+            f"PYTHONPATH cannot name {ours!r}: there is a {os.pathsep!r} in it. Install "
+            "openai-project-guard in another folder."
+        )
     path = environ.get("PYTHONPATH", "")
     others = [entry for entry in path.split(os.pathsep) if entry != ours] if path else []
     environ["PYTHONPATH"] = os.pathsep.join([ours, *others])
