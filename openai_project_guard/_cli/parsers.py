@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import textwrap
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
@@ -78,9 +79,10 @@ def summary(name: str) -> str:
     from importlib.util import find_spec
 
     spec = find_spec(f"openai_project_guard._cli.commands.{name}")
-    read: Any = getattr(spec.loader, "get_source", None) if spec else None
-    source = read(spec.name) if read and spec else None  # a frozen program has no source
-    return _summary((source or "").partition("\n")[0].strip('"'))
+    source = b""
+    with suppress(AttributeError, OSError):  # a frozen program has no source
+        source = spec.loader.get_data(spec.origin)  # type: ignore[union-attr]
+    return _summary(source.decode().partition("\n")[0].strip('"'))
 
 
 def _summary(docstring: str | None) -> str:
