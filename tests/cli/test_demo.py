@@ -269,7 +269,7 @@ def without_what_differs(svg: str) -> str:
 
 def test_the_picture_shows_what_the_demo_prints(picture: ModuleType) -> None:
     if "OPENAI_CUSTOM_HEADERS" not in {scenario.call for scenario in scenarios.scenarios()}:
-        pytest.skip("this SDK plays fewer scenarios")
+        pytest.skip("this SDK has fewer scenarios")
     committed = picture.PICTURE.read_text(encoding="utf-8")
     assert without_what_differs(committed) == without_what_differs(picture.svg(picture.demo()))
     assert_holds_no_key(committed)

@@ -222,7 +222,7 @@ PLANTED: dict[str, tuple[str, Plant, str]] = {
         sets(OPENAI_PROJECT_ID='"proj_a"'),
         "OPENAI_PROJECT_ID has quotes or white space around the project id: '\"proj_a\"'.",
     ),
-    "key nobody knows": (
+    "key not registered": (
         "unregistered_key",
         sets(OPENAI_API_KEY=STRANGER),
         "The key sk-proj-…ZZZZ is not in any registry. Looked in: openai-projects.toml (2 keys).",
@@ -244,7 +244,7 @@ PLANTED: dict[str, tuple[str, Plant, str]] = {
         "OPENAI_PROJECT_GUARD_UNREGISTERED is learn, and OPENAI_PROJECT_GUARD is enforce: a call "
         "with a key that is in no registry is sent",
     ),
-    "dotenv nobody loaded": (
+    "dotenv not loaded": (
         "dotenv_not_loaded",
         lambda _: Path(".env").write_text("OPENAI_PROJECT_ID=proj_b\nOTHER=1\n") and None,
         "There is a .env in this folder that sets OPENAI_PROJECT_ID, and it is not loaded",
@@ -267,12 +267,12 @@ ONLY_WORTH_KNOWING = [
     "guard only warns",
     "override left on",
     "learn left on",
-    "dotenv nobody loaded",
+    "dotenv not loaded",
 ]
 
 
 @pytest.mark.parametrize("planted", PLANTED)
-def test_a_mistake_is_named_and_mended(good: Shell, planted: str) -> None:
+def test_what_is_wrong_is_named_with_its_fix(good: Shell, planted: str) -> None:
     name, plant, sentence = PLANTED[planted]
     plant(good)
     ran = good("doctor", "--json")
@@ -292,7 +292,7 @@ def test_a_mistake_is_named_and_mended(good: Shell, planted: str) -> None:
     assert found[0]["cure"] in shown
 
 
-def test_every_mistake_of_the_table_is_planted_here() -> None:
+def test_every_finding_is_planted_here() -> None:
     elsewhere = {
         "server_disagrees",
         "sdk_unsupported",
@@ -493,13 +493,13 @@ def test_the_age_of_a_file_is_told(good: Shell, age: int, shown: str) -> None:
     assert shown in good("doctor").out
 
 
-def test_the_proof_does_not_heed_the_environment(good: Shell) -> None:
+def test_the_hook_tests_ignore_the_environment(good: Shell) -> None:
     good.patch.setenv("OPENAI_BASE_URL", "https://gateway.example/v1")
     good.patch.setenv("OPENAI_CUSTOM_HEADERS", "OpenAI-Project: proj_b")
     assert all(proof["is_good"] for proof in good("doctor", "--json").json["hooks"]["proofs"])
 
 
-def test_an_sdk_that_fails_is_no_proof(good: Shell) -> None:
+def test_an_sdk_that_fails_fails_the_hook_tests(good: Shell) -> None:
     from openai.resources.models import Models
 
     def fail(_: object) -> None:
