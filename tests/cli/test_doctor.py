@@ -217,6 +217,12 @@ PLANTED: dict[str, tuple[str, Plant, str]] = {
         drops("OPENAI_PROJECT_ID"),
         "Nothing names a project: OPENAI_PROJECT_ID is not set.",
     ),
+    "project empty": (
+        "no_project",
+        sets(OPENAI_PROJECT_ID=""),
+        "Nothing names a project: OPENAI_PROJECT_ID is empty.",
+    ),
+    "key empty": ("no_key", sets(OPENAI_API_KEY=""), "OPENAI_API_KEY is empty"),
     "project with quotes": (
         "unclean_project",
         sets(OPENAI_PROJECT_ID='"proj_a"'),
