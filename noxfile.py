@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from pathlib import Path
 
 import nox
 
-nox.needs_version = ">=2024.4.15"
+nox.needs_version = ">=2024.10.9"  # sessions by tag, one parameter apart from the others
 nox.options.default_venv_backend = "uv" if shutil.which("uv") else "virtualenv"
 nox.options.sessions = ["lint", "tests"]
 nox.options.reuse_venv = "yes"
@@ -27,6 +29,11 @@ SDKS = {
     "2.54.0": [],
     "3.0.0": [],
 }
+# Those on which a change has to hold before it goes in; the others are for a release.
+CI_SDKS = ("1.20.0", "1.109.1", "2.30.0", "2.54.0")
+
+# Whose own tests are run with the guard in between. A name without a release is the newest.
+SDK_SUITES = [nox.param("openai", id="newest"), nox.param("openai==2.54.0", id="2.54.0")]
 
 # What people call the SDK through, and what each needs: it decides on the release of openai.
 FRAMEWORKS = {
@@ -51,11 +58,38 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHONS)
-@nox.parametrize("openai", list(SDKS))
+@nox.parametrize("openai", [nox.param(r, id=r, tags=["ci"] if r in CI_SDKS else []) for r in SDKS])
 def sdk(session: nox.Session, openai: str) -> None:
-    """The whole suite on an older openai; tests of what that release has not are skipped."""
+    """What depends on the SDK, on an older openai; tests of what that has not are skipped."""
     session.install(".[test]", f"openai=={openai}", *SDKS[openai])
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", "-m", "not any_sdk", *session.posargs)
+
+
+@nox.session(python=PYTHONS[1])
+@nox.parametrize("openai", SDK_SUITES)
+def sdk_suite(session: nox.Session, openai: str) -> None:
+    """The SDK's own tests, without the guard and with it judging every call: what is different.
+
+    Takes half an hour; `nox -s sdk_suite -- -n 4 --ignore=tests/api_resources` less.
+    """
+    folder = Path(session.create_tmp(), "sdk")
+    shutil.rmtree(folder, ignore_errors=True)
+    session.install("pip")
+    options = ("--no-binary", "openai", "--no-deps", "--dest", str(folder))
+    session.run("python", "-m", "pip", "download", "--quiet", *options, openai)
+    (archive,) = folder.glob("openai-*.tar.gz")
+    shutil.unpack_archive(archive, folder)
+    source = folder / archive.name.removesuffix(".tar.gz")
+
+    project = nox.project.load_toml(source / "pyproject.toml")
+    groups = project.get("dependency-groups") or {"dev": project["tool"]["rye"]["dev-dependencies"]}
+    checkers = re.compile(r"(types-|pandas-stubs|mypy|pyright|ty\b|nox)")
+    tools = [tool for tool in groups["dev"] if not checkers.match(tool)]
+    extras = set(project["project"]["optional-dependencies"]) - {"voice_helpers"}  # a microphone
+    release = f"openai[{','.join(sorted(extras))}]=={project['project']['version']}"
+    session.install("-e", ".", release, *tools)
+    options = session.posargs or ["-n", "2"]
+    session.run("python", "tests/sdk_suite/compare.py", str(source), *options)
 
 
 @nox.session(python=PYTHONS[1])
@@ -76,7 +110,7 @@ def examples(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", "tests/test_examples.py", "-rs", *session.posargs)
 
 
-@nox.session(python=PYTHONS[1])
+@nox.session(python=PYTHONS[1], tags=["ci"])
 def lint(session: nox.Session) -> None:
     """Style and types."""
     session.install("-e", ".[dev]")
@@ -89,7 +123,7 @@ def lint(session: nox.Session) -> None:
 @nox.session(python=PYTHONS[1])
 def coverage(session: nox.Session) -> None:
     """The whole suite with branch coverage; fails below what pyproject.toml asks for."""
-    session.install("-e", ".[test]")
+    session.install("-e", ".[dev]")  # some tests ask type checkers
     # Without our pytest plugin: pytest would load what it imports before the measuring starts.
     options = ("-p", "no:openai_project_guard", "--cov", "--cov-report=term")
     session.run("python", "-m", "pytest", *options, *session.posargs)

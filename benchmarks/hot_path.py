@@ -24,6 +24,7 @@ from openai_project_guard import _settings
 from openai_project_guard._keys import digest, hint
 from openai_project_guard._registry.model import Place, Project
 from openai_project_guard._registry.registry import Registry
+from openai_project_guard._state import STATE
 
 CALLS = 100  # in one round: some 0.4 ms
 
@@ -73,13 +74,13 @@ def settings_restored() -> Iterator[None]:
     try:
         yield
     finally:
-        _settings.in_force = None
+        STATE.settings = None
 
 
 def settings_of(registry: Any) -> _settings.Settings:
     """What `enable("enforce", registry=...)` puts in force."""
     opg.enable(registry=registry)
-    settings = _settings.in_force
+    settings = STATE.settings
     opg.disable()
     assert settings is not None
     return settings
@@ -101,7 +102,7 @@ def one_call(*, is_async: bool, turns: int) -> Times:
             "enforce, registry file": (guarded, settings_of(path)),
             "idle": (guarded, None),
         }
-        _settings.in_force = by_mapping
+        STATE.settings = by_mapping
         _must_refuse(guarded, loop)
         times = in_turns(
             {
@@ -119,7 +120,7 @@ def under(settings: _settings.Settings | None, measure: Callable[[], float]) -> 
     """The measuring with these settings in force."""
 
     def thing() -> float:
-        _settings.in_force = settings
+        STATE.settings = settings
         return measure()
 
     return thing

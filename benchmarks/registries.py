@@ -56,10 +56,10 @@ def _memory_of(case: str, meter: str, keys: int) -> float:
     if case == "register()":
         registry.register("sk-proj-warm-up-0123456789", "proj_warm")  # imports, caches
     else:
-        from openai_project_guard._registry.file.parse import _Reader
+        from openai_project_guard._registry.file.parse import Reader
         from openai_project_guard._registry.file.place import FilePlace
 
-        reader = _Reader(FilePlace("openai-projects.toml"))
+        reader = Reader(FilePlace("openai-projects.toml"))
         registry.snapshot = reader.snapshot
     gc.collect()
     if meter == "tracemalloc":

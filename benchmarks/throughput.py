@@ -17,7 +17,7 @@ from rounds import in_turns
 from rows import Row
 
 import openai_project_guard as opg
-from openai_project_guard import _settings
+from openai_project_guard._state import STATE
 
 THREADS, TASKS = 8, 1_000
 
@@ -66,7 +66,7 @@ def throughput(turns: int, calls: int = 5) -> Row:
 
     def must_refuse(client: Any, *, is_async: bool) -> None:
         """A guard that judged nothing would be fast."""
-        _settings.in_force = hot_path.settings_of({"proj_of_somebody_else": stage.KEY})
+        STATE.settings = hot_path.settings_of({"proj_of_somebody_else": stage.KEY})
         try:
             answer = client.chat.completions.create(**stage.QUESTION)
             if is_async:

@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     )
     from openai_project_guard._check.observers import add_observer, remove_observer
     from openai_project_guard._check.verdict import Verdict
+    from openai_project_guard._guard import guard
     from openai_project_guard._registry.entry import Entry
     from openai_project_guard._registry.registry import Registry
-    from openai_project_guard._scope import guard
 
 __all__ = [
     "ConfigurationError",
@@ -70,7 +70,7 @@ _HOMES = {
     "add_observer": "_check.observers",
     "disable": "_api",
     "enable": "_api",
-    "guard": "_scope",
+    "guard": "_guard",
     "is_enabled": "_api",
     "register": "_api",
     "remove_observer": "_check.observers",

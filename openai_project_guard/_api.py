@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from typing import cast
 
 from openai_project_guard import _env, _hooks, _settings, _startup
+from openai_project_guard._activation import activate, deactivate
+from openai_project_guard._check.log import log
 from openai_project_guard._errors import ConfigurationError, forgetful
 from openai_project_guard._keys import validate_key
 from openai_project_guard._registry.model import project_id
 from openai_project_guard._settings import RegistrySource
+from openai_project_guard._state import STATE
 from openai_project_guard._types import CallScope, Mode, ModeName, Unregistered
 
 
@@ -83,9 +86,7 @@ def enable(
         hosts=hosts,
         scope=scope if given["scope"] else None,
     )
-    with _settings.changing:
-        _hooks.install(process_wide=settings.scope == "process")
-        _settings.in_force = settings
+    activate(settings)
     _startup.settle()
 
 
@@ -99,9 +100,7 @@ def disable() -> None:
     Example:
         >>> disable()
     """
-    with _settings.changing:
-        _settings.in_force = None
-        _hooks.remove()
+    deactivate()
     _startup.settle()
 
 
@@ -115,14 +114,14 @@ def is_enabled() -> bool:
         >>> is_enabled()
         False
     """
-    if _settings.in_force is None:
+    if STATE.settings is None:
         return False
     lost = _hooks.unreached()
     if lost:
-        from openai_project_guard._check.log import logger
-
-        logger.warning(
-            "Another package took the guard's hook off %s. Call enable() again.", " and ".join(lost)
+        log(
+            "warning",
+            "Another package took the guard's hook off %s. Call enable() again.",
+            " and ".join(lost),
         )
     return not lost
 
@@ -147,8 +146,8 @@ def register(
         >>> register("sk-proj-0123456789Ab3d", "proj_support", note="CI runner")
     """
     validate_key(key, note, organization)
-    settings = _settings.in_force
-    registries = settings.registries if settings else (_settings.registered,)
-    _settings.registered.register(
+    settings = STATE.settings
+    registries = settings.registries if settings else (STATE.registered,)
+    STATE.registered.register(
         key, project_id(registries, project), organization=organization, note=note
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 from openai_project_guard._errors import ConfigurationError
@@ -18,8 +19,9 @@ PROJECT = PREFIX + "_PROJECT"
 HOSTS = PREFIX + "_HOSTS"
 LEARNED = PREFIX + "_LEARNED"
 
-_NAMES = re.compile(r"\s*[a-z]+://[^/@]*@[^,]*|[^,]+")  # a password may have commas in it
+_NAMES = re.compile(r"\s*[A-Za-z]+://[^/@]*@[^,]*|[^,]+")  # a password may have commas in it
 
+HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:]+")
 _ON = ("1", "true", "on", "yes")
 _OFF = ("0", "false", "no", "")
 
@@ -50,9 +52,34 @@ def text(variable: str) -> str | None:
     return os.environ.get(variable, "").strip() or None
 
 
-def hosts() -> tuple[str, ...]:
-    """`OPENAI_PROJECT_GUARD_HOSTS`: extra host names."""
+def _hosts() -> tuple[str, ...]:
     return tuple(part for part in (text(HOSTS) or "").split(",") if part.strip())
+
+
+def host_names(given: Sequence[str] = ()) -> Iterator[str]:
+    """The names of further hosts that count as OpenAI's: those given, or else the variable's.
+
+    Raises:
+        ConfigurationError: one of them is not a host name alone.
+    """
+    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+        from openai_project_guard._keys import shown
+
+        what = "one string" if isinstance(given, str) else "no list"
+        raise ConfigurationError(f"hosts={shown(given)} is {what}. Expected a list of host names.")
+    for argument, names in (("hosts=", given), (HOSTS, _hosts())):
+        for name in names:
+            from openai_project_guard._keys import redact, shown
+
+            host = name.strip().lower().rstrip(".") if isinstance(name, str) else ""
+            if not HOST_NAME.fullmatch(host) or redact(host) != host:
+                raise ConfigurationError(
+                    f"{argument} has {shown(name)}, which is not a host name. Expected a name "
+                    "alone, such as gateway.example.com, without scheme, port or path."
+                )
+            yield host
+        if given:
+            return  # the argument beats the environment
 
 
 def registry_names() -> tuple[str, ...]:
@@ -78,10 +105,7 @@ def check_choices() -> None:
     mode()
     unregistered()
     scope()
-    if hosts():
-        from openai_project_guard._settings import host_names
-
-        tuple(host_names(()))
+    tuple(host_names())
     inline = text(KEYS)
     if inline is not None:
         from openai_project_guard._registry.literal import from_text

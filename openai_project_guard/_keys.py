@@ -72,6 +72,8 @@ def find_key(text: str) -> str | None:
         >>> find_key("sk-learn-recommendations") is None
         True
     """
+    if len(text) < 16:  # as most hints and notes are, of which there may be a million
+        return None
     for found in _KEY.finditer(text):
         key = found.group()
         if len(key) >= (16 if key.startswith(_TYPED) else 19):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from openai_project_guard import _settings
 from openai_project_guard._check.verdict import Verdict
+from openai_project_guard._state import STATE
 
 if TYPE_CHECKING:
     from openai_project_guard._registry.source import Status
@@ -28,6 +28,6 @@ def source_statuses() -> Iterator[tuple[str, Status]]:
 
     It is asked when a dashboard's figures are collected, never on the path of a call.
     """
-    settings = _settings.in_force or _settings._of_environment
+    settings = STATE.settings or STATE.scope_settings
     for source in settings.sources if settings else ():
         yield source.name, source.status()

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
-from threading import RLock
 from time import monotonic
 from typing import TypeVar, Union
 
 from openai_project_guard import _env
-from openai_project_guard._check.verdict import Policy
 from openai_project_guard._errors import ConfigurationError
-from openai_project_guard._forks import fork_safe
-from openai_project_guard._keys import redact, shown
+from openai_project_guard._keys import shown
 from openai_project_guard._registry.model import project_id, records_of
 from openai_project_guard._registry.registry import Registry
 from openai_project_guard._registry.source import Source
 from openai_project_guard._registry.stores import open_source
+from openai_project_guard._state import STATE, changing
 from openai_project_guard._types import (
     CALL_SCOPES,
     UNREGISTERED,
     CallScope,
     Mode,
+    Policy,
 )
 
 RegistryName = Union[str, "PathLike[str]"]
@@ -32,10 +30,6 @@ RegistrySource = (
 )
 
 OPENAI_HOST = "api.openai.com"
-HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:]+")
-
-registered = Registry()
-"""The keys given to `register()`. They outlive every `enable()` and `disable()`."""
 
 
 class Settings:
@@ -78,15 +72,6 @@ class Settings:
         return bool(records_of(self.registries, key_digest))
 
 
-in_force: Settings | None = None
-"""The settings of an enabled guard; `None` while it is not enabled."""
-
-_of_environment: Settings | None = None
-
-changing = fork_safe(RLock())
-"""Held while settings are replaced or hooks go in or out; never on the path of a call."""
-
-
 def build(
     mode: str,
     *,
@@ -103,7 +88,7 @@ def build(
         RegistryError: a registry cannot be read.
     """
     fixed, sources = _named(registry)
-    registries = (*fixed, *(source.registry for source in sources), registered)
+    registries = (*fixed, *(source.registry for source in sources), STATE.registered)
     return Settings(
         policy=Policy(
             mode=read_mode(mode),
@@ -113,21 +98,19 @@ def build(
             pinned=_pinned(project, registries, registry),
         ),
         registries=registries,
-        hosts=frozenset({OPENAI_HOST, *host_names(hosts)}),
+        hosts=frozenset({OPENAI_HOST, *_env.host_names(hosts)}),
         scope=choice("scope", scope, CALL_SCOPES) or _env.scope() or "sdk",
         sources=sources,
     )
 
 
-def base_of_scopes() -> Settings:
+def settings_in_force() -> Settings:
     """What a `guard` scope builds on: the settings in force, or else the environment's."""
-    global _of_environment
-    settings = in_force or _of_environment
+    settings = STATE.settings or STATE.scope_settings
     if settings is None:
+        read = build("enforce")  # which may read a file, so no lock is held meanwhile
         with changing:
-            if _of_environment is None:
-                _of_environment = build("enforce")
-            settings = _of_environment
+            settings = STATE.scope_settings = STATE.scope_settings or read
     return settings
 
 
@@ -212,20 +195,3 @@ def _pinned(
     variable = _env.PROJECT
     named = _env.text(variable)
     return None if named is None else project_id(registries, named, f"The variable {variable}")
-
-
-def host_names(hosts: Sequence[str]) -> Iterator[str]:
-    if isinstance(hosts, (str, bytes)) or not isinstance(hosts, Iterable):
-        what = "one string" if isinstance(hosts, str) else "no list"
-        raise ConfigurationError(f"hosts={shown(hosts)} is {what}. Expected a list of host names.")
-    for argument, names in (("hosts=", hosts), (_env.HOSTS, _env.hosts())):
-        for name in names:
-            host = name.strip().lower().rstrip(".") if isinstance(name, str) else ""
-            if not HOST_NAME.fullmatch(host) or redact(host) != host:
-                raise ConfigurationError(
-                    f"{argument} has {shown(name)}, which is not a host name. Expected a name "
-                    "alone, such as gateway.example.com, without scheme, port or path."
-                )
-            yield host
-        if hosts:
-            return  # the argument beats the environment

@@ -1,9 +1,9 @@
-"""The words of the package: modes, outcomes and reasons, as plain strings and as types."""
+"""The types that every room shares: modes, outcomes, reasons, the policy, the destination."""
 
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 Outcome = Literal["allowed", "injected", "warned", "blocked"]
 Reason = Literal[
@@ -13,6 +13,8 @@ ModeName = Literal["enforce", "inject", "warn", "off"]
 Unregistered = Literal["block", "warn", "allow", "learn"]
 CallScope = Literal["sdk", "process"]
 Transport = Literal["http", "websocket"]
+
+Credential = Literal["key", "admin", "ephemeral", "malformed"]
 
 UNREGISTERED: Final = ("block", "warn", "allow", "learn")
 CALL_SCOPES: Final = ("sdk", "process")
@@ -37,3 +39,24 @@ class Mode(str, Enum):
 
     def __str__(self) -> str:
         return self.value
+
+
+class Policy(NamedTuple):
+    """What applies to one call: the settings of the process under the innermost scope."""
+
+    mode: Mode
+    unregistered: Unregistered
+    pinned: str | None
+
+
+class Destination(NamedTuple):
+    """Where a call goes. Made only when somebody asks: an observer, a log record, an error."""
+
+    method: str
+    host: str
+    path: str
+    transport: Transport
+
+    def __str__(self) -> str:
+        verb = "WebSocket" if self.transport == "websocket" else self.method
+        return f"{verb} {self.host}{self.path}"

@@ -24,7 +24,6 @@ import pytest
 
 if TYPE_CHECKING:
     from openai_project_guard._check.verdict import Verdict
-    from openai_project_guard._settings import Settings
 
 __all__ = ["IsolatedGuard"]
 
@@ -88,19 +87,21 @@ def openai_project_guard(request: pytest.FixtureRequest) -> Iterator[IsolatedGua
     It enforces, knows no key but those registered in the test, and heeds neither variables nor
     registry files. Whatever the test or the tested code does to the guard is undone afterwards.
     """
-    from openai_project_guard import _settings
-    from openai_project_guard._check import observers as _observers
-    from openai_project_guard._check.verdict import Policy
+    from openai_project_guard._activation import activate, deactivate
+    from openai_project_guard._check.observers import add_observer
     from openai_project_guard._registry.model import Snapshot
-    from openai_project_guard._types import Mode
+    from openai_project_guard._settings import Settings
+    from openai_project_guard._state import STATE
+    from openai_project_guard._types import Mode, Policy
 
     guard = IsolatedGuard()
-    with _undone_afterwards() as patch:
+    with _isolated() as patch:
         project = _pinned(request, patch)
-        _settings.registered.snapshot = Snapshot()
+        STATE.registered.snapshot = Snapshot()
         policy = Policy(Mode.ENFORCE, "block", project)
-        _put_in_force(_settings.Settings(policy, registries=(_settings.registered,)))
-        _observers.add_observer(guard.verdicts.append)
+        deactivate()  # the hooks of another scope, too
+        activate(Settings(policy, registries=(STATE.registered,)))
+        add_observer(guard.verdicts.append)
         yield guard
 
 
@@ -110,11 +111,14 @@ def _pin(request: pytest.FixtureRequest) -> Iterator[None]:
     if _FIXTURE in request.fixturenames:  # which does it
         yield
         return
-    from openai_project_guard import _settings
+    from openai_project_guard._activation import activate, deactivate
+    from openai_project_guard._settings import settings_in_force
 
-    with _undone_afterwards() as patch:
+    with _isolated() as patch:
         project = _pinned(request, patch)
-        _put_in_force(_settings.base_of_scopes().pinned_to(project))
+        settings = settings_in_force().pinned_to(project)
+        deactivate()  # the hooks of another scope, too
+        activate(settings)
         yield
 
 
@@ -159,52 +163,22 @@ def _pinned(request: pytest.FixtureRequest, patch: pytest.MonkeyPatch) -> str | 
         raise pytest.UsageError(
             f'@pytest.mark.{_MARKER} takes one project: @pytest.mark.{_MARKER}("proj_...")'
         )
-    from openai_project_guard import _env, _settings
+    from openai_project_guard import _env
     from openai_project_guard._registry.model import project_id
     from openai_project_guard._registry.validate import is_project_id
+    from openai_project_guard._settings import settings_in_force
 
     project: str = marker.args[0]
     if not is_project_id(project):
-        project = project_id(_settings.base_of_scopes().registries, project, f"{_MARKER}:")
+        project = project_id(settings_in_force().registries, project, f"{_MARKER}:")
     patch.setenv(_env.PROJECT, project)
     return project
 
 
-def _put_in_force(settings: Settings | None, *, hooked: bool = True) -> None:
-    from openai_project_guard import _hooks, _settings
-
-    with _settings.changing:
-        _settings.in_force = settings
-        _hooks.remove()  # those of another scope too
-        if hooked:
-            _hooks.install(process_wide=settings is not None and settings.scope == "process")
-
-
 @contextmanager
-def _undone_afterwards() -> Iterator[pytest.MonkeyPatch]:
-    """Brings the guard back to where it was, whatever happens to it inside."""
-    from openai_project_guard import _hooks, _settings
-    from openai_project_guard._check import log as _log
-    from openai_project_guard._check import observers as _observers
-    from openai_project_guard._registry.model import Snapshot
-    from openai_project_guard._scope import innermost
+def _isolated() -> Iterator[pytest.MonkeyPatch]:
+    """Brings guard and environment back to where they were, whatever happens to them inside."""
+    from openai_project_guard._activation import isolated
 
-    settings, of_environment = _settings.in_force, _settings._of_environment
-    registered, was_installed = _settings.registered.snapshot, _hooks.is_installed
-    observers, counts, scope = _observers.observers, _log._counts.copy(), innermost.get()
-    _settings.registered.snapshot = own = Snapshot()
-    own.keys.update(registered.keys)
-    own.accounts.update(registered.accounts)
-    own.projects.update(registered.projects)
-    _log._counts.clear()  # so that the test's first verdict is logged, whatever others had
-    try:
-        with pytest.MonkeyPatch.context() as patch:
-            yield patch
-    finally:
-        innermost.set(scope)
-        _log._counts.clear()
-        _log._counts.update(counts)
-        _observers.observers = observers
-        _settings.registered.snapshot = registered
-        _settings._of_environment = of_environment
-        _put_in_force(settings, hooked=was_installed)
+    with isolated(), pytest.MonkeyPatch.context() as patch:
+        yield patch

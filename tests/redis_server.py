@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -12,11 +13,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from openai_project_guard._keys import digest, fingerprint_of, hint
+
+if TYPE_CHECKING:
+    from openai_project_guard._registry.source import Source
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -24,11 +28,18 @@ else:
     import tomli as tomllib
 
 ROOT = Path(__file__).parents[1]
+KEY = "sk-proj-CANARYcanary0123456789CANARYcanaryAb3d"
+OTHER = "sk-proj-CANARYcanary0123456789CANARYcanaryEf5g"
+PREFIX = "openai-project-guard"
 IS_LONG = os.environ.get("OPENAI_PROJECT_GUARD_LONG_TESTS") == "1"
-BINARY = shutil.which("redis-server") or shutil.which("valkey-server")
+# A command line, to run the tests on another server than the one that is found.
+COMMAND = (
+    shlex.split(os.environ.get("TEST_REDIS_COMMAND", ""))
+    or [found for name in ("redis-server", "valkey-server") if (found := shutil.which(name))][:1]
+)
 
 needs_redis = pytest.mark.skipif(
-    BINARY is None and "CI" not in os.environ,
+    not COMMAND and "CI" not in os.environ,
     reason="there is no redis-server here (Debian: apt-get install redis-server)",
 )
 
@@ -48,7 +59,7 @@ class RedisServer:
         self.directory = directory
         ports = ["--port", "0", "--tls-port", str(self.port)] if tls else ["--port", str(self.port)]
         self._command = [
-            BINARY or "redis-server",
+            *(COMMAND or ["redis-server"]),
             *("--bind", "127.0.0.1", "--dir", str(directory), "--save", ""),
             *("--appendonly", "yes", "--appendfsync", "always", "--daemonize", "no"),
             *("--unixsocket", str(directory / "redis.sock"), "--repl-diskless-sync-delay", "0"),
@@ -143,6 +154,39 @@ def add(server: RedisServer, key: str, project: str = "proj_a", **more: Any) -> 
     from openai_project_guard._registry import stores as edit
 
     edit.add(server.url, project, fingerprint(key), hint=hint(key), **more)
+
+
+def has(source: Source, key: str) -> bool:
+    """Whether the source's registry knows the key."""
+    return bool(source.registry.lookup(key))
+
+
+def judge(key: str, project: str = "proj_a") -> BaseException | None:
+    """What a call with this key and this header would raise."""
+    from openai_project_guard._hooks.httpx import HTTP
+    from support import http
+
+    from openai_project_guard._check import check as _check
+
+    request = http.Request(
+        "GET",
+        "https://api.openai.com/v1/models",
+        headers={"Authorization": f"Bearer {key}", "OpenAI-Project": project},
+    )
+    return _check.refusal(_check.Call(), request, HTTP)
+
+
+def rules(server: RedisServer, *, writing: bool) -> str:
+    """The ACL rules that we say a user needs."""
+    from openai_project_guard._registry.redis.url import parse_url
+
+    return parse_url(server.url).acl(writing=writing).partition(">PASSWORD ")[2]
+
+
+def permit(server: RedisServer, name: str, rules: str) -> str:
+    """The URL for a new user of the server."""
+    server.client().execute_command("ACL", "SETUSER", name, "on", ">secret", *rules.split())
+    return server.url.replace("//", f"//{name}:secret@")
 
 
 def wait(done: Callable[[], object], limit: float = 20.0) -> float:

@@ -16,11 +16,10 @@ import openai
 import pytest
 
 import openai_project_guard as opg
-from openai_project_guard import _settings
-from openai_project_guard._check import log as _log
-from openai_project_guard._check import observers as _observers
+from openai_project_guard._check import log
 from openai_project_guard._registry.model import Snapshot
-from openai_project_guard._scope import innermost
+from openai_project_guard._scope import SCOPE
+from openai_project_guard._state import STATE
 
 VERSION = tuple(int(number) for number in re.findall(r"\d+", openai.__version__)[:3])
 http: Any = importlib.import_module("httpx2" if VERSION >= (3,) else "httpx")
@@ -170,11 +169,11 @@ class Probe:
 def reset() -> None:
     """Brings the guard to the state of a process that has just imported it."""
     opg.disable()
-    _settings.registered.snapshot = Snapshot()
-    _settings._of_environment = None
-    _observers.observers = ()
-    _log._counts.clear()
-    innermost.set(None)
+    STATE.registered.snapshot = Snapshot()
+    STATE.scope_settings = None
+    STATE.observers = ()
+    log.take_counts()
+    SCOPE.set(None)
 
 
 @contextmanager

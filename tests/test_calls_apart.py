@@ -35,8 +35,7 @@ from support import (
 )
 
 import openai_project_guard as opg
-from openai_project_guard import _settings
-from openai_project_guard._check.check import under_way
+from openai_project_guard._state import STATE
 
 __all__ = ["clean"]
 
@@ -157,8 +156,8 @@ def broken_file(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
     def break_it() -> None:
         path.write_text("version = 1\nbroken[", encoding="utf-8")
-        assert _settings.in_force is not None
-        for source in _settings.in_force.sources:
+        assert STATE.settings is not None
+        for source in STATE.settings.sources:
             refresh = source.refresh
             monkeypatch.setattr(source, "refresh", lambda now, on=refresh: on(now + 3600))
 
@@ -183,8 +182,8 @@ def test_an_interrupt_in_a_source_shows_no_key(
         raise KeyboardInterrupt
 
     broken_file()
-    assert _settings.in_force is not None
-    for source in _settings.in_force.sources:
+    assert STATE.settings is not None
+    for source in STATE.settings.sources:
         monkeypatch.setattr(source, "refresh", interrupted)
     with pytest.raises(KeyboardInterrupt) as caught:
         sync_client(Server(), project="proj_a").models.list()
@@ -260,6 +259,9 @@ class StandIn:
         self.event_hooks: dict[str, list[Any]] = {"request": [], "response": []}
         self._sent = sent
 
+    def build_request(self, *args: Any, **options: Any) -> Any:
+        return http.Client().build_request(*args, **options)
+
     def send(self, request: Any, **_: Any) -> Any:
         self._sent.append(request)
         return http.Response(200, json={}, request=request)
@@ -273,7 +275,8 @@ def test_another_client_with_a_stand_in_is_judged_within_a_call() -> None:
     inner._client = StandIn(sent)
 
     def hook(_: Any) -> None:
-        inner._send_request(request_of(A, "proj_b"), stream=False)
+        inner.project = "proj_b"
+        inner.models.list()
 
     with pytest.raises(opg.ProjectMismatchError):
         hooked(Server(), hooks={"request": [hook]}, project="proj_a").models.list()
@@ -336,14 +339,6 @@ AFTERWARDS = pytest.mark.parametrize("telling", [by_a_response_hook, by_a_log_ha
 
 
 @pytest.fixture(autouse=True)
-def no_call_is_left_under_way() -> Iterator[None]:
-    yield
-    left = under_way.get()
-    under_way.set(None)
-    assert left is None
-
-
-@pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
     logger = logging.getLogger(http.__name__)
     before, level = list(logger.handlers), logger.level
@@ -376,7 +371,7 @@ def test_telemetry_has_observers_told_once(
 def test_telemetry_swallows_no_learning(telling: Any, elsewhere: Any) -> None:
     opg.enable("warn", unregistered="learn")
     telling(elsewhere, Server("proj_real")).models.list()
-    assert [entry.project for entry in _settings.registered.lookup(A)] == ["proj_real"]
+    assert [entry.project for entry in STATE.registered.lookup(A)] == ["proj_real"]
 
 
 def test_a_call_within_a_response_hook_swallows_no_drift(verdicts: list[opg.Verdict]) -> None:
@@ -431,7 +426,7 @@ def run_two_tasks(server: Server) -> list[Any]:
 def test_tasks_of_one_call_are_learned_each_for_itself() -> None:
     opg.enable(unregistered="learn", registry={"proj_x": STRANGER})
     run_two_tasks(Server(of={A: "proj_a", B: "proj_b", STRANGER: "proj_x"}))
-    learned = _settings.registered
+    learned = STATE.registered
     assert [entry.project for entry in learned.lookup(A)] == ["proj_a"]
     assert [entry.project for entry in learned.lookup(B)] == ["proj_b"]
 

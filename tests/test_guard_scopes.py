@@ -724,14 +724,14 @@ async def test_tasks_and_to_thread_inherit_the_scope(probe: Probe) -> None:
     assert await asyncio.to_thread(probe) == "ab?"
 
 
-def test_a_bare_thread_does_not_inherit_the_scope(probe: Probe) -> None:
-    if getattr(sys.flags, "thread_inherit_context", 0):
-        pytest.skip("this interpreter hands the context down to every thread")
+def test_a_thread_inherits_the_scope_in_which_it_was_started(probe: Probe) -> None:
     with guard(project="proj_a"):
-        assert _in_thread(probe) == "ab?"
+        assert _in_thread(probe) == "a"
+    assert _in_thread(probe) == "ab?"
     opg.enable()
     with guard(project="proj_a"):
-        assert _in_thread(probe) == "ab"
+        assert _in_thread(probe) == "a"
+    assert _in_thread(probe) == "ab"
 
 
 def test_a_thread_run_in_a_copied_context_inherits_it(probe: Probe) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import copy
 import dataclasses
 import functools
+import importlib
 import inspect
 import logging
 import pickle
@@ -16,7 +17,7 @@ import openai
 import pytest
 import support
 import wrapt
-from openai._base_client import AsyncAPIClient, SyncAPIClient
+from openai._base_client import AsyncAPIClient, BaseClient, SyncAPIClient
 from support import (
     VERSION,
     A,
@@ -38,8 +39,8 @@ clean = support.clean
 probe = support.probe
 pytestmark = pytest.mark.usefixtures("clean")
 
-LET_GO = "_send_request" if "_send_request" in vars(SyncAPIClient) else "_prepare_request"
-"""Where the installed SDK lets go of a request."""
+HOOKED: dict[str, Any] = {"_build_request": BaseClient, "_send_single_request": http.Client}
+"""The methods on the way of every call that are hooked, and the class of each."""
 
 
 @pytest.fixture(autouse=True)
@@ -115,24 +116,28 @@ for mode in "enforce", "inject":
 print(*changed)
 """
     ).split()
-    assert "SyncAPIClient.request" in said
-    assert f"AsyncAPIClient.{LET_GO}" in said
+    assert "BaseClient._build_request" in said
     assert "AsyncClient._send_single_request" in said
     assert [name for name in said if name.endswith(".handshake")]
 
 
-@pytest.mark.parametrize("name", ["request", LET_GO])
-@pytest.mark.parametrize("owner", [SyncAPIClient, AsyncAPIClient])
-def test_a_hooked_method_looks_like_the_original(owner: Any, name: str, probe: Probe) -> None:
-    probe()  # an old SDK gets its second hook at the first call
-    asyncio.run(probe.wait())
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (BaseClient, "_build_request"),
+        (BaseClient, "_make_status_error_from_response"),
+        (http.Client, "_send_single_request"),
+        (http.AsyncClient, "_send_single_request"),
+    ],
+)
+def test_a_hooked_method_looks_like_the_original(owner: Any, name: str) -> None:
     hooked = inspect.getattr_static(owner, name)
     opg.disable()
     original = inspect.getattr_static(owner, name)
     assert hooked is not original
     assert inspect.signature(hooked) == inspect.signature(original)
     assert inspect.iscoroutinefunction(hooked) == inspect.iscoroutinefunction(original)
-    assert inspect.iscoroutinefunction(hooked) == (owner is AsyncAPIClient)
+    assert inspect.iscoroutinefunction(hooked) == (owner is http.AsyncClient)
     assert inspect.isfunction(hooked)
     for attribute in ("__name__", "__qualname__", "__module__", "__doc__", "__annotations__"):
         assert getattr(hooked, attribute) == getattr(original, attribute)
@@ -216,21 +221,17 @@ WAYS: dict[str, Callable[[Tool, Any], Any]] = {
 def place() -> Iterator[Callable[[str, str], Tool]]:
     """Wraps places, and puts back what stood there before the guard came."""
     opg.disable()
-    owners = (SyncAPIClient, openai.OpenAI)
-    originals = [
-        (owner, name, vars(owner).get(name)) for owner in owners for name in ("request", LET_GO)
-    ]
-    yield lambda name, way: Tool(SyncAPIClient, name, way)
+    originals = [(owner, name, vars(owner)[name]) for name, owner in HOOKED.items()]
+    yield lambda name, way: Tool(HOOKED[name], name, way)
     for owner, name, original in originals:
-        if original is not None:
-            setattr(owner, name, original)
+        setattr(owner, name, original)
 
 
 def enable() -> None:
     opg.enable(registry={"proj_a": A, "proj_b": B})
 
 
-NAMES = pytest.mark.parametrize("name", ["request", LET_GO])
+NAMES = pytest.mark.parametrize("name", HOOKED)
 
 
 EACH_WAY = pytest.mark.parametrize(
@@ -253,7 +254,7 @@ def test_a_wrapper_put_on_after_ours_survives_disable(
     assert probe() == "ab"
     assert tool.calls == 3
     opg.disable()
-    assert vars(SyncAPIClient)[name] is tool.wrapper
+    assert vars(HOOKED[name])[name] is tool.wrapper
     assert probe() == "ab?"
     assert tool.calls == 6
     assert not opg.is_enabled()
@@ -270,6 +271,7 @@ def test_enabling_again_under_a_foreign_wrapper_wraps_nothing_twice(
     probe: Probe,
     verdicts: list[opg.Verdict],
 ) -> None:
+    original = vars(HOOKED[name])[name]
     enable()
     probe()
     tool = place(name, way)
@@ -278,14 +280,14 @@ def test_enabling_again_under_a_foreign_wrapper_wraps_nothing_twice(
         opg.disable()
         enable()
     assert opg.is_enabled()
-    assert vars(SyncAPIClient)[name] is tool.wrapper
+    assert vars(HOOKED[name])[name] is tool.wrapper
     verdicts.clear()
     assert probe() == "ab"
     assert tool.calls == 3
     assert len(verdicts) == 3
     tool.remove()
     opg.disable()
-    assert not isinstance(vars(SyncAPIClient)[name], wrapt.FunctionWrapper)
+    assert vars(HOOKED[name])[name] is original
 
 
 @NAMES
@@ -302,19 +304,14 @@ def test_a_wrapper_put_on_before_ours_is_left_as_it_was(
     assert opg.is_enabled()
     assert probe() == "ab"
     assert len(verdicts) == 3
-    assert tool.calls == 3 - (name == "_send_request")  # a refused call does not come that far
+    # A refused call does not come further than the transport hook.
+    assert tool.calls == (2 if name == "_send_single_request" else 3)
     opg.disable()
-    assert vars(SyncAPIClient)[name] is tool.wrapper
+    assert vars(HOOKED[name])[name] is tool.wrapper
     assert probe() == "ab?"
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "request",
-        LET_GO,
-    ],
-)
+@NAMES
 def test_a_tools_removal_that_drops_our_hook_is_noticed_and_mended(
     name: str,
     place: Callable[[str, str], Tool],
@@ -330,9 +327,12 @@ def test_a_tools_removal_that_drops_our_hook_is_noticed_and_mended(
     assert not opg.is_enabled()
     assert [record.getMessage() for record in caplog.records if record.levelno > logging.INFO][
         -1
-    ] == (f"Another package took the guard's hook off SyncAPIClient.{name}. Call enable() again.")
+    ] == (
+        f"Another package took the guard's hook off {HOOKED[name].__name__}.{name}. "
+        "Call enable() again."
+    )
     verdicts.clear()
-    assert probe() == "ab"  # the doors behind it still hold
+    assert probe() == "ab"  # the hook that is left still holds
     assert len(verdicts) == 3
     enable()
     assert opg.is_enabled()
@@ -667,6 +667,10 @@ def test_a_verdict_is_a_value() -> None:
         "host": "api.openai.com",
         "path": "/v1/chat/completions",
         "transport": "http",
+        "call_site": None,
+        "client_site": None,
+        "origin": None,
+        "answered": None,
     }
     with pytest.raises(dataclasses.FrozenInstanceError):
         verdict.outcome = "allowed"  # type: ignore[misc]
@@ -743,27 +747,34 @@ def take_away(place: Any, monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, str
     return monkeypatch.delattr
 
 
-@pytest.mark.parametrize("owner", [SyncAPIClient, AsyncAPIClient])
-@pytest.mark.parametrize("names", [("request",), ("_send_request", "_prepare_request")])
-def test_an_sdk_without_a_place_that_must_be_hooked_is_refused_and_left_alone(
-    owner: Any, names: tuple[str, ...], take_away: Callable[[Any, str], None]
+CLASSES = (BaseClient, SyncAPIClient, AsyncAPIClient, openai.OpenAI, http.Client, http.AsyncClient)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (BaseClient, "_build_request"),
+        (BaseClient, "_make_status_error_from_response"),
+        (http.Client, "_send_single_request"),
+        (http.AsyncClient, "_send_single_request"),
+    ],
+)
+def test_an_sdk_without_a_method_that_must_be_hooked_is_refused_and_left_alone(
+    owner: Any, name: str, take_away: Callable[[Any, str], None]
 ) -> None:
-    for name in names:
-        if name in vars(owner):
-            take_away(owner, name)
-    classes = (SyncAPIClient, AsyncAPIClient, openai.OpenAI, http.Client, http.AsyncClient)
-    before = [dict(vars(each)) for each in classes]
-    gone = f"{owner.__name__}.{names[-1]}"
+    take_away(owner, name)
+    before = [dict(vars(each)) for each in CLASSES]
+    package = importlib.import_module(owner.__module__.partition(".")[0])
     for _ in range(2):
         with pytest.raises(opg.UnsupportedSDKError) as refused:
             enable()
         assert str(refused.value) == (
-            f"openai {openai.__version__} has no {gone}, where the guard must look "
-            "at a call before it is sent. Upgrade openai-project-guard, or use a release of "
-            "openai that it supports; its README lists them."
+            f"{package.__name__} {package.__version__} has no {owner.__name__}.{name}, where the "
+            "guard must look at a call before it is sent. Upgrade openai-project-guard, or use a "
+            f"release of {package.__name__} that it supports; its README lists them."
         )
         assert not opg.is_enabled()
-        assert [dict(vars(each)) for each in classes] == before
+        assert [dict(vars(each)) for each in CLASSES] == before
     with pytest.raises(opg.UnsupportedSDKError), opg.guard():
         pytest.fail("the scope was entered")
 
@@ -774,7 +785,7 @@ def test_an_enable_that_fails_does_not_weaken_a_guard_that_is_enabled(
     enable()
     assert probe() == "ab"
     with monkeypatch.context() as doctored:
-        doctored.delattr(AsyncAPIClient, "request")
+        doctored.delattr(http.AsyncClient, "_send_single_request")
         with pytest.raises(opg.UnsupportedSDKError):
             opg.enable("warn")
     assert (opg.is_enabled(), probe()) == (True, "ab")
@@ -788,7 +799,7 @@ import openai_project_guard as opg
 
 @wrapt.when_imported("openai._base_client")
 def doctor(module):
-    del module.AsyncAPIClient.request
+    del module.BaseClient._build_request
 
 for attempt in 1, 2, 3:
     try:
@@ -802,4 +813,4 @@ for attempt in 1, 2, 3:
 """,
         OPENAI_PROJECT_GUARD="enforce",
     )
-    assert said.splitlines() == ["no AsyncAPIClient.request"] * 3
+    assert said.splitlines() == ["no BaseClient._build_request"] * 3

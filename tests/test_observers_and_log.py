@@ -16,7 +16,7 @@ from support import STRANGER, A, B, Recorder, async_client, chat, output, sync_c
 
 import openai_project_guard as opg
 from openai_project_guard._check import log as _log
-from openai_project_guard._check import observers as _observers
+from openai_project_guard._state import STATE
 from openai_project_guard.loopback import loopback_api
 
 clean = support.clean
@@ -47,7 +47,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     monkeypatch.setattr(_log, "time", clock)
     monkeypatch.setattr(_log, "_since", clock.now)
     yield clock
-    _log._counts.clear()
+    _log.take_counts()
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
@@ -205,7 +205,7 @@ def test_observers_come_and_go_while_calls_run() -> None:
         thread.join()
     assert not errors
     assert len(always) == 120
-    assert _observers.observers == (always.append,)
+    assert STATE.observers == (always.append,)
 
 
 def test_what_cannot_be_called_is_no_observer() -> None:

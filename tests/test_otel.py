@@ -252,10 +252,10 @@ def test_gauges_show_how_redis_stands(
     from openai_project_guard import _settings
     from openai_project_guard._registry import stores as edit_registry
     from openai_project_guard._registry.redis import follower as follow
-    from openai_project_guard._registry.redis import open_redis
+    from openai_project_guard._registry.redis import open_source
 
-    clean.setattr(follow, "_LOOK", 0.2)
-    clean.setattr(_settings, "open_source", open_redis)  # whether it is installed or not
+    clean.setattr(follow, "_POLL", 0.2)
+    clean.setattr(_settings, "open_source", open_source)  # whether it is installed or not
     server = RedisServer(tmp_path / "redis").start()
     try:
         edit_registry.add(server.url, "proj_a", fingerprint_of(digest(A)))

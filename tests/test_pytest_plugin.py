@@ -112,16 +112,17 @@ def test_the_fixture_heeds_neither_environment_nor_files(
 
 STATE = """
 from contextlib import suppress
-from openai_project_guard._scope import innermost
+from openai_project_guard._scope import SCOPE
+from openai_project_guard._state import STATE
 
 def state():
     environment = dict(os.environ)
     del environment["PYTEST_CURRENT_TEST"]
-    hook = openai._base_client.SyncAPIClient.__dict__["request"]
-    return hook if not _hooks.is_installed else type(hook), (
-        _settings.in_force, _settings._of_environment, _settings.registered.snapshot,
-        list(_settings.registered), _observers.observers, dict(_log._counts),
-        _hooks.is_installed, opg.is_enabled(), innermost.get(), environment,
+    hook = openai._base_client.BaseClient.__dict__["_build_request"]
+    return hook if not _hooks.is_installed() else type(hook), (
+        STATE.settings, STATE.scope_settings, STATE.registered.snapshot,
+        list(STATE.registered), STATE.observers, dict(_log._counts),
+        _hooks.is_installed(), opg.is_enabled(), SCOPE.get(), environment,
     )
 
 def seen(verdict): ...
@@ -186,11 +187,13 @@ def test_what_outlives_the_test_and_who_does_not_use_it_are_left_alone(run: Run)
         class TestEnabled:
             @pytest.mark.openai_project("proj_a")
             def test_pinned(self):
-                assert _settings.in_force.policy.pinned == "proj_a"
+                from openai_project_guard._state import STATE
+                assert STATE.settings.policy.pinned == "proj_a"
 
             def test_not_pinned(self):
                 assert opg.is_enabled()
-                assert _settings.in_force.policy.pinned is None
+                from openai_project_guard._state import STATE
+                assert STATE.settings.policy.pinned is None
 
         def test_who_enables_it():
             opg.enable(registry={"proj_a": A})
@@ -275,11 +278,13 @@ def test_the_marker_takes_an_alias_of_the_registry(
         """
         @pytest.mark.openai_project("support")
         def test_it():
-            assert _settings.in_force.policy.pinned == "proj_a"
+            from openai_project_guard._state import STATE
+            assert STATE.settings.policy.pinned == "proj_a"
 
         @pytest.mark.openai_project("support")
         def test_with_fixture(openai_project_guard):
-            assert _settings.in_force.policy.pinned == "proj_a"
+            from openai_project_guard._state import STATE
+            assert STATE.settings.policy.pinned == "proj_a"
         """
     ).assert_outcomes(passed=2)
 
@@ -391,7 +396,7 @@ def test_asynchronous_tests_and_fixtures(run: Run) -> None:
 
         async def test_nothing_is_left():
             assert not opg.is_enabled()
-            assert opg._scope.innermost.get() is None
+            assert opg._scope.SCOPE.get() is None
         """
     ).assert_outcomes(passed=3)
 

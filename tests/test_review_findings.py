@@ -16,7 +16,7 @@ from support import A, B, Recorder, async_client, clean, http, python, sync_clie
 import openai_project_guard as opg
 from openai_project_guard import _env
 from openai_project_guard._keys import redact
-from openai_project_guard._registry.redis.url import read_address
+from openai_project_guard._registry.redis.url import parse_url
 
 __all__ = ["clean"]
 
@@ -45,7 +45,7 @@ def test_a_reloaded_sdk_is_not_called_checked() -> None:
         "assert g.is_enabled()\n"
     )
     assert run.returncode == 0, run.stderr
-    assert "took the guard's hook off SyncAPIClient.request" in run.stderr
+    assert "took the guard's hook off BaseClient._build_request" in run.stderr
 
 
 @pytest.mark.parametrize("step", ["_send_handling_auth", "_send_single_request", "send"])
@@ -311,7 +311,7 @@ def test_a_comma_in_a_password_ends_no_name(
 
 def test_a_database_that_is_no_number_is_an_error() -> None:
     with pytest.raises(opg.RegistryError, match="not the number of a database, such as /0"):
-        read_address("redis://h:6379/zero")
+        parse_url("redis://h:6379/zero")
 
 
 @pytest.mark.parametrize("beside", ["note", "organization"])

@@ -34,7 +34,7 @@ from support import (
 )
 
 import openai_project_guard as opg
-from openai_project_guard import _settings
+from openai_project_guard._state import STATE
 
 clean = support.clean
 probe = support.probe
@@ -64,10 +64,10 @@ for word, spelling in {spelled!r}:
     for name in [name for name in sys.modules if name.startswith("openai_project_guard")]:
         del sys.modules[name]
     import openai_project_guard as opg
-    from openai_project_guard import _settings
+    from openai_project_guard._state import STATE
     assert opg.is_enabled() == (word != "off"), (word, spelling)
     if word != "off":
-        assert _settings.in_force.policy.mode == word, (word, spelling)
+        assert STATE.settings.policy.mode == word, (word, spelling)
 assert "openai" not in sys.modules
 print("understood")
 """)
@@ -177,8 +177,8 @@ def test_unregistered(
 def test_scope(value: str, expected: str, clean: pytest.MonkeyPatch) -> None:
     clean.setenv(GUARD + "_SCOPE", value)
     opg.enable()
-    assert _settings.in_force is not None
-    assert _settings.in_force.scope == expected
+    assert STATE.settings is not None
+    assert STATE.settings.scope == expected
 
 
 GATEWAYS = (
@@ -340,7 +340,7 @@ def test_an_argument_beats_the_environment_even_when_it_says_the_default(
         scope="sdk",
     )
     assert probe() == "a"
-    settings = _settings.in_force
+    settings = STATE.settings
     assert settings is not None
     assert settings.scope == "sdk"
     assert settings.is_openai("other.example.com")
@@ -529,11 +529,11 @@ def test_a_mistake_is_explained_and_enables_nothing(mistake: str, probe: Probe) 
 @EACH_MISTAKE
 def test_a_mistake_leaves_an_enabled_guard_as_it_was(mistake: str, probe: Probe) -> None:
     opg.enable(registry=BOTH, project="proj_b")
-    before, settings = places(), _settings.in_force
+    before, settings = places(), STATE.settings
     with pytest.raises(opg.ConfigurationError):
         opg.enable(**MISTAKES[mistake][0])
     assert places() == before
-    assert _settings.in_force is settings
+    assert STATE.settings is settings
     assert opg.is_enabled()
     assert probe() == "b"
 
@@ -545,8 +545,8 @@ def test_enabling_again_replaces_all_settings(probe: Probe) -> None:
     opg.enable("warn", registry={"proj_a": A}, project="proj_a", hosts=["gateway.example.com"])
     opg.enable(registry={"proj_b": B})
     assert probe() == "b"
-    assert _settings.in_force is not None
-    assert not _settings.in_force.is_openai("gateway.example.com")
+    assert STATE.settings is not None
+    assert not STATE.settings.is_openai("gateway.example.com")
 
 
 def two_settings() -> tuple[Callable[[], None], Callable[[], None]]:
@@ -743,7 +743,7 @@ def test_what_cannot_be_registered_is_refused_without_showing_a_key(
     assert text or "project id" in message
     assert A not in message
     assert frames_holding(refused.value, A) == []
-    assert len(_settings.registered) == 0
+    assert len(STATE.registered) == 0
 
 
 @pytest.mark.parametrize(

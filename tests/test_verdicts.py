@@ -7,9 +7,9 @@ from typing import Any, get_args
 
 import pytest
 
-from openai_project_guard._check.verdict import Policy, decide, injectable
+from openai_project_guard._check.verdict import decide, injectable
 from openai_project_guard._registry.model import KeyRecord, Place, Project
-from openai_project_guard._types import Mode, Unregistered
+from openai_project_guard._types import Mode, Policy, Unregistered
 
 PLACE = Place("test")
 ROW_A = KeyRecord(Project("proj_a", PLACE), "sk-…AAAA")

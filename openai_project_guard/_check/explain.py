@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from openai_project_guard._check.call import Sender
 from openai_project_guard._check.errors import BY_REASON, ProjectGuardError
-from openai_project_guard._check.headers import Headers, service_account
+from openai_project_guard._check.headers import HeaderTexts
 from openai_project_guard._check.origin import (
     ORGANIZATION,
     PROJECT,
@@ -19,20 +18,20 @@ from openai_project_guard._registry.model import KeyRecord
 from openai_project_guard._registry.validate import is_project_id
 
 
-def refusal(
+def explained(
     verdict: Verdict,
-    headers: Headers,
-    rows: tuple[KeyRecord, ...],
+    headers: HeaderTexts,
+    records: tuple[KeyRecord, ...],
     pinned: str | None,
-    client: Any,
-    options: Any,
+    sender: Sender,
+    service_account: str | None,
 ) -> ProjectGuardError:
     """The error for a blocked call, with its whole explanation."""
     reason = verdict.reason
     assert reason is not None
-    account = service_account(client, verdict.key_hint)
+    account = None if verdict.key_hint.startswith("sk-") else service_account
     if reason == "organization":
-        origin = origin_of(ORGANIZATION, headers.organization, client, options, verdict.transport)
+        origin = origin_of(ORGANIZATION, headers.organization, sender, verdict.transport)
     elif reason == "unregistered" and account:
         origin = Origin(
             f"The call is sent for the service account {account}, by the client's workload "
@@ -40,24 +39,24 @@ def refusal(
             f"list {account} under service_accounts of its project, in the registry",
         )
     elif reason == "unregistered" or (reason == "malformed" and _is_well_formed(headers)):
-        origin = origin_of_key(headers.key_digest, client, options)
+        origin = origin_of_key(headers.key_digest, sender)
     elif reason == "missing" and verdict.transport == "websocket":
-        origin = _left_off_the_websocket()
+        origin = _missing_on_websocket(sender)
     else:
-        origin = origin_of(PROJECT, headers.project or None, client, options, verdict.transport)
+        origin = origin_of(PROJECT, headers.project or None, sender, verdict.transport)
     text = "\n".join(
         (
             _about_to_be_sent(verdict, headers),
-            _registry_says(rows, headers.key_digest, pinned),
+            _registry_says(records, headers.key_digest, pinned),
             origin.sentence,
             "Nothing was sent.",
-            f"To fix it: {_cure(verdict, headers, rows, origin, pinned, account is not None)}.",
+            f"To fix it: {_cure(verdict, headers, records, origin, pinned, account is not None)}.",
         )
     )
     return BY_REASON[reason](redact(text), verdict)
 
 
-def _about_to_be_sent(verdict: Verdict, headers: Headers) -> str:
+def _about_to_be_sent(verdict: Verdict, headers: HeaderTexts) -> str:
     where, key = f"{verdict.host}{verdict.path}", f"with key {verdict.key_hint}"
     if verdict.transport == "websocket":
         what = f"A WebSocket to {where} was about to be opened {key}"
@@ -74,11 +73,11 @@ def _about_to_be_sent(verdict: Verdict, headers: Headers) -> str:
     return what + "."
 
 
-def _is_well_formed(headers: Headers) -> bool:
+def _is_well_formed(headers: HeaderTexts) -> bool:
     return not headers.project or is_well_formed(headers.project)
 
 
-def _fault(headers: Headers) -> str:
+def _fault(headers: HeaderTexts) -> str:
     if _is_well_formed(headers):
         return "goes with more than one key, or with a registered key in an unusual form"
     value = headers.project or ""
@@ -90,19 +89,19 @@ def _fault(headers: Headers) -> str:
 
 
 def _registry_says(
-    rows: tuple[KeyRecord, ...], key_digest: bytes | None, pinned: str | None
+    records: tuple[KeyRecord, ...], key_digest: bytes | None, pinned: str | None
 ) -> str:
     needle = fingerprint_of(key_digest or b"")
-    if not rows:
+    if not records:
         says = "No registry knows this key"
     else:
         stands = []
-        for row in rows:
-            project = row.project
+        for record in records:
+            project = record.project
             name = f"{project.id} ({project.alias})" if project.alias else project.id
             if project.organization:
                 name += f" of {project.organization}"
-            place = project.place.of(row.service_account or needle, project.id)
+            place = project.place.of(record.service_account or needle, project.id)
             stands.append(f"{name}, in {place}")
         says = f"The registry has this key for project {'; and for '.join(stands)}"
     if pinned is not None:
@@ -112,8 +111,8 @@ def _registry_says(
 
 def _cure(
     verdict: Verdict,
-    headers: Headers,
-    rows: tuple[KeyRecord, ...],
+    headers: HeaderTexts,
+    records: tuple[KeyRecord, ...],
     origin: Origin,
     pinned: str | None,
     is_account: bool,
@@ -129,7 +128,7 @@ def _cure(
             f'{origin.cure}. To let such calls through meanwhile: unregistered="warn"'
         )
     if verdict.reason == "organization":
-        wanted = " or ".join(row.project.organization or "" for row in rows)
+        wanted = " or ".join(record.project.organization or "" for record in records)
         return f"{origin.cure} (expected: {wanted}), or correct the registry's entry"
     if verdict.reason == "scope":
         return (
@@ -155,17 +154,14 @@ def _cure(
     )
 
 
-def _left_off_the_websocket() -> Origin:
-    from openai import __version__
-
-    if tuple(map(int, __version__.split(".")[:2])) >= (3, 36):
+def _missing_on_websocket(sender: Sender) -> Origin:
+    if sender.websocket_note is None:
         return Origin(
             "Nothing sets the header on this WebSocket: neither the client nor connect() names a "
             "project.",
             "pass `project=` to the client, or extra_headers={'OpenAI-Project': ...} to connect()",
         )
     return Origin(
-        "Nothing sets the header on this WebSocket: the openai package leaves the client's project "
-        f"off WebSockets before release 3.15 (beta.realtime: 3.36), and this is {__version__}.",
+        f"Nothing sets the header on this WebSocket: {sender.websocket_note}.",
         "pass extra_headers={'OpenAI-Project': ...} to connect(), or upgrade openai",
     )

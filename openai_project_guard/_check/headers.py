@@ -1,43 +1,90 @@
-"""What is about to be sent: the headers of one call, read once, and where it is going."""
+"""What is about to be sent: the headers of one call that a verdict rests on, read in one pass."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from openai_project_guard._check.verdict import Credential
 from openai_project_guard._keys import hint, redact
-from openai_project_guard._types import Transport
+from openai_project_guard._types import Credential
 
 PROJECT_HEADER = "OpenAI-Project"
 _CREDENTIALS = (b"authorization", b"api-key")
 _READ = frozenset({*_CREDENTIALS, b"openai-project", b"openai-organization"})
 
+RawHeaders = Iterable[tuple[bytes, bytes, bytes]]
+"""Headers as httpx keeps them: name as written, name in lower case, value."""
 
-class Headers(NamedTuple):
-    """The headers that a verdict rests on.
 
-    A header that is there more than once is kept as its values joined by a newline. No header
-    may contain one, so the join cannot be mistaken for a single value, and it never passes.
+class HeaderValues(NamedTuple):
+    """What a verdict rests on. It holds no key.
+
+    A header that is there more than once is kept as its values joined by a newline. No header may
+    contain one, so the join cannot be mistaken for a single value, and it never passes.
+
+    Attributes:
+        key_digest: SHA-256 of the call's key, or `None` where it carries none.
+        project: the `OpenAI-Project` header.
+        organization: the `OpenAI-Organization` header.
+        second_digest: SHA-256 of another key in `api-key`, beside the one in `Authorization`.
     """
+
+    key_digest: bytes | None
+    project: bytes | None
+    organization: bytes | None
+    second_digest: bytes | None = None
+
+
+def read_headers(headers: RawHeaders) -> HeaderValues:
+    """Reads them in one pass; the key itself does not leave this function."""
+    authorization: bytes | None = None
+    project: bytes | None = None
+    organization: bytes | None = None
+    api_key: bytes | None = None
+    for _, name, value in headers:
+        if name in _READ:
+            if name == b"authorization":
+                authorization = value if authorization is None else authorization + b"\n" + value
+            elif name == b"openai-project":
+                project = value if project is None else project + b"\n" + value
+            elif name == b"api-key":  # Azure's, and some gateways'
+                api_key = value if api_key is None else api_key + b"\n" + value
+            else:
+                organization = value if organization is None else organization + b"\n" + value
+    if authorization is None:
+        key = api_key
+    elif authorization[:7] == b"Bearer ":
+        key = authorization[7:].strip()
+    else:
+        key = _bearer(authorization)
+    if api_key is None or key is api_key:
+        return HeaderValues(sha256(key).digest() if key else None, project, organization)
+    if not key:  # a blank Authorization must not hide the other key
+        return HeaderValues(sha256(api_key).digest() if api_key else None, project, organization)
+    second = sha256(api_key).digest() if api_key and api_key != key else None
+    return HeaderValues(sha256(key).digest(), project, organization, second)
+
+
+class HeaderTexts(NamedTuple):
+    """The same as text, for whoever reads it."""
 
     key_digest: bytes | None
     project: str | None
     organization: str | None
 
     @classmethod
-    def of(cls, facts: Facts) -> Headers:
+    def of(cls, values: HeaderValues) -> HeaderTexts:
         """The headers as text."""
-        key_digest, project, organization = facts
+        project, organization = values.project, values.organization
         return cls(
-            key_digest,
+            values.key_digest,
             None if project is None else project.decode("latin-1"),
             None if organization is None else organization.decode("latin-1"),
         )
 
-    def shown(self) -> Headers:
-        """The same as an error, a log line or an observer may have it: without a key."""
+    def shown(self) -> HeaderTexts:
+        """The same as an error, a log record or an observer may have it: without a key."""
         return self._replace(
             project=self._without_key(self.project),
             organization=self._without_key(self.organization),
@@ -49,62 +96,14 @@ class Headers(NamedTuple):
         return hint(value.strip())  # the call's own key, of whatever form
 
 
-Triple = tuple[bytes, bytes, bytes]
-"""A header as httpx keeps it: name as written, name in lower case, value."""
-
-Triples = Iterable[Triple]
-
-Facts = tuple[bytes | None, bytes | None, bytes | None]
-"""The fields of `Headers` as they stand: text is made of them only where somebody reads it."""
-
-NOTHING: Facts = (None, None, None)
-
-
-def read_headers(triples: Triples) -> Facts:
-    """Reads the fields of `Headers` in one pass; the key itself does not leave this function."""
-    authorization: bytes | None = None
-    project: bytes | None = None
-    organization: bytes | None = None
-    api_key: bytes | None = None
-    for _, name, value in triples:
-        if name in _READ:
-            if name == b"authorization":
-                authorization = value if authorization is None else authorization + b"\n" + value
-            elif name == b"openai-project":
-                project = value if project is None else project + b"\n" + value
-            elif name == b"api-key":  # Azure's, and some gateways'
-                api_key = value
-            else:
-                organization = value if organization is None else organization + b"\n" + value
-    if authorization is None:
-        key = api_key
-    elif authorization[:7] == b"Bearer ":
-        key = authorization[7:].strip()
-    else:
-        key = _bearer(authorization)
-    return sha256(key).digest() if key else None, project, organization
-
-
-def read_hint(triples: Triples) -> str:
+def read_hint(headers: RawHeaders) -> str:
     """What may be shown of the call's key."""
-    return " and ".join(hint(key.decode("latin-1")) for key in _keys(triples))
+    return " and ".join(hint(key.decode("latin-1")) for key in _keys(headers))
 
 
-def service_account(client: Any, key_hint: str) -> str | None:
-    """The service account in whose name a call is sent, by the client's workload identity.
-
-    An API key on such a client is somebody's override, and stands for itself.
-    """
-    identity = getattr(client, "workload_identity", None)
-    if not identity or key_hint.startswith("sk-"):
-        return None
-    account: str = identity["service_account_id"]
-    return account
-
-
-def read_credential(triples: Triples) -> Credential:
+def read_credential(headers: RawHeaders) -> Credential:
     """What kind of credential the call carries."""
-    keys = _keys(triples)
+    keys = _keys(headers)
     if len(keys) > 1:
         return "malformed"
     if keys[0].startswith(b"sk-admin-"):
@@ -112,17 +111,18 @@ def read_credential(triples: Triples) -> Credential:
     return "ephemeral" if keys[0].startswith(b"ek_") else "key"
 
 
-def _keys(triples: Triples) -> list[bytes]:
-    keys = [(name, _bearer(value)) for _, name, value in triples if name in _CREDENTIALS]
-    return [key for name, key in keys if name == b"authorization"] or [key for _, key in keys]
+def _keys(headers: RawHeaders) -> list[bytes]:
+    found = [(name, _bearer(value)) for _, name, value in headers if name in _CREDENTIALS]
+    found = [(name, key) for name, key in found if key] or found
+    return [key for name, key in found if name == b"authorization"] or [key for _, key in found]
 
 
-def read_strays(triples: Triples) -> list[bytes]:
+def candidate_digests(headers: RawHeaders) -> list[bytes]:
     """The digests of whatever may be a key among the call's credentials.
 
     For those that are not one Bearer key: several of them, another scheme, keys in a list.
     """
-    values = b" ".join(value for _, name, value in triples if name in _CREDENTIALS)
+    values = b" ".join(value for _, name, value in headers if name in _CREDENTIALS)
     return [sha256(part).digest() for part in values.replace(b",", b" ").split()]
 
 
@@ -132,23 +132,6 @@ def _bearer(authorization: bytes) -> bytes:
     Whatever stands there is a credential, and one that is not understood must not pass for none.
     """
     parts = authorization.split(None, 1)
+    if not parts:
+        return b""
     return parts[1].strip() if len(parts) > 1 and parts[0].lower() == b"bearer" else authorization
-
-
-class Destination(NamedTuple):
-    """Where a call goes. Built only when somebody asks: an observer, a log line, an error."""
-
-    method: str
-    host: str
-    path: str
-    transport: Transport
-
-    @classmethod
-    def of_request(cls, request: Any) -> Destination:
-        """Where an httpx or httpx2 request goes; neither query nor user info is kept."""
-        url = request.url
-        return cls(request.method, url.host, url.path, "http")
-
-    def __str__(self) -> str:
-        verb = "WebSocket" if self.transport == "websocket" else self.method
-        return f"{verb} {self.host}{self.path}"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from threading import Lock, Thread
 
-from openai_project_guard import _env, _settings
-from openai_project_guard._check.headers import Destination
-from openai_project_guard._check.log import logger
+from openai_project_guard import _env
+from openai_project_guard._check.log import log
 from openai_project_guard._forks import fork_safe
 from openai_project_guard._keys import fingerprint_of
 from openai_project_guard._registry.model import Place, Project, records_of
 from openai_project_guard._registry.validate import is_project_id
+from openai_project_guard._settings import settings_in_force
+from openai_project_guard._state import STATE
+from openai_project_guard._types import Destination
 
 _learning = fork_safe(Lock())
 
@@ -25,7 +27,7 @@ def learn(
     """
     if not (200 <= status < 300 or status == 101) or not is_project_id(project):
         return
-    settings = _settings.base_of_scopes()
+    settings = settings_in_force()
     for source in settings.sources:
         # A registry that others share decides whose the key is when two processes differ.
         if source.remember(key_digest, key_hint, project, destination):
@@ -34,12 +36,16 @@ def learn(
         if records_of(settings.registries, key_digest):
             return
         place = Place("what was learned from the server's answer")
-        _settings.registered.add(key_digest, Project(project, place), key_hint, "learned")
-    logger.info("Learned from the server: key %s belongs to project %s.", key_hint, project)
+        STATE.registered.add(key_digest, Project(project, place), key_hint, "learned")
+    log("info", "Learned from the server: key %s belongs to project %s.", key_hint, project)
     path = _env.text(_env.LEARNED)
     if path is not None:
         # A file is written once a key, but it takes a lock and a sync: not on the path of a call.
-        Thread(target=_keep, args=(path, key_digest, key_hint, project)).start()
+        write = Thread(target=_keep, args=(path, key_digest, key_hint, project))
+        try:
+            write.start()
+        except RuntimeError as error:  # the interpreter is shutting down, or at its limit
+            log("error", "What was learned could not be kept in %s: %s", path, error)
 
 
 def _keep(path: str, key_digest: bytes, key_hint: str, project: str) -> None:
@@ -48,4 +54,4 @@ def _keep(path: str, key_digest: bytes, key_hint: str, project: str) -> None:
     try:
         edit.add(path, project, fingerprint_of(key_digest), hint=key_hint, note="learned")
     except Exception as error:
-        logger.error("What was learned could not be kept in %s: %s", path, error)
+        log("error", "What was learned could not be kept in %s: %s", path, error)

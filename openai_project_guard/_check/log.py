@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import sys
 import time
 from threading import Lock
 
@@ -23,6 +24,25 @@ _since = 0.0
 _lock = fork_safe(Lock())
 
 
+def log(
+    level: int | str, message: str, *args: object, exc_info: BaseException | None = None
+) -> None:
+    """Logs a record. A log handler that raises must not change the fate of a call.
+
+    Args:
+        level: a level of `logging`, by number or name.
+        message: with `%s` for each of `args`.
+        args: what the message is about; never a key.
+        exc_info: an error of the user's code, shown with its traceback.
+    """
+    number = logging.getLevelName(level.upper()) if isinstance(level, str) else level
+    try:
+        logger.log(number, message, *args, exc_info=exc_info)
+    except Exception:
+        if logging.raiseExceptions:  # as logging's own handlers do
+            sys.stderr.write("openai-project-guard: a log handler raised an error.\n")
+
+
 def log_verdict(verdict: Verdict) -> None:
     """Logs a verdict, or counts it when an identical one was logged less than a minute ago."""
     global _since
@@ -39,7 +59,7 @@ def log_verdict(verdict: Verdict) -> None:
         _counts[verdict] = 0 if first else _counts[verdict] + 1
     _log_counts(due)
     if first:
-        logger.log(_level(verdict), "%s", _sentence(verdict))
+        log(_level(verdict), "%s", _sentence(verdict))
 
 
 def flush() -> None:
@@ -50,12 +70,27 @@ def flush() -> None:
     _log_counts(due)
 
 
+def take_counts() -> dict[Verdict, int]:
+    """Forgets what was logged, and gives it."""
+    with _lock:
+        taken = _counts.copy()
+        _counts.clear()
+    return taken
+
+
+def put_counts(counts: dict[Verdict, int]) -> None:
+    """Brings back what was taken, in place of what was logged since."""
+    with _lock:
+        _counts.clear()
+        _counts.update(counts)
+
+
 atexit.register(flush)
 
 
 def _log_counts(due: dict[Verdict, int]) -> None:
     for verdict, count in due.items():
-        logger.log(_level(verdict), "%s (and %d more)", _sentence(verdict), count)
+        log(_level(verdict), "%s (and %d more)", _sentence(verdict), count)
 
 
 def _level(verdict: Verdict) -> int:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from threading import Lock
 
-from openai_project_guard._check.log import log_verdict, logger
+from openai_project_guard._check.log import log, log_verdict
 from openai_project_guard._check.verdict import Verdict, is_noteworthy
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._forks import fork_safe
 from openai_project_guard._keys import shown
+from openai_project_guard._state import STATE
 
 Observer = Callable[[Verdict], object]
-
-observers: tuple[Observer, ...] = ()
-"""Replaced, never changed, so that a call can walk it without a lock."""
 
 _writing = fork_safe(Lock())
 
@@ -33,12 +30,11 @@ def add_observer(fn: Observer) -> None:
         >>> seen = []
         >>> add_observer(seen.append)
     """
-    global observers
     if not callable(fn):
         raise ConfigurationError(f"An observer is called with each verdict; {shown(fn)} cannot be.")
     with _writing:
-        if fn not in observers:
-            observers = (*observers, fn)
+        if fn not in STATE.observers:
+            STATE.observers = (*STATE.observers, fn)
 
 
 def remove_observer(fn: Observer) -> None:
@@ -50,18 +46,17 @@ def remove_observer(fn: Observer) -> None:
     Example:
         >>> remove_observer(print)
     """
-    global observers
     with _writing:
-        observers = tuple(known for known in observers if known != fn)
+        STATE.observers = tuple(known for known in STATE.observers if known != fn)
 
 
 def tell(verdict: Verdict) -> None:
     """Logs the verdict, unless it is `allowed`, and hands it to every observer."""
     if is_noteworthy(verdict):
         log_verdict(verdict)
-    for observer in observers:
+    for observer in STATE.observers:
         try:
             observer(verdict)
-        except Exception:  # noqa: PERF203 - one observer's error is not the next one's
+        except Exception as error:  # noqa: PERF203 - one observer's error is not the next one's
             name = getattr(observer, "__qualname__", type(observer).__qualname__)
-            logger.log(logging.ERROR, "The observer %s raised an error.", name, exc_info=True)
+            log("error", "The observer %s raised an error.", name, exc_info=error)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from openai_project_guard._check.call import Sender
 from openai_project_guard._keys import digest, hint, redact
 from openai_project_guard._types import Transport
 
@@ -32,17 +33,15 @@ class Origin:
     cure: str
 
 
-def origin_of(
-    setting: Setting, value: str | None, client: Any, options: Any, transport: Transport
-) -> Origin:
+def origin_of(setting: Setting, value: str | None, sender: Sender, transport: Transport) -> Origin:
     """Where the value of a header came from; `None` asks why there is none.
 
     The SDK lets the call's own headers win over the client's, and those over the argument; of two
     places that hold the same value the one that wins is named.
     """
     header, argument, variable = setting.header, setting.argument, setting.variable
-    of_call = _find(getattr(options, "headers", None), header)
-    if client is None and transport == "http":
+    of_call = _find(sender.call_headers, header)
+    if not sender.is_sdk and transport == "http":
         return Origin(
             f"This request does not go through the openai package: what sends it sets {header}.",
             f"have the code that sends it set {header}",
@@ -53,13 +52,13 @@ def origin_of(
                 f"`extra_headers` of this call takes the client's {header} out.",
                 f"take {header} out of its `extra_headers`",
             )
-        if _find(getattr(client, "_custom_headers", None), header):
+        if _find(sender.client_headers, header):
             return Origin(
                 f"`default_headers` or OPENAI_CUSTOM_HEADERS spells {header} in another way, and "
                 "the SDK drops that.",
                 f"spell it {header} there, or pass `{argument}=` to the client",
             )
-        if getattr(client, argument, None):
+        if sender.settings.get(argument):
             return Origin(
                 f"The client has a `{argument}=`, but something took the header out.",
                 f"look for the code that removes {header}",
@@ -71,19 +70,19 @@ def origin_of(
         )
     # The SDK merges the variable into the client's own headers, from openai 2.31 to 2.35 on.
     of_variable = _find(_custom_headers(), header)
-    of_client = _find(getattr(client, "_custom_headers", None), header)
+    of_client = _find(sender.client_headers, header)
     if _is_among(value, of_call):
         place, cure = "`extra_headers` of this call", "correct its `extra_headers`"
-    elif _is_among(value, of_variable) and (client is None or _is_among(value, of_client)):
+    elif _is_among(value, of_variable) and (not sender.is_sdk or _is_among(value, of_client)):
         place, cure = "OPENAI_CUSTOM_HEADERS in the environment", "correct OPENAI_CUSTOM_HEADERS"
     elif _is_among(value, of_client):
         place, cure = "`default_headers` of the client", "correct its `default_headers`"
     elif _is_among(value, (os.environ.get(variable),)):
         place, cure = f"{variable} in the environment", f"correct or unset {variable}"
-    elif _is_among(value, (getattr(client, argument, None),)):
+    elif _is_among(value, (sender.settings.get(argument),)):
         place = f"the client's `{argument}=` (`with_options()` and `copy()` keep it)"
         cure = f"give the client the right `{argument}=`, in with_options(api_key=...) too"
-    elif client is None:  # a WebSocket: the client is not to be seen from where it is opened
+    elif not sender.is_sdk:  # a WebSocket: the client is not to be seen from where it is opened
         place = f"the client's `{argument}=` or `extra_headers` of connect()"
         cure = f"correct the client's `{argument}=` or the `extra_headers` of connect()"
     else:
@@ -98,16 +97,16 @@ def _is_among(value: str, found: tuple[Any, ...]) -> bool:
     return any(value in (text, redact(text), hint(text.strip())) for text in texts)
 
 
-def origin_of_key(key_digest: bytes | None, client: Any, options: Any) -> Origin:
+def origin_of_key(key_digest: bytes | None, sender: Sender) -> Origin:
     """Where the call's key came from."""
     of_variable = _find(_custom_headers(), "Authorization")
-    if _find(getattr(options, "headers", None), "Authorization"):
+    if _find(sender.call_headers, "Authorization"):
         place, cure = "`extra_headers` of this call", "correct its `extra_headers`"
     elif any(digest(value.partition(" ")[2].strip()) == key_digest for value in of_variable):
         place, cure = "OPENAI_CUSTOM_HEADERS in the environment", "correct OPENAI_CUSTOM_HEADERS"
     elif digest(os.environ.get("OPENAI_API_KEY", "")) == key_digest:
         place, cure = "OPENAI_API_KEY in the environment", "correct OPENAI_API_KEY"
-    elif digest(getattr(client, "api_key", None) or "") == key_digest:
+    elif digest(sender.settings.get("api_key") or "") == key_digest:
         place, cure = "the client's `api_key=`", "give the client the right `api_key=`"
     else:
         place = "outside the client's `api_key=` (a header, an event hook or an auth flow)"

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
 from openai_project_guard._registry.model import KeyRecord
-from openai_project_guard._types import Mode, Outcome, Reason, Transport, Unregistered
-
-Credential = Literal["key", "admin", "ephemeral", "malformed"]
+from openai_project_guard._types import Credential, Mode, Outcome, Policy, Reason, Transport
 
 ALLOWED: Final[tuple[Outcome, Reason | None]] = ("allowed", None)
-
-
-class Policy(NamedTuple):
-    """What is in force for one call: the process's settings under the innermost scope."""
-
-    mode: Mode
-    unregistered: Unregistered
-    pinned: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +58,7 @@ class Verdict:
 def decide(
     project: str | None,
     organization: str | None,
-    rows: Sequence[KeyRecord],
+    records: Sequence[KeyRecord],
     policy: Policy,
     credential: Credential = "key",
 ) -> tuple[Outcome, Reason | None]:
@@ -77,17 +67,17 @@ def decide(
     Args:
         project: the value of its `OpenAI-Project` header; several values joined by newlines.
         organization: the value of its `OpenAI-Organization` header, likewise.
-        rows: the registry's rows for its key.
-        policy: what is in force.
-        credential: what kind of credential it carries; it matters where there are no rows.
+        records: the registry's records of its key.
+        policy: what applies to the call.
+        credential: what kind of credential it carries; it matters where there are no records.
     """
     mode, unregistered, pinned = policy
     belongs = False
-    for row in rows:  # first, for it is the road of nearly every call
-        if row.project.id == project:
+    for record in records:  # first, for nearly every call ends here
+        if record.project.id == project:
             if pinned is not None and pinned != project:
                 return _refused("scope", mode)
-            if _in_organization(row, organization):
+            if _in_organization(record, organization):
                 return ALLOWED
             belongs = True
     if belongs:
@@ -99,30 +89,30 @@ def decide(
         return _refused("scope", mode)
     if credential != "key":
         return ALLOWED
-    if not rows:
+    if not records:
         if unregistered == "block":
             return _refused("unregistered", mode)
         if unregistered == "warn":
             return "warned", "unregistered"
         if pinned is None or project:
             return "allowed", "unregistered"
-    elif pinned is not None and all(row.project.id != pinned for row in rows):
+    elif pinned is not None and all(record.project.id != pinned for record in records):
         return _refused("scope", mode)
     elif project:
         return _refused("mismatch", mode)
-    if mode is Mode.INJECT and (filling := injectable(rows, pinned)):
-        for row in rows:
-            if row.project.id == filling and not _in_organization(row, organization):
+    if mode is Mode.INJECT and (filling := injectable(records, pinned)):
+        for record in records:
+            if record.project.id == filling and not _in_organization(record, organization):
                 return _refused("organization", mode)
         return "injected", "missing"
     return _refused("missing", mode)
 
 
-def injectable(rows: Sequence[KeyRecord], pinned: str | None) -> str | None:
+def injectable(records: Sequence[KeyRecord], pinned: str | None) -> str | None:
     """The one project that a missing header may be filled with, if there is just one."""
     if pinned is not None:
         return pinned
-    ids = {row.project.id for row in rows}
+    ids = {record.project.id for record in records}
     return ids.pop() if len(ids) == 1 else None
 
 
@@ -131,8 +121,8 @@ def is_well_formed(value: str) -> bool:
     return value.isascii() and value.isprintable() and value == value.strip()
 
 
-def _in_organization(row: KeyRecord, organization: str | None) -> bool:
-    wanted = row.project.organization
+def _in_organization(record: KeyRecord, organization: str | None) -> bool:
+    wanted = record.project.organization
     return wanted is None or organization in (None, "", wanted)
 
 

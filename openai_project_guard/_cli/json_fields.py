@@ -9,6 +9,7 @@ from typing import Any
 
 _TEXT, _NUMBER, _BOOL = "text", "number", "true | false"
 _TEXT_OR_NULL, _NUMBER_OR_NULL = "text | null", "number | null"
+_TIME, _TIME_OR_NULL = "ISO 8601 time", "ISO 8601 time | null"
 
 _SOURCE = {
     "kind": '"file" | "url" | "variable"',
@@ -144,6 +145,59 @@ FIELDS: dict[str, Any] = {
         "written": _BOOL,
         "difference": [{"change": '"+" | "-" | "~"', "what": _TEXT}],
         "conflicts": [_TEXT],
+    },
+    "report": {
+        "files": _NUMBER,
+        "hosts": [_TEXT],
+        "since": _TIME_OR_NULL,
+        "first": _TIME_OR_NULL,
+        "last": _TIME_OR_NULL,
+        "skipped_lines": _NUMBER,
+        "unreadable": [{"file": _TEXT, "error": _TEXT}],
+        "others": _NUMBER,
+        "projects": [
+            {
+                "project": "project id | null",
+                "calls": _NUMBER,
+                "blocked": _NUMBER,
+                "warned": _NUMBER,
+                "drift": _NUMBER,
+                "injected": _NUMBER,
+                "allowed": _NUMBER,
+            }
+        ],
+        "changes": [
+            {
+                "change": _TEXT,
+                "client_site": _TEXT_OR_NULL,
+                "key_hint": _TEXT_OR_NULL,
+                "project": "project id | null",
+                "count": _NUMBER,
+                "call_sites": [_TEXT_OR_NULL],
+            }
+        ],
+        "calls": [
+            {
+                "call_site": _TEXT_OR_NULL,
+                "client_site": _TEXT_OR_NULL,
+                "key_hint": _TEXT_OR_NULL,
+                "project": "project id | null",
+                "outcome": '"allowed" | "injected" | "warned" | "blocked"',
+                "reason": _TEXT_OR_NULL,
+                "host": _TEXT_OR_NULL,
+                "method": _TEXT_OR_NULL,
+                "count": _NUMBER,
+                "first": _TIME,
+                "last": _TIME,
+                "origin": _TEXT_OR_NULL,
+                "expected": ["project id"],
+                "actual": _TEXT_OR_NULL,
+                "answered": _TEXT_OR_NULL,
+                "transport": '"http" | "websocket"',
+                "others": _BOOL,
+                "change": _TEXT_OR_NULL,
+            }
+        ],
     },
     "sync": {
         "registry": _TEXT,

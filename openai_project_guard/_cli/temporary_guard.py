@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from openai_project_guard import _hooks, _settings
+from openai_project_guard._activation import isolated
 from openai_project_guard._api import disable, enable
 from openai_project_guard._check import log as _log
 from openai_project_guard._check import observers as _observers
@@ -21,16 +21,9 @@ if TYPE_CHECKING:
 @contextmanager
 def disabled() -> Iterator[None]:
     """No call is checked inside; whatever is enabled inside is disabled afterwards."""
-    before = _settings.in_force
-    disable()
-    try:
-        yield
-    finally:
+    with isolated():
         disable()
-        if before is not None:
-            with _settings.changing:
-                _hooks.install(process_wide=before.scope == "process")
-                _settings.in_force = before
+        yield
 
 
 @contextmanager

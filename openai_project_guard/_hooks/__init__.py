@@ -1,7 +1,6 @@
-"""Where the guard takes hold: the SDK's own doors, and the transport of the HTTP clients.
+"""The hooks: where the guard takes hold in the SDK, the HTTP clients and websockets.
 
-Only these modules know the SDK, httpx and websockets. A package that is not imported yet is
-hooked when it is.
+Only these modules know those packages. A package that is not imported yet is hooked when it is.
 """
 
 from __future__ import annotations
@@ -13,61 +12,95 @@ from types import ModuleType
 
 import wrapt
 
-from openai_project_guard._hooks import patch, sdk
-from openai_project_guard._settings import changing
+from openai_project_guard._hooks import httpx, other_clients, patch, sdk, threads, websockets
+from openai_project_guard._state import changing
 
-_INSTALLERS = {
-    "httpx": ("httpx", "install"),
-    "httpx2": ("httpx", "install"),
-    "websockets.asyncio.client": ("websockets", "install"),
-    "websockets.sync.client": ("websockets", "install"),
-    "websockets.legacy.client": ("websockets", "install_legacy"),
-    "openai": ("sdk", "install"),
+Installer = Callable[[ModuleType], None]
+
+_SDK: dict[str, Installer] = {
+    "httpx": httpx.install,
+    "httpx2": httpx.install,
+    "websockets.asyncio.client": websockets.install,
+    "websockets.sync.client": websockets.install,
+    "websockets.legacy.client": websockets.install_legacy,
+    "openai": sdk.install,
 }
-"""For each package our module that hooks it, imported only then, and the function in it."""
-
-_PROCESS_WIDE = {
-    "requests.adapters": ("other_clients", "install_requests"),
-    "urllib3.connectionpool": ("other_clients", "install_urllib3"),
-    "aiohttp.connector": ("other_clients", "install_aiohttp"),
+_ALL_CLIENTS: dict[str, Installer] = {
+    "requests.adapters": other_clients.install_requests,
+    "urllib3.connectionpool": other_clients.install_urllib3,
+    "aiohttp.connector": other_clients.install_aiohttp,
 }
+_SCOPES: dict[str, Installer] = {
+    "threading": threads.install_threading,
+    "concurrent.futures.thread": threads.install_executor,
+}
+_INSTALLERS = {**_SDK, **_ALL_CLIENTS, **_SCOPES}
 
-is_installed = False
-_awaited: set[str] = set()
+_installed: frozenset[str] = frozenset()
+"""The packages that are hooked, or will be at their import; only whole sets of them."""
+
+_announced: set[str] = set()
+"""The packages whose import wrapt tells us of."""
 
 
-def install(*, process_wide: bool = False) -> None:
+def is_installed(*, scopes: bool = False) -> bool:
+    """Whether every hook is in place; what is not imported yet is hooked when it is."""
+    return ("threading" if scopes else "openai") in _installed
+
+
+def install(
+    *, all_clients: bool = False, scopes: bool = False, then: Callable[[], None] | None = None
+) -> None:
     """Puts the hooks in: now, or when the package in question is imported.
 
+    Nothing is imported while the lock is held: another thread may be importing one of these
+    packages, and its import waits for the lock at its end.
+
     Args:
-        process_wide: hook other HTTP libraries too.
+        all_clients: hook other HTTP libraries too.
+        scopes: hook threads and executors too, which carry a `guard` scope along.
+        then: called once every hook is in, before anybody may take them out again.
 
     Raises:
-        UnsupportedSDKError: the installed SDK lacks a place; nothing is hooked then.
+        UnsupportedSDKError: the installed SDK lacks a method; nothing is hooked then.
     """
-    global is_installed
-    names = (*_INSTALLERS, *_PROCESS_WIDE) if process_wide else (*_INSTALLERS,)
-    for name in names:
-        if name in sys.modules:  # perhaps another thread is just importing it: wait for that
+    global _installed
+    wanted = {*_SDK, *(_ALL_CLIENTS if all_clients else ()), *(_SCOPES if scopes else ())}
+    while True:
+        for name in sorted(wanted - _announced - sys.modules.keys()):
+            _announced.add(name)
+            wrapt.register_post_import_hook(_imported, name)
+        loaded = {name for name in wanted | _installed if name in sys.modules}
+        for name in loaded:  # perhaps another thread is just importing it: wait for that
             importlib.import_module(name)
-    with changing:
-        was_installed, is_installed = is_installed, True
-        try:
-            patch.mend()
-            for name in names:
-                _install_in(name)
-        except BaseException:
-            if not was_installed:  # or a guard that is enabled would be so without its hooks
-                remove()
-            raise
+        with changing:
+            if any(name in sys.modules and name not in loaded for name in wanted):
+                continue  # it came meanwhile
+            was_installed = _installed
+            try:
+                for name in sorted(loaded):
+                    _INSTALLERS[name](sys.modules[name])
+                _installed = was_installed | wanted
+                if then is not None:
+                    then()
+            except BaseException:
+                if not was_installed:  # or a guard that is enabled would be so without its hooks
+                    remove()
+                raise
+            return
 
 
 def remove() -> None:
     """Takes the hooks off. Where somebody wrapped ours, it stays and lets everything pass."""
-    global is_installed
+    global _installed
     with changing:
-        is_installed = False
+        _installed = frozenset()
         patch.unhook_all()
+
+
+def reached() -> tuple[str, ...]:
+    """The methods that are hooked: package, module and name of each."""
+    return patch.reached()
 
 
 def unreached() -> tuple[str, ...]:
@@ -75,33 +108,16 @@ def unreached() -> tuple[str, ...]:
     return (*patch.unreached(), *sdk.unhooked())
 
 
-def _installer(name: str) -> Callable[[ModuleType], None]:
-    ours, function = {**_INSTALLERS, **_PROCESS_WIDE}[name]
-    found: Callable[[ModuleType], None] = getattr(
-        importlib.import_module(f"{__name__}.{ours}"), function
-    )
-    return found
-
-
-def _install_in(name: str) -> None:
-    module = sys.modules.get(name)
-    if module is not None:
-        _installer(name)(module)
-    elif name not in _awaited:
-        _awaited.add(name)
-        wrapt.register_post_import_hook(_imported, name)
-
-
 def _imported(module: ModuleType) -> None:
     name = module.__name__
-    _awaited.discard(name)
-    with changing:
-        if not is_installed:
-            return
-        try:
-            _installer(name)(module)
-        except BaseException:
-            # This import fails now. Should the application try again, it must not come through.
-            sys.modules.pop(name, None)
-            _install_in(name)
-            raise
+    try:
+        with changing:
+            if name in _installed:
+                _INSTALLERS[name](module)
+            else:
+                _announced.discard(name)  # wrapt tells of an import only once
+    except BaseException:
+        # This import fails now. Should the application try again, it must not come through.
+        sys.modules.pop(name, None)
+        wrapt.register_post_import_hook(_imported, name)
+        raise

@@ -1,4 +1,4 @@
-"""The last door: where an HTTP client of httpx or httpx2 hands a request to its transport.
+"""The transport hook: where a client of httpx or httpx2 hands a request to its transport.
 
 Event hooks, auth flows and redirects of the user's own HTTP client have all run by then, so what
 is read here is what leaves.
@@ -6,87 +6,195 @@ is read here is what leaves.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+from collections.abc import Awaitable, Callable
 from types import ModuleType
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from openai_project_guard._check.check import Call, refusal_of, under_way
-from openai_project_guard._hooks.call import Sealed, await_inside, foreign_call, run_inside
-from openai_project_guard._hooks.patch import Wrapper, as_method, hook, is_reached
-from openai_project_guard._hooks.send import HTTP, send, send_async
+from openai_project_guard._check.call import Call, Sender
+from openai_project_guard._check.check import refusal
+from openai_project_guard._check.headers import PROJECT_HEADER, RawHeaders
+from openai_project_guard._check.response import check_response
+from openai_project_guard._errors import UnsupportedSDKError
+from openai_project_guard._hooks.call import OtherCall
+from openai_project_guard._hooks.patch import Function, hook, is_reached
+from openai_project_guard._hooks.sdk_facts import is_sent_by_sdk, sender_of_http
+from openai_project_guard._scope import SCOPE
+from openai_project_guard._state import STATE
+from openai_project_guard._types import Destination
 
-HAND_OVER = "_send_single_request"
-STEPS = ("send", "_send_handling_auth", "_send_handling_redirects", HAND_OVER)
-"""The way from the SDK's hand-over to the last door, in httpx and httpx2 alike."""
+SEND_SINGLE_REQUEST = "_send_single_request"
+_STEPS = ("send", "_send_handling_auth", "_send_handling_redirects", SEND_SINGLE_REQUEST)
+"""The way from the SDK to the transport hook, in httpx and httpx2 alike."""
+
+CALL = "openai_project_guard"
+"""Under this name a request's `extensions` hold its `Call`; httpx hands them on at redirects."""
+
+
+class Http:
+    """How the check reads and mends a request of httpx or httpx2."""
+
+    sender: Callable[[], Sender] = staticmethod(sender_of_http)
+
+    @staticmethod
+    def headers(message: Any) -> RawHeaders:
+        """Its headers, as they stand."""
+        try:  # what `.raw` is made from in httpx and httpx2, at a third of the cost
+            return message.headers._list  # type: ignore[no-any-return]
+        except AttributeError:
+            return [(name, name.lower(), value) for name, value in message.headers.raw]
+
+    @staticmethod
+    def host(message: Any) -> str:
+        """The host of its URL."""
+        host: str = message.url.host
+        return host
+
+    @staticmethod
+    def destination(message: Any) -> Destination:
+        """Where it goes; neither query nor user info is kept."""
+        url = message.url
+        return Destination(message.method, url.host, url.path, "http")
+
+    @staticmethod
+    def put_project(message: Any, project: str) -> None:
+        """Sets the header; an empty one that is there is replaced."""
+        message.headers[PROJECT_HEADER] = project
+
+    @staticmethod
+    def response_project(response: Any) -> bytes | None:
+        """The project that the server's answer names, if it names one."""
+        try:
+            headers = response.headers._list
+        except AttributeError:  # a stand-in's response has headers of any kind, or none
+            return named_project(getattr(response, "headers", None))
+        for _, name, value in headers:
+            if name == b"openai-project":
+                return value  # type: ignore[no-any-return]
+        return None
+
+    @staticmethod
+    def status(response: Any) -> int:
+        """The status of the answer."""
+        status: int = response.status_code
+        return status
+
+
+HTTP = Http()
+
+
+def named_project(headers: Any) -> bytes | None:
+    """The `openai-project` of an answer's headers, whatever they are kept in."""
+    items = headers.items() if callable(getattr(headers, "items", None)) else headers
+    if not isinstance(items, (str, bytes)):
+        try:
+            pairs = [(name, value) for name, value in items or ()]
+        except (TypeError, ValueError):  # a mock, say
+            return None
+        for name, value in pairs:
+            if as_bytes(name).lower() == b"openai-project":
+                return as_bytes(value)
+    return None
+
+
+def as_bytes(text: Any) -> bytes:
+    """A header's name or value as it goes over the wire."""
+    return text if isinstance(text, bytes) else str(text).encode("utf-8", "surrogateescape")
+
+
+_HOOKED: dict[type, Function] = {}
+"""The hooked client classes, and what stood in each when it was hooked."""
 
 
 def install(module: ModuleType) -> None:
-    """Hooks the clients of `httpx` or `httpx2`."""
-    for client, is_async in ((module.Client, False), (module.AsyncClient, True)):
-        hook(client, HAND_OVER, _hand_over(is_async, module.RequestError))
+    """Hooks the clients of `httpx` or `httpx2`.
 
-
-def _hand_over(is_async: bool, family: type[Exception]) -> Wrapper:
-    finish, run = (send_async, await_inside) if is_async else (send, run_inside)
-
-    def hand_over(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
-        if instance is None:
-            wrapped, _, args = as_method(wrapped, args)
-        request = args[0] if args else kwargs["request"]
-        call = under_way.get()
-        if call is None or call.is_over:
-            call = _left_to_last_door.get(request) if _left_to_last_door else None
-        if call is None:
-            foreign = foreign_call(family)
-            if foreign is None:
-                return wrapped(*args, **kwargs)
-            sealed = Sealed(hand_over, (wrapped, instance, args, kwargs), {})
-            del args, kwargs
-            return run(foreign, sealed)
-        if call.message is request and call.headers == HTTP.headers(request):
-            error = None  # judged a moment ago, and unchanged
-        else:
-            if call.message is not request and not _sends_for(call, instance):
-                call = call.beside()
-            error = refusal_of(call, request, HTTP)
-        if error is None and not call.hears_at_last_door:
-            return wrapped(*args, **kwargs)
-        return finish(call, request, error, None, wrapped, args, kwargs)
-
-    return hand_over
-
-
-_left_to_last_door: WeakKeyDictionary[Any, Call] = WeakKeyDictionary()
-
-
-def is_left_to_last_door(call: Call, client: Any, request: Any, auth: object) -> bool:
-    """Whether key or header may still change on the way to the transport: it is judged there then.
-
-    A stand-in for an HTTP client, or one that sends in its own way, may never come by the last
-    door, so for it this is the last.
-
-    Args:
-        call: remembered with the request, for whoever sends it may do so in another thread.
-        client: the HTTP client.
-        request: what it is about to send.
-        auth: its `auth=`, if it was given one with the request.
+    Raises:
+        UnsupportedSDKError: the installed release has no such method.
     """
-    if not hasattr(type(client), HAND_OVER):
+    for client, make in ((module.Client, _sync_hook), (module.AsyncClient, _async_hook)):
+        if SEND_SINGLE_REQUEST not in client.__dict__:
+            raise UnsupportedSDKError(
+                f"{module.__name__} {module.__version__} has no {client.__name__}."
+                f"{SEND_SINGLE_REQUEST}, where the guard must look at a call before it is sent. "
+                f"Upgrade openai-project-guard, or use a release of {module.__name__} that it "
+                "supports; its README lists them."
+            )
+        hook(client, SEND_SINGLE_REQUEST, functools.partial(make, module=module))
+        _HOOKED[client] = client.__dict__[SEND_SINGLE_REQUEST]
+
+
+def _sync_hook(original: Function, module: ModuleType) -> Function:
+    def _send_single_request(self: Any, request: Any) -> Any:
+        if STATE.settings is None and SCOPE.get() is None:
+            return original(self, request)
+        call = _call_of(request, module)
+        if call is None:
+            return original(self, request)
+        error = refusal(call, request, HTTP)
+        if error is not None:
+            raise error
+        call.is_sent = True
+        response = original(self, request)
+        check_response(call, response, request, HTTP)
+        return response
+
+    return _send_single_request
+
+
+def _async_hook(original: Callable[..., Awaitable[Any]], module: ModuleType) -> Function:
+    async def _send_single_request(self: Any, request: Any) -> Any:
+        if STATE.settings is None and SCOPE.get() is None:
+            return await original(self, request)
+        call = _call_of(request, module)
+        if call is None:
+            return await original(self, request)
+        error = refusal(call, request, HTTP)
+        if error is not None:
+            raise error
+        call.is_sent = True
+        response = await original(self, request)
+        check_response(call, response, request, HTTP)
+        return response
+
+    return _send_single_request
+
+
+def _call_of(request: Any, module: ModuleType) -> Call | None:
+    """The call that a request belongs to; `None` where it is none that is judged."""
+    call: Call | None = getattr(request, "extensions", {}).get(CALL)
+    if call is None:
+        # An auth flow or an event hook may have sent a request of its own in place of the SDK's.
+        if is_sent_by_sdk():
+            call = Call()
+        elif STATE.settings is not None and STATE.settings.scope == "process":
+            call = OtherCall(module.RequestError)
+    return call
+
+
+def reaches_transport_hook(client: Any) -> bool:
+    """Whether what a client sends comes by the transport hook, and is judged there.
+
+    A stand-in for an HTTP client, or one that sends in its own way, may never come by it.
+    """
+    cls = type(client)
+    for base in cls.__mro__:
+        if base in _HOOKED:
+            break
+    else:
         return False
-    may_change = auth or client.auth or client.event_hooks["request"] or request.url.userinfo
-    if not may_change or not all(_is_inherited(client, step) for step in STEPS):
+    stands = base.__dict__.get(SEND_SINGLE_REQUEST)
+    if stands is not _HOOKED[base] and not is_reached(base, SEND_SINGLE_REQUEST):
         return False
-    _left_to_last_door[request] = call
+    own = client.__dict__
+    for step in _STEPS:  # noqa: SIM110  # at half the cost of a generator
+        if step in own or not _has(cls, base, step):
+            return False
     return True
 
 
-def _is_inherited(client: Any, step: str) -> bool:
-    owner = next((owner for owner in type(client).__mro__ if step in vars(owner)), None)
-    return owner is not None and is_reached(owner, HAND_OVER) and step not in vars(client)
-
-
-def _sends_for(call: Call, http_client: Any) -> bool:
-    if call.client is None:  # a call that is not the SDK's is one request
-        return call.message is None
-    return getattr(call.client, "_client", None) is http_client
+def _has(cls: type, base: type, name: str) -> bool:
+    """Whether a class has a method from this base, and not one of its own."""
+    if getattr(cls, name, None) is base.__dict__.get(name):
+        return True
+    return next((owner for owner in cls.__mro__ if name in owner.__dict__), None) is base

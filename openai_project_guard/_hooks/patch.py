@@ -1,96 +1,126 @@
-"""The places of other packages that the guard wraps, and lets go of again."""
+"""Methods of other packages that the guard wraps, and puts back.
+
+A hook is a plain function: whoever looks at the class finds a function of the same name and
+signature, the same object each time, which can be pickled by its name. wrapt's own wrapper makes a
+new bound object at each look, and the SDK's tests compare such looks.
+"""
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from functools import partial
 from inspect import isroutine
+from types import FunctionType
 from typing import Any
+from weakref import ref
 
-import wrapt
+Function = Callable[..., Any]
+Maker = Callable[[Function], Function]
+"""Makes a hook around a method: both take the instance as their first argument."""
 
-Wrapper = Callable[[Callable[..., Any], Any, Any, Any], Any]
 
+class Patch:
+    """A hook that stands in a class or a module.
 
-class Place:
-    """An attribute of a class or a module, with our wrapper on it."""
+    Nothing is held by it that the program might drop: a class that was made anew is freed with its
+    hook, whose closure leads back to the class.
+    """
 
-    __slots__ = ("_hook", "_original", "name", "owner", "wrapper")
+    __slots__ = ("_hook", "_owner", "name")
 
-    def __init__(self, owner: Any, name: str, wrapper: Wrapper) -> None:
-        self.owner = owner
+    def __init__(self, owner: Any, name: str, hook: Function) -> None:
+        key = (id(owner), name)
+        self._owner = ref(owner, lambda _: _patches.pop(key, None))
+        self._hook = ref(hook)
         self.name = name
-        self.wrapper = wrapper
-        self._original = owner.__dict__[name]
-        self._hook = wrapt.FunctionWrapper(self._original, wrapper)
-        setattr(owner, name, self._hook)
 
     def __str__(self) -> str:
-        return f"{getattr(self.owner, '__qualname__', self.owner.__name__)}.{self.name}"
+        owner = self._owner()
+        return f"{getattr(owner, '__qualname__', getattr(owner, '__name__', owner))}.{self.name}"
+
+    @property
+    def path(self) -> str:
+        """Package, module and name."""
+        return (
+            f"{self._owner().__module__}.{self}" if isinstance(self._owner(), type) else str(self)
+        )
 
     def is_reached(self) -> bool:
-        """Whether a call still comes by our wrapper, through whatever others put around it."""
-        return any(link is self._hook for link in _links(self.owner.__dict__.get(self.name)))
+        """Whether a call still comes by the hook, through whatever others put around it."""
+        owner, hook = self._owner(), self._hook()
+        if owner is None or hook is None:
+            return False
+        stands = owner.__dict__.get(self.name)
+        return stands is hook or any(link is hook for link in _links(stands))
 
     def remove(self) -> None:
-        """Puts the original back, unless somebody wrapped ours: then it stays, passing through."""
-        stands = self.owner.__dict__.get(self.name)
-        # A tool that found `Class.method` and puts it back leaves our hook in its bound form.
-        if stands is self._hook or getattr(stands, "_self_parent", None) is self._hook:
-            setattr(self.owner, self.name, self._original)
+        """Puts the original back, unless somebody wrapped the hook: then it stays and passes on."""
+        owner, hook = self._owner(), self._hook()
+        if owner is not None and hook is not None and owner.__dict__.get(self.name) is hook:
+            setattr(owner, self.name, hook.__wrapped__)  # type: ignore[attr-defined]
 
 
-_places: dict[tuple[int, str], Place] = {}
+_patches: dict[tuple[int, str], Patch] = {}
 
 
-def hook(owner: Any, name: str, wrapper: Wrapper) -> None:
-    """Wraps a place, once: where our wrapper is still reached nothing is done."""
-    known = _places.get((id(owner), name))
-    if known is None or not known.is_reached():
-        _places[id(owner), name] = Place(owner, name, wrapper)
+def hook(owner: Any, name: str, make: Maker) -> None:
+    """Hooks a method or a function, once: where the hook is still reached nothing is done.
+
+    The caller holds the lock under which settings change.
+    """
+    if is_reached(owner, name):
+        return
+    original = owner.__dict__[name]
+    if isinstance(original, FunctionType) or not isinstance(owner, type):
+        ours = make(original)
+    else:
+        ours = make(functools.partial(_call, original))
+    functools.update_wrapper(ours, original)
+    ours.__wrapped__ = original  # type: ignore[attr-defined]
+    setattr(owner, name, ours)
+    _patches[id(owner), name] = Patch(owner, name, ours)
+
+
+def _call(original: Any, instance: Any, /, *args: Any, **kwargs: Any) -> Any:
+    """Calls what is no plain function as the interpreter would: a mock, for one, does not bind."""
+    bind = getattr(type(original), "__get__", None)
+    bound = original if bind is None else bind(original, instance, type(instance))
+    return bound(*args, **kwargs)
 
 
 def unhook_all() -> None:
-    """Lets go of every place; those that somebody wrapped after us are remembered."""
-    for key, place in reversed(list(_places.items())):
-        place.remove()
-        if not place.is_reached():
-            del _places[key]
+    """Puts every original back; hooks that somebody wrapped are remembered."""
+    for key, patch in reversed(list(_patches.items())):
+        patch.remove()
+        if not patch.is_reached():
+            _patches.pop(key, None)
+
+
+def is_reached(owner: Any, name: str) -> bool:
+    """Whether a call of this very class or module comes by our hook."""
+    patch = _patches.get((id(owner), name))
+    return patch is not None and patch.is_reached()
 
 
 def is_hooked(owner: Any, name: str) -> bool:
     """Whether this very class or module was hooked."""
-    return (id(owner), name) in _places
+    return (id(owner), name) in _patches
 
 
-def is_reached(owner: Any, name: str) -> bool:
-    """Whether a call of this very class or module still comes by our wrapper."""
-    place = _places.get((id(owner), name))
-    return place is not None and place.is_reached()
-
-
-def mend() -> None:
-    """Wraps anew what somebody else took our wrapper off."""
-    for key, place in list(_places.items()):
-        if place.name in place.owner.__dict__:
-            hook(place.owner, place.name, place.wrapper)
-        elif hasattr(place.owner, place.name):  # a subclass inherits it again
-            del _places[key]
+def reached() -> tuple[str, ...]:
+    """The methods whose hook is reached: package, module and name of each."""
+    return tuple(patch.path for patch in list(_patches.values()) if patch.is_reached())
 
 
 def unreached() -> tuple[str, ...]:
-    """The places whose wrapper somebody else took off."""
-    return tuple(str(place) for place in list(_places.values()) if not place.is_reached())
-
-
-def as_method(wrapped: Callable[..., Any], args: Any) -> tuple[Callable[..., Any], Any, Any]:
-    """Method, instance and arguments, where a hook was taken out of the class and called so."""
-    return wrapped.__get__(args[0]), args[0], args[1:]
+    """The methods whose hook somebody else took off."""
+    return tuple(str(patch) for patch in list(_patches.values()) if not patch.is_reached())
 
 
 _INNER = ("__wrapped__", "__func__", "func", "_self_parent")
-"""Where wrappers keep what they wrap. The parent: `Class.method` gives a bound form of ours."""
+"""Where wrappers keep what they wrap. The parent: `Class.method` gives a bound form of wrapt's."""
 
 
 def _links(function: Any) -> Iterator[Any]:
@@ -102,13 +132,29 @@ def _links(function: Any) -> Iterator[Any]:
             continue
         seen[id(link)] = link
         yield link
+        if _is_mock(link):  # it answers to every name
+            waiting += (vars(link).get(name) for name in ("_mock_wraps", "_mock_side_effect"))
+            continue
         waiting += (getattr(link, of, None) for of in _INNER)
         # A tool that wraps with a plain closure or an object of its own leaves no __wrapped__, but
         # holds us in a cell, in an attribute or, of functools.partial, in its arguments.
         held = [*getattr(link, "__dict__", {}).values()]
-        if isinstance(link, partial):
+        if isinstance(link, functools.partial):
             held += link.args
         for cell in getattr(link, "__closure__", None) or ():
             with suppress(ValueError):  # the cell is still empty
                 held.append(cell.cell_contents)
-        waiting += (thing for thing in held if isinstance(thing, partial) or isroutine(thing))
+        waiting += (
+            thing
+            for thing in held
+            if isinstance(thing, functools.partial | FunctionType) or isroutine(thing)
+        )
+
+
+def _is_callable(thing: Any) -> bool:
+    return isinstance(thing, functools.partial) or isroutine(thing)
+
+
+def _is_mock(thing: Any) -> bool:
+    mock = sys.modules.get("unittest.mock")
+    return mock is not None and isinstance(thing, mock.NonCallableMock)

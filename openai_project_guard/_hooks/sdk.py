@@ -1,215 +1,167 @@
-"""The SDK's doors: a whole call (`request`), and where the SDK lets go of a finished request.
+"""The SDK's hooks: where it makes a request, and where it makes the error of a refused one.
 
-They are chosen by what the installed SDK has, not by its version.
+A request is marked when it is made, and judged by the transport hook, when nothing can change any
+more. Only what never gets there, or must not get that far, is judged where the SDK sends it.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable
 from types import ModuleType
 from typing import Any
 
-from openai_project_guard import _settings
-from openai_project_guard._check import observers as _observers
-from openai_project_guard._check.check import Call, is_watching, judge, row_in_order, under_way
+from openai_project_guard._check.call import Call
+from openai_project_guard._check.check import refusal
+from openai_project_guard._check.faults import log_fault, refusal_for_fault
+from openai_project_guard._check.response import add_note, check_response
 from openai_project_guard._errors import UnsupportedSDKError
-from openai_project_guard._hooks.call import (
-    CallUnderWay,
-    OldCallUnderWay,
-    Sealed,
-    await_inside,
-    run_inside,
-)
-from openai_project_guard._hooks.httpx import HAND_OVER, is_left_to_last_door
-from openai_project_guard._hooks.patch import Wrapper, as_method, hook, is_hooked
-from openai_project_guard._hooks.send import HTTP, send, send_async
-from openai_project_guard._scope import innermost
-from openai_project_guard._settings import changing
+from openai_project_guard._hooks import sdk_legacy
+from openai_project_guard._hooks.httpx import CALL, HTTP, reaches_transport_hook
+from openai_project_guard._hooks.patch import Function, hook, is_hooked
+from openai_project_guard._hooks.sdk_facts import BASE_MODULE, service_account
+from openai_project_guard._scope import SCOPE
+from openai_project_guard._state import STATE, changing
 
-CALL = "request"
-LET_GO = "_send_request"
+BUILD_REQUEST = "_build_request"
+MAKE_ERROR = "_make_status_error_from_response"
+SEND_REQUEST = "_send_request"
 """From some release after 2.30.0. An `OpenAIError` raised inside passes through `request()`."""
-PREPARE = "_prepare_request"
-"""Before that: the last method of the SDK that runs before its HTTP client."""
 
 
 def install(openai: ModuleType) -> None:
     """Hooks the installed SDK.
 
     Raises:
-        UnsupportedSDKError: a place that the guard needs is missing; names it.
+        UnsupportedSDKError: a method that the guard needs is missing; names it.
     """
-    from openai import _base_client
-
-    for base, is_async in (
-        (_base_client.SyncAPIClient, False),
-        (_base_client.AsyncAPIClient, True),
-    ):
-        lets_go = LET_GO in base.__dict__
-        for name in (CALL, LET_GO if lets_go else PREPARE):
-            if name not in base.__dict__:
-                raise UnsupportedSDKError(
-                    f"openai {openai.__version__} has no {base.__name__}.{name}, where the guard "
-                    "must look at a call before it is sent. Upgrade openai-project-guard, or use "
-                    "a release of openai that it supports; its README lists them."
-                )
-        # A tracing tool may have wrapped `request` on OpenAI, over the one that it inherits.
-        for owner in (base, *_descendants(base)):
-            if CALL in owner.__dict__:
-                hook(owner, CALL, _call(lets_go, is_async))
-        if lets_go:
-            hook(base, LET_GO, _let_go(is_async))
-        hook(base, "__init__", _new_client(base, _call(lets_go, is_async)))
+    module = sys.modules[BASE_MODULE]
+    base, clients = module.BaseClient, (module.SyncAPIClient, module.AsyncAPIClient)
+    is_legacy = not any(SEND_REQUEST in client.__dict__ for client in clients)
+    needed = [(base, BUILD_REQUEST), (base, MAKE_ERROR)]
+    names = sdk_legacy.NEEDED if is_legacy else (SEND_REQUEST,)
+    needed += [(client, name) for client in clients for name in names]
+    for owner, name in needed:
+        if name not in owner.__dict__:
+            raise UnsupportedSDKError(
+                f"openai {openai.__version__} has no {owner.__name__}.{name}, where the guard "
+                "must look at a call before it is sent. Upgrade openai-project-guard, or use "
+                "a release of openai that it supports; its README lists them."
+            )
+    if is_legacy:
+        sdk_legacy.install(clients)
+    hook(base, MAKE_ERROR, _note_hook)
+    hook(base, BUILD_REQUEST, sdk_legacy.marking_hook if is_legacy else _marking_hook)
 
 
 def unhooked() -> tuple[str, ...]:
     """The SDK's classes, where it was reloaded or imported again after it was hooked."""
-    module = sys.modules.get("openai._base_client")
-    if module is None:
+    module = sys.modules.get(BASE_MODULE)
+    if module is None or is_hooked(module.BaseClient, BUILD_REQUEST):
         return ()
-    classes = (module.SyncAPIClient, module.AsyncAPIClient)
-    return tuple(f"{c.__name__}.{CALL}" for c in classes if not is_hooked(c, CALL))
+    return (f"BaseClient.{BUILD_REQUEST}",)
 
 
-def _call(lets_go: bool, is_async: bool) -> Wrapper:
-    """The wrapper of a whole call."""
-    call_type = CallUnderWay if lets_go else OldCallUnderWay
-    run = await_inside if is_async else run_inside
+def _marking_hook(original: Function) -> Function:
+    """Marks each request as a call of the SDK's when it is made."""
 
-    def around(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
-        if instance is None:
-            wrapped, instance, args = as_method(wrapped, args)
-        if not is_watching():
-            return wrapped(*args, **kwargs)
-        options = args[1] if len(args) > 1 else kwargs.get("options")
-        outer = under_way.get()
-        if outer is not None and outer.client is instance and outer.options is options:
-            return wrapped(*args, **kwargs)  # this very call: a subclass hands it on to its base
-        if not lets_go:
-            owner = _first_with(PREPARE, type(instance))
-            hook(owner, PREPARE, _preparation(owner, is_async))
-        elif getattr(instance, "workload_identity", None):
-            hook(_first_with(LET_GO, type(instance)), LET_GO, _before_token)
-        call = call_type(instance, options)
-        sealed = Sealed(wrapped, args, kwargs)
-        del args, kwargs, options
-        return run(call, sealed)
+    def _build_request(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            request = original(self, *args, **kwargs)
+        finally:
+            del args, kwargs  # the options may hold a key, and their repr shows it
+        if STATE.settings is not None or SCOPE.get() is not None:
+            error = _mark(self, request)
+            if error is not None:
+                raise error
+        return request
 
-    return around
+    return _build_request
 
 
-def _new_client(base: type[Any], call: Wrapper) -> Wrapper:
-    """The wrapper of a client's `__init__`: its class may be younger than our hooks."""
-
-    def made(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
-        if instance is None:
-            wrapped, instance, args = as_method(wrapped, args)
-        if is_watching():
-            for owner in type(instance).__mro__:
-                if CALL in owner.__dict__ and issubclass(owner, base):
-                    with changing:
-                        hook(owner, CALL, call)
-        sealed = Sealed(wrapped, args, kwargs)
-        del args, kwargs
-        return sealed()
-
-    return made
+def _mark(client: Any, request: Any) -> BaseException | None:
+    try:
+        account = service_account(client)
+        request.extensions[CALL] = Call(account)
+        if account is not None or not reaches_transport_hook(client._client):
+            _hook_sending(type(client))
+    except Exception as fault:
+        return refusal_for_fault(fault)
+    return None
 
 
-def _let_go(is_async: bool) -> Wrapper:
-    """The wrapper of the place where the SDK hands a request to its HTTP client."""
-    finish, run = (send_async, await_inside) if is_async else (send, run_inside)
-
-    def let_go(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
-        if instance is None:
-            wrapped, instance, args = as_method(wrapped, args)
-        settings, scope = _settings.in_force, innermost.get()
-        if settings is None and scope is None:
-            return wrapped(*args, **kwargs)
-        call = under_way.get()
-        if call is not None and (call.client is not instance or call.is_over):
-            call = None
-        if call is None and hasattr(instance._client, HAND_OVER):
-            # Somebody took our hook off `request`, or went round it.
-            sealed = Sealed(let_go, (wrapped, instance, args, kwargs), {})
-            del args, kwargs
-            return run(CallUnderWay(instance), sealed)
-        request = args[0] if args else kwargs["request"]
-        if settings is not None and scope is None and not _observers.observers:
-            row = row_in_order(settings, call, request, HTTP)
-            if row is not None:
-                return finish(call, request, None, row, wrapped, args, kwargs)
-        call = call or Call(instance)
-        error = _judge(call, instance, request, kwargs.get("auth"))
-        return finish(call, request, error, None, wrapped, args, kwargs)
-
-    return let_go
+def _hook_sending(client_type: type) -> None:
+    """Hooks `_send_request` of a client's classes, before this very call gets there."""
+    is_async = issubclass(client_type, sys.modules[BASE_MODULE].AsyncAPIClient)
+    with changing:
+        for owner in client_type.__mro__:
+            if SEND_REQUEST in owner.__dict__:
+                hook(owner, SEND_REQUEST, _async_sending_hook if is_async else _sending_hook)
 
 
-def _before_token(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
-    """Refuses a call of a workload identity before the SDK asks for a token in its name."""
-    if instance is None:
-        wrapped, instance, args = as_method(wrapped, args)
-    if is_watching() and getattr(instance, "workload_identity", None):
-        request = args[0] if args else kwargs["request"]
-        error = judge(Call(instance), request, HTTP, is_trial=True)
+def _sending_hook(original: Function) -> Function:
+    def _send_request(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        call = _call_to_judge(self, request)
+        if call is None:
+            return original(self, request, *args, **kwargs)
+        error = _refusal(call, self, request)
         if error is not None:
             raise error
-    return wrapped(*args, **kwargs)
+        response = original(self, request, *args, **kwargs)
+        if not call.is_sent:
+            check_response(call, response, request, HTTP)
+        return response
+
+    return _send_request
 
 
-def _preparation(owner: type, is_async: bool) -> Wrapper:
-    """The wrapper of `_prepare_request`, which an old SDK calls just before its HTTP client.
-
-    A subclass may override it without `super()`, or go on after it: only what stands after the
-    outermost one is judged.
-    """
-
-    def check(client: Any, request: Any) -> None:
-        if not is_watching() or _first_with(PREPARE, type(client)) is not owner:
-            return
-        call = under_way.get()
-        if call is None or call.client is not client or call.is_over:
-            # Somebody took our hook off `request`: nothing behind this door looks.
-            error: Exception | None = judge(Call(client), request, HTTP)
-        else:
-            error = _judge(call, client, request, getattr(client, "custom_auth", None))
+def _async_sending_hook(original: Callable[..., Awaitable[Any]]) -> Function:
+    async def _send_request(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        call = _call_to_judge(self, request)
+        if call is None:
+            return await original(self, request, *args, **kwargs)
+        error = _refusal(call, self, request)
         if error is not None:
             raise error
+        response = await original(self, request, *args, **kwargs)
+        if not call.is_sent:
+            check_response(call, response, request, HTTP)
+        return response
 
-    def prepare(wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any) -> Any:
-        if instance is None:
-            wrapped, instance, args = as_method(wrapped, args)
-        result = wrapped(*args, **kwargs)
-        check(instance, args[0] if args else kwargs["request"])
-        return result
-
-    async def prepare_async(
-        wrapped: Callable[..., Any], instance: Any, args: Any, kwargs: Any
-    ) -> Any:
-        if instance is None:
-            wrapped, instance, args = as_method(wrapped, args)
-        result = await wrapped(*args, **kwargs)
-        check(instance, args[0] if args else kwargs["request"])
-        return result
-
-    return prepare_async if is_async else prepare
+    return _send_request
 
 
-def _judge(call: Call, client: Any, request: Any, auth: object) -> Exception | None:
-    """Judges the request, unless the HTTP client may still change it: then the last door does."""
-    call.message, call.is_unanswered = None, False
-    if is_left_to_last_door(call, client._client, request, auth):
+def _call_to_judge(client: Any, request: Any) -> Call | None:
+    if STATE.settings is None and SCOPE.get() is None:
         return None
-    return judge(call, request, HTTP)
+    call: Call | None = request.extensions.get(CALL)
+    if call is None:  # somebody handed a request of his own to a private method of the SDK
+        call = request.extensions[CALL] = Call(service_account(client))
+    return call
 
 
-def _first_with(name: str, client_type: type) -> type:
-    return next(owner for owner in client_type.__mro__ if name in owner.__dict__)
+def _refusal(call: Call, client: Any, request: Any) -> BaseException | None:
+    """Judges what never gets to the transport hook; of the rest, only whether it may go on.
+
+    The SDK asks for a token in the name of a workload identity here, which is a request, too.
+    """
+    is_trial = reaches_transport_hook(client._client)
+    if is_trial and call.service_account is None:
+        return None
+    return refusal(call, request, HTTP, is_trial=is_trial)
 
 
-def _descendants(base: type[Any]) -> Iterator[type[Any]]:
-    for child in base.__subclasses__():
-        yield child
-        yield from _descendants(child)
+def _note_hook(original: Function) -> Function:
+    """Notes on the error of a server's 401 what the guard had checked."""
+
+    def _make_status_error_from_response(self: Any, response: Any) -> Any:
+        error = original(self, response)
+        try:
+            call = response.request.extensions.get(CALL)
+            if call is not None:
+                add_note(error, call)
+        except Exception as fault:
+            log_fault(fault, "The server's error was raised without the guard's note.")
+        return error
+
+    return _make_status_error_from_response

@@ -23,13 +23,11 @@ class StoredState(NamedTuple):
     Attributes:
         version: see `StoredRegistry`.
         snapshot: what is in order.
-        disputed: the keys that belong to nobody, for two projects were learned for each.
         faults: the entries that are refused, by name, with the reason.
     """
 
     version: str | None
     snapshot: Snapshot
-    disputed: Mapping[str, KeyBindings] = {}
     faults: Mapping[str, str] = {}
 
 
@@ -127,11 +125,11 @@ class Draft:
         return project_id
 
     def projects_of(self, fingerprint: str) -> list[str]:
-        """The ids of the projects that a key belongs to; none if it is in dispute."""
+        """The ids of the projects that a key belongs to; none if its entry is refused."""
         return [
             project
             for project, held in (self.key(fingerprint.lower()) or {}).items()
-            if project in self.projects and not held.disputed
+            if project in self.projects
         ]
 
     def add(
@@ -266,7 +264,7 @@ class Draft:
         self._dropped = set(self.stored.unfit)
         for name in {**dict.fromkeys(self.stored.keys()), **keys}:
             wanted, old = keys.get(name), self.key(name)
-            # That it was learned is no difference; that it is in dispute is.
+            # That it was learned is no difference; that it was for several is.
             told = {project: held._replace(learned=False) for project, held in (old or {}).items()}
             self._keys[name] = old if told == wanted else wanted
 

@@ -63,28 +63,37 @@ class KeyRecord:
     Attributes:
         project: the project that it is registered for.
         note: whatever was noted with it.
-        service_account: the service account's id, where this is one and not a key.
     """
 
-    __slots__ = ("_hint", "note", "project", "service_account")
+    __slots__ = ("_hint", "note", "project")
 
-    def __init__(
-        self,
-        project: Project,
-        hint: str,
-        note: str | None = None,
-        service_account: str | None = None,
-    ) -> None:
+    def __init__(self, project: Project, hint: str, note: str | None = None) -> None:
         self.project = project
         # As text, its one `…` would make every character two bytes wide.
         self._hint = hint.encode(errors="surrogatepass")
         self.note = note
-        self.service_account = service_account
 
     @property
     def hint(self) -> str:
         """What may be shown of the key."""
         return self._hint.decode(errors="surrogatepass")
+
+    @property
+    def service_account(self) -> str | None:
+        """The service account's id, where this is one and not a key."""
+        return None
+
+
+class _AccountRecord(KeyRecord):
+    __slots__ = ("_account",)
+
+    def __init__(self, project: Project, account: str) -> None:
+        super().__init__(project, "")
+        self._account = account
+
+    @property
+    def service_account(self) -> str:
+        return self._account
 
 
 class ProjectFields(NamedTuple):
@@ -101,7 +110,6 @@ class KeyBinding(NamedTuple):
     hint: str = ""
     note: str | None = None
     learned: bool = False
-    disputed: bool = False
 
 
 KeyBindings = dict[str, KeyBinding]
@@ -143,7 +151,7 @@ class Snapshot:
         if project.alias is not None:
             self.projects[project.alias] = project
         for account in service_accounts:
-            record = KeyRecord(project, "", service_account=account)
+            record = _AccountRecord(project, account)
             self.accounts[account] = (*self.accounts.get(account, ()), record)
 
     def add_key(self, key_digest: bytes, record: KeyRecord) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 if TYPE_CHECKING:
-    from openai_project_guard._check.headers import Destination
     from openai_project_guard._registry.registry import Registry
+    from openai_project_guard._types import Destination
 
 State = Literal["current", "stale"]
 STATES: tuple[State, ...] = get_args(State)

@@ -46,11 +46,6 @@ class Transfer:
         self.steps = [
             *compare(listing(found.snapshot), wanted),
             *(
-                Step("-", f"the dispute over key {next(iter(bindings.values())).hint}")
-                for fingerprint, bindings in found.disputed.items()
-                if fingerprint not in wanted[1]
-            ),
-            *(
                 Step("-", f"{name}, which is not in order: {fault}")
                 for name, fault in found.faults.items()
             ),

@@ -18,10 +18,10 @@ import openai
 import pytest
 
 import openai_project_guard
-from openai_project_guard import _settings
 from openai_project_guard._cli import main
 from openai_project_guard._cli.demo import runner, scenarios
 from openai_project_guard._cli.demo.scenarios import A, B, C
+from openai_project_guard._state import STATE
 
 ROOT = Path(openai_project_guard.__file__).parent.parent
 PICTURE = ROOT / "docs" / "picture.py"
@@ -181,9 +181,9 @@ def test_everything_is_as_it_was_afterwards(
         registry={"proj_user": "sk-proj-of-the-user-Zz9z"}, project="proj_user"
     )
     logger = logging.getLogger("openai_project_guard")
-    before = dict(os.environ), _settings.in_force, logger.disabled
+    before = dict(os.environ), STATE.settings, logger.disabled
     assert main(["demo", "--json"]) == 0
-    assert (dict(os.environ), _settings.in_force, logger.disabled) == before
+    assert (dict(os.environ), STATE.settings, logger.disabled) == before
     assert openai_project_guard.is_enabled()
 
 

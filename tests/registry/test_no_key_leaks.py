@@ -16,7 +16,7 @@ import pytest
 from test_wrong_calls import IS_3, Async, Recorder, Sync, call
 
 import openai_project_guard as opg
-from openai_project_guard._check import observers as _observers
+from openai_project_guard._state import STATE
 from openai_project_guard.loopback import loopback_api
 
 CANARY = "sk-proj-canaryCANARYcanaryCANARYcanary-7777"
@@ -194,7 +194,7 @@ def test_the_registry_and_its_entries() -> None:
     registry = opg.Registry()
     registry.register(CANARY, "proj_a", note="a note")
     opg.enable(registry=registry)
-    state = [registry, *registry, registry.lookup(CANARY), _observers.observers]
+    state = [registry, *registry, registry.lookup(CANARY), STATE.observers]
     assert SECRET not in repr(state)
     assert SECRET not in repr([getattr(registry.snapshot, name) for name in ("keys", "projects")])
     with pytest.raises(opg.ConfigurationError) as refused:

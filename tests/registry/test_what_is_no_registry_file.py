@@ -131,3 +131,11 @@ def test_a_file_that_grows_while_it_is_read_is_not_read_on(
     monkeypatch.setattr("openai_project_guard._registry.file.place._unfit", lambda status: None)
     with pytest.raises(RegistryError, match="this is larger than"):
         Registry.from_file(NAME)
+
+
+def test_a_file_is_not_made_larger_than_it_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(NAME).write_text(GOOD)
+    monkeypatch.setattr("openai_project_guard._registry.file.edit.LARGEST", len(GOOD) + 50)
+    with pytest.raises(RegistryError, match="the file would be larger than"):
+        add(NAME, "proj_a", "sha256:" + "0" * 64)
+    assert Path(NAME).read_text() == GOOD

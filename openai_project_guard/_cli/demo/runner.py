@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from openai_project_guard._api import disable, enable
 from openai_project_guard._cli.temporary_guard import disabled, silent, without_variables
-from openai_project_guard._scope import guard
+from openai_project_guard._guard import guard
 from openai_project_guard.loopback import LoopbackAPI, loopback_api
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import digest, hint
 from openai_project_guard._registry.model import KeyRecord, records_of
 from openai_project_guard._registry.registry import Registry
+from openai_project_guard._state import STATE
 from openai_project_guard._types import Mode
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def collect(
         judged_as = mode if mode is Mode.INJECT else Mode.ENFORCE
         # It beats the mode, and would leave nothing to see of the others.
         with without_variables(OVERRIDE.__eq__), enabled(judged_as) as verdicts:
-            settings = _settings.in_force
+            settings = STATE.settings
             if sent is not None:
                 refusal = _judge()
                 verdict = _shown(verdicts[-1]) if verdicts else None

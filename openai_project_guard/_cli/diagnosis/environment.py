@@ -7,11 +7,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
 from openai_project_guard import _env, _settings
-from openai_project_guard._check.verdict import Policy
 from openai_project_guard._cli import PROGRAM
 from openai_project_guard._cli.diagnosis.collect import Diagnosis
 from openai_project_guard._cli.key_input import without_keys
-from openai_project_guard._types import Mode
+from openai_project_guard._types import Mode, Policy
 
 _PACKAGES = (PROGRAM, "openai", "wrapt", "httpx", "httpx2", "websockets", "tomlkit")
 

@@ -15,7 +15,6 @@ from openai_project_guard._cli.diagnosis.mock_call import Sent, call_async, call
 from openai_project_guard._cli.key_input import without_keys
 from openai_project_guard._cli.temporary_guard import enabled, without_variables
 from openai_project_guard._errors import UnsupportedSDKError
-from openai_project_guard._hooks import patch
 from openai_project_guard._types import Mode
 
 # Made up, and registered here only.
@@ -71,7 +70,7 @@ class HooksReport:
 
 def run_hook_tests() -> HooksReport:
     """Puts the hooks in, makes the calls, and takes them off again."""
-    lost = _hooks.unreached() if _hooks.is_installed else ()
+    lost = _hooks.unreached() if _hooks.is_installed() else ()
     try:
         with without_variables(_IS_OURS), enabled(Mode.ENFORCE, _REGISTRY):
             for name in ("websockets.sync.client", "websockets.asyncio.client"):
@@ -85,14 +84,7 @@ def run_hook_tests() -> HooksReport:
 
 def _names() -> tuple[str, ...]:
     """Package, module and name of each hook point."""
-    reached = [point for point in list(patch._places.values()) if point.is_reached()]
-    return tuple(sorted(_name(point.owner, point.name) for point in reached))
-
-
-def _name(owner: Any, name: str) -> str:
-    if isinstance(owner, type):
-        return f"{owner.__module__}.{owner.__qualname__}.{name}"
-    return f"{owner.__name__}.{name}"
+    return tuple(sorted(_hooks.reached()))
 
 
 def _tests() -> Iterator[HookTest]:

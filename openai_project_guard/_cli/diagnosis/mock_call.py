@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from openai_project_guard._check.headers import Headers, read_headers, read_hint
-from openai_project_guard._hooks.send import HTTP
+from openai_project_guard._check.headers import HeaderTexts, read_headers, read_hint
+from openai_project_guard._hooks.httpx import HTTP
 from openai_project_guard._keys import hint
 
 
@@ -15,7 +15,7 @@ from openai_project_guard._keys import hint
 class Sent:
     """What a call carries and where it goes."""
 
-    headers: Headers
+    headers: HeaderTexts
     key_hint: str
     host: str
 
@@ -68,7 +68,7 @@ def http_library() -> Any:
 def _answering(http: Any, arrive: Callable[[Sent], object]) -> Callable[[Any], Any]:
     def answer(request: Any) -> Any:
         triples = list(HTTP.headers(request))
-        arrive(Sent(Headers.of(read_headers(triples)), _hint(triples), request.url.host))
+        arrive(Sent(HeaderTexts.of(read_headers(triples)), _hint(triples), request.url.host))
         return http.Response(200, json={"object": "list", "data": []})
 
     return answer

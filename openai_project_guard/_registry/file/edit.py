@@ -18,7 +18,7 @@ from openai_project_guard._registry.file.layout import (
     written_project,
 )
 from openai_project_guard._registry.file.parse import parse
-from openai_project_guard._registry.file.place import FilePlace, load
+from openai_project_guard._registry.file.place import LARGEST, FilePlace, load
 from openai_project_guard._registry.model import KeyBinding, KeyBindings, Snapshot, listing
 
 if TYPE_CHECKING:
@@ -50,21 +50,21 @@ def editing(path: str | os.PathLike[str], *, create: bool = False) -> Iterator[D
     place = FilePlace(path)
     place.path = os.path.realpath(place.path)  # a symlink stays, the file behind it is replaced
     with ExitStack() as stack:
-        with _telling(place):
+        with _as_registry_error(place):
             if create:
                 os.makedirs(os.path.dirname(place.path), mode=0o700, exist_ok=True)
             elif not os.path.exists(place.path):
                 load(place)  # says so, and leaves no lock beside it
             stack.enter_context(locked(place.path))
-        standing = _StoredInFile(place, create=create)
-        draft = Draft(standing)
+        stored = _StoredInFile(place, create=create)
+        draft = Draft(stored)
         yield draft
-        with _telling(place):
-            standing.replace(draft)
+        with _as_registry_error(place):
+            stored.replace(draft)
 
 
 @contextmanager
-def _telling(place: FilePlace) -> Iterator[None]:
+def _as_registry_error(place: FilePlace) -> Iterator[None]:
     """Turns what the system says into an error of ours, without the frames that hold the file."""
     try:
         yield
@@ -101,7 +101,7 @@ class _StoredInFile:
         return self._keys
 
     def keys_of(self, projects: set[str]) -> Iterable[str]:
-        return (name for name, held in self._keys.items() if not projects.isdisjoint(held))
+        return (name for name, binding in self._keys.items() if not projects.isdisjoint(binding))
 
     def rename(self, name: str) -> str:
         return f"[projects.{spelled(name)}]; rename that table to change the alias"
@@ -119,10 +119,15 @@ class _StoredInFile:
         self._layout.change(tables)
         data = self._layout.data(new_projects)
         keys = {**self._keys, **dict(draft.new_keys())}
-        wanted = (draft.projects, {name: held for name, held in keys.items() if held})
+        wanted = (draft.projects, {name: binding for name, binding in keys.items() if binding})
         problem = None
         try:
-            if listing(parse(data, self.place)) != wanted:
+            if len(data) > LARGEST:
+                problem = RegistryError(
+                    f"{self.place.name}: the file would be larger than {LARGEST >> 20} MiB, and no "
+                    "process would read it. Nothing was written."
+                )
+            elif listing(parse(data, self.place)) != wanted:
                 problem = self._layout.refusal("this file")
         except RegistryError as error:
             problem = RegistryError(f"Nothing was written, for the file would be wrong. {error}")
@@ -137,11 +142,11 @@ class _StoredInFile:
         names: dict[str, str] = {}  # of the tables that stay
         coming: dict[str, dict[str, KeyBinding]] = {}
         for project, old in self.projects.items():
-            notes, name = draft.projects.get(project), old.alias or project
-            if notes is not None and notes.alias == old.alias:
+            fields, name = draft.projects.get(project), old.alias or project
+            if fields is not None and fields.alias == old.alias:
                 names[project] = name
-                if notes != old:
-                    before, after = other_fields(old), other_fields(notes)
+                if fields != old:
+                    before, after = other_fields(old), other_fields(fields)
                     new = {field: after[field] for field in after if after[field] != before[field]}
                     tables[name] = TableEdit(new, {})
             else:
@@ -150,13 +155,13 @@ class _StoredInFile:
         for fingerprint, bindings in draft.looked_at():
             before_of, after_of = self._keys.get(fingerprint) or {}, bindings or {}
             for project in {**before_of, **after_of}:
-                held = after_of.get(project)
-                if project in coming and held:
-                    coming[project][fingerprint] = held
-                elif project in names and before_of.get(project) != held:
+                binding = after_of.get(project)
+                if project in coming and binding:
+                    coming[project][fingerprint] = binding
+                elif project in names and before_of.get(project) != binding:
                     edit = tables.setdefault(names[project], TableEdit({}, {}))
                     assert edit is not None
-                    edit.keys[fingerprint] = held
+                    edit.keys[fingerprint] = binding
         new_projects = [
             written_project(project, draft.projects[project], keys)
             for project, keys in coming.items()

@@ -155,16 +155,16 @@ def _changed(lines: list[str], name: str, edit: TableEdit) -> list[str]:
 
 def _change_keys(keys: Any, changes: Mapping[str, KeyBinding | None]) -> None:
     """Renews keys where they stand, removes them with the comment behind them, or adds them."""
-    standing = {key["fingerprint"].lower(): position for position, key in enumerate(keys)}
-    gone = [standing[fingerprint] for fingerprint, held in changes.items() if held is None]
+    positions = {key["fingerprint"].lower(): position for position, key in enumerate(keys)}
+    gone = [positions[fingerprint] for fingerprint, binding in changes.items() if binding is None]
     new = []
-    for fingerprint, held in changes.items():
-        if held is None:
+    for fingerprint, binding in changes.items():
+        if binding is None:
             continue
-        if fingerprint in standing:
-            keys[standing[fingerprint]] = _parsed(written(fingerprint, held))
+        if fingerprint in positions:
+            keys[positions[fingerprint]] = _parsed(written(fingerprint, binding))
         else:
-            new.append(written(fingerprint, held))
+            new.append(written(fingerprint, binding))
     for position in sorted(gone, reverse=True):
         del keys[position]
     if gone and not keys and "#" not in keys.as_string():
@@ -186,29 +186,29 @@ def _add_keys(keys: Any, new: list[str]) -> None:
         keys.add_line(indent="")
 
 
-def written(fingerprint: str, held: KeyBinding) -> str:
+def written(fingerprint: str, binding: KeyBinding) -> str:
     """A key as the file has it."""
     fields = [f"fingerprint = {_quoted(fingerprint)}"]
-    fields += [f"hint = {_quoted(held.hint)}"] if held.hint else []
-    fields += [f"note = {_quoted(held.note)}"] if held.note else []
+    fields += [f"hint = {_quoted(binding.hint)}"] if binding.hint else []
+    fields += [f"note = {_quoted(binding.note)}"] if binding.note else []
     return "{ " + ", ".join(fields) + " }"
 
 
-def written_project(project: str, notes: ProjectFields, keys: Mapping[str, KeyBinding]) -> str:
+def written_project(project: str, fields: ProjectFields, keys: Mapping[str, KeyBinding]) -> str:
     """A project as the file has it; without an alias, its table is named for its id.
 
     Its last line is no other project's, or `git merge` with merge=union would take it for the end
     of two new ones.
     """
-    lines = [f"[projects.{spelled(notes.alias or project)}]", f"id = {_quoted(project)}"]
-    lines += [f"{name} = {_quoted(value)}" for name, value in other_fields(notes).items() if value]
+    lines = [f"[projects.{spelled(fields.alias or project)}]", f"id = {_quoted(project)}"]
+    lines += [f"{name} = {_quoted(value)}" for name, value in other_fields(fields).items() if value]
     lines += ["keys = [", *(f"  {written(*key)}," for key in keys.items()), f"]  # {project}"]
     return "\n".join([*lines, ""])
 
 
-def other_fields(notes: ProjectFields) -> dict[str, Any]:
+def other_fields(fields: ProjectFields) -> dict[str, Any]:
     """What stands in a project's table beside its id and its keys."""
-    return {"organization": notes.organization, "service_accounts": list(notes.service_accounts)}
+    return {"organization": fields.organization, "service_accounts": list(fields.service_accounts)}
 
 
 def spelled(name: str) -> str:

@@ -89,7 +89,7 @@ def find_mistakes(path: str | os.PathLike[str]) -> list[Mistake]:
 
 def _read(data: bytes, place: FilePlace, most: int | None = None) -> tuple[Snapshot, list[Mistake]]:
     """What the content says, and what is wrong with it, up to so many mistakes."""
-    reader = _Reader(place)
+    reader = Reader(place)
     if not data.strip():
         return reader.snapshot, [Mistake(1, "version: it is missing; the file is empty.")]
     try:
@@ -115,7 +115,7 @@ def _read(data: bytes, place: FilePlace, most: int | None = None) -> tuple[Snaps
     return reader.snapshot, mistakes
 
 
-class _Reader:
+class Reader:
     """Makes a snapshot of what the decoder found, and lists what is not in order."""
 
     def __init__(self, place: FilePlace) -> None:

@@ -6,11 +6,12 @@ What Redis holds, under a prefix (`openai-project-guard`, or the URL's `?prefix=
   "service_accounts": […]}`
 - `PREFIX:keys`, a hash: by fingerprint, `{project id: {"hint": …, "note": …}}`
 - `PREFIX:revision`, a string such as `57-9f86d081`: how many changes there were, and a random part
-- `PREFIX:changes`, a channel: each change, `{"from": revision, "to": revision, "projects": …,
-  "keys": …}`; without the last two, it was too large for a message
+- `PREFIX:changes`, a channel: after each change the new revision, and behind it, with a space
+  before each, the fingerprints of the keys that are different; the revision alone if a project is
+  different, or too many keys are
 
 Values are JSON; what is absent, empty or null is left out. A learned key has `"learned": true`
-beside its hint, and `"disputed": true` once two projects were learned for it: then it belongs to
+beside its hint; one that was learned for two projects, and not registered since, belongs to
 neither. There is no key in any of this, only fingerprints and hints.
 
 A writer watches the revision, and changes the hashes, the revision and tells of it in one
@@ -18,78 +19,80 @@ transaction, or not at all if the revision is not the one that it had read. So n
 lost. The second half of a revision is random: after a fail-over that lost a change, two servers'
 57th changes are told apart.
 
-A reader subscribes first and reads the whole registry then. Each message says which revision it
-starts from; one that does not start from the reader's own has it read the whole anew. So does each
-new connection, and each look at the revision (every five seconds) that finds another one. No change
-can be missed, whatever is lost on the way.
+A reader subscribes first and reads the whole registry then. At a message it reads the entries that
+are named, or the whole if none is, or if messages are missing before this one. It reads the whole
+also at each new connection, and where a look at the revision (every five seconds) finds another
+one. No change can be missed, whatever is lost on the way.
 
-Each module has one job: `address` the URL, `entries` the hashes' values, `content` the registry
-that they make up, `store` the commands, `follow` the thread that keeps a registry up to date,
-`in_force` what that thread puts in force, `forks` its going on in a child, `telling` what the log
-is told, `learned` what is learned together, `spare` the snapshot file, `edit` changes by an
-administrator, `transfer` what `copy` would change.
+Each module has one job, which its first line says. This one is the store; see `stores.Store`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+import weakref
+from typing import TYPE_CHECKING
+
+from openai_project_guard import _env
+from openai_project_guard._registry.model import Place
+from openai_project_guard._registry.redis.edit import change, find, read
+from openai_project_guard._registry.redis.fallback import FallbackFile
+from openai_project_guard._registry.redis.follower import Follower
+from openai_project_guard._registry.redis.url import parse_url
+from openai_project_guard._registry.source import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from openai_project_guard._registry.source import Status
+    from openai_project_guard._types import Destination
 
-    from openai_project_guard._registry.changes import Draft, StoredState
-    from openai_project_guard._registry.model import Place
-    from openai_project_guard._registry.redis.source import RedisSource
-    from openai_project_guard._registry.registry import Registry
-
-T = TypeVar("T")
+_SNAPSHOT = f"{_env.PREFIX}_SNAPSHOT"
+__all__ = ["RedisSource", "change", "describe", "find", "open_source", "read"]
 
 
 def open_source(address: str) -> RedisSource:
-    """See `stores.open_source()`."""
-    return open_redis(address)
-
-
-def open_redis(url: str) -> RedisSource:
-    """The source behind a `redis://`, `rediss://` or `unix://` URL; its registry is loaded.
+    """See `stores.open_source()`.
 
     Args:
-        url: as redis-py takes it, with two options of our own: `prefix=NAME`, and
+        address: a URL as redis-py takes it, with two options of our own: `prefix=NAME`, and
             `replica=HOST:PORT`, once for each server to turn to when the first is gone.
 
     Raises:
-        RegistryError: redis-py is not installed, or the registry cannot be loaded and there is no
-            last good snapshot in the file that `OPENAI_PROJECT_GUARD_SNAPSHOT` names.
+        RegistryError: redis-py is not installed, the URL is not understood, or the registry cannot
+            be loaded and the file that `OPENAI_PROJECT_GUARD_SNAPSHOT` names has no last good
+            version of it.
     """
-    from openai_project_guard._registry.redis.source import connect
-
-    return connect(url)
-
-
-def read(address: str) -> Registry:
-    """See `stores.read()`."""
-    from openai_project_guard._registry.redis.edit import read
-
-    return read(address)
-
-
-def find(address: str) -> StoredState:
-    """See `stores.find()`."""
-    from openai_project_guard._registry.redis.edit import find
-
-    return find(address)
-
-
-def change(address: str, step: Callable[[Draft], T], *, create: bool = False) -> T:
-    """See `stores.change()`."""
-    from openai_project_guard._registry.redis.edit import change
-
-    return change(address, step, create=create)
+    url, path = parse_url(address), _env.text(_SNAPSHOT)
+    follower = Follower(url, FallbackFile(path, url.name) if path else None)
+    follower.open()
+    return RedisSource(url.name, follower)
 
 
 def describe(address: str) -> Place:
     """See `stores.describe()`."""
-    from openai_project_guard._registry.model import Place
-    from openai_project_guard._registry.redis.url import read_address
+    return Place(parse_url(address).name)
 
-    return Place(read_address(address).name)
+
+class RedisSource(Source):
+    """A registry in Redis, kept up to date for as long as this object is there."""
+
+    def __init__(self, name: str, follower: Follower) -> None:
+        self.name = name
+        self.registry = follower.registry
+        self._follower = follower
+        # The thread holds the follower, not this: it ends when nobody wants the source any more,
+        # and before the interpreter does.
+        weakref.finalize(self, follower.stop)
+
+    def status(self) -> Status:
+        """How it is doing now."""
+        return self._follower.status()
+
+    def remember(
+        self,
+        key_digest: bytes,
+        key_hint: str,
+        project: str,
+        destination: Destination | None = None,
+    ) -> bool:
+        """See `Source.remember()`. It did not if this user may not write."""
+        del destination
+        return self._follower.remember(key_digest, key_hint, project)

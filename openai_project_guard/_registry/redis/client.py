@@ -1,30 +1,40 @@
-"""The commands to Redis, through redis-py, which is imported here alone."""
+"""The commands to Redis, through redis-py, which is imported here alone.
+
+Its connections are used by themselves, without its client and its pools: those connect anew as they
+see fit, and whoever follows a registry must know when a message may have been missed.
+"""
 
 from __future__ import annotations
 
-import json
+import inspect
+import re
 import secrets
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_project_guard._errors import RegistryError
-from openai_project_guard._registry.redis.codec import Change, Raw, count_of
+from openai_project_guard._keys import redact
+from openai_project_guard._registry.redis.url import OPTIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from openai_project_guard._registry.redis.url import Address
+    from openai_project_guard._registry.redis.url import RedisURL
 
 TIMEOUT = 2.0
 """Seconds that a server may take to answer, unless the URL says `socket_timeout=`."""
-_PATIENCE = 10.0  # the same for an administrator, whose change may be of 100,000 keys
-_LARGE = 1000  # entries; a message about more says only that there was a change
-_CHUNK = 1000  # entries a command, so that no command is too long
+_WRITING_TIMEOUT = 10.0  # the same for an administrator, whose change may be of 100,000 keys
+_ATTEMPTS = 100  # a conflict means that another change got through, so this one will
+_MOST_NAMED = 1000  # keys; a notice of more does not name them
+
+
+Values = tuple[Mapping[str, str | None], Mapping[str, str | None]]
+"""New values by project id, and by fingerprint; `None` removes one."""
 
 
 class Fault(Exception):  # noqa: N818 (it never leaves this folder)
-    """The server gave no answer that can be used; the words say why, without a password."""
+    """The server gave no answer that can be used; the message says why, without a password."""
 
 
 class Refused(Fault):
@@ -39,28 +49,42 @@ class Conflict(Exception):  # noqa: N818 (it never leaves this folder)
     """Somebody else changed the registry after it was read; nothing was written."""
 
 
-class Store:
+class Stored(NamedTuple):
+    """What Redis holds, or a part of it, at one revision; `None` for a value that is not there."""
+
+    revision: str | None
+    projects: dict[bytes, bytes | None]
+    keys: dict[bytes, bytes | None]
+
+
+class Notice(NamedTuple):
+    """A message: the new revision, and the keys that are different; `None` if the whole may be."""
+
+    revision: str
+    keys: list[str] | None
+
+
+class Client:
     """The registry on one server, over one connection for commands and one for messages.
 
-    Neither is ever connected anew: whoever uses it must know when a message may have been missed.
-
-    Args:
-        address: where the registry is; its servers are tried in turn.
-        writing: take no server that does not accept changes.
-
-    Raises:
-        RegistryError: redis-py is not installed.
-        Fault: no server can be used.
+    The servers of the URL are tried in turn; for writing, one that accepts changes is looked for.
+    No connection is ever made anew. What gets no answer of use raises a `Fault`; a URL that the
+    library does not understand, or the want of the library, is a `RegistryError`.
     """
 
-    def __init__(self, address: Address, *, writing: bool = False) -> None:
-        self.address = address
-        self._client: Any = None
+    def __init__(self, url: RedisURL, *, writing: bool = False) -> None:
+        self.url = url
+        self.is_primary = True
+        self._is_writing = writing
+        self._timeout = _WRITING_TIMEOUT if writing else TIMEOUT
+        self._server = 0  # by number: no frame of an error has its URL
+        self._commands: Any = None
         self._messages: Any = None
         problems = []
-        for url in address.urls:
+        for number in range(len(url.servers)):
+            self._server = number
             try:
-                self._connect(url, _PATIENCE if writing else TIMEOUT)
+                self._connect()
                 if self.is_primary or not writing:
                     return
                 problems.append("the server is a replica, which accepts no change")
@@ -69,163 +93,194 @@ class Store:
             self.close()
         raise Fault("; then ".join(dict.fromkeys(problems)))
 
-    def _connect(self, url: str, timeout: float) -> None:
-        redis = _library()
-        retry = import_module("redis.retry").Retry(import_module("redis.backoff").NoBackoff(), 0)
-        with self._faults():
-            self._client = redis.Redis.from_url(
-                url,
-                single_connection_client=True,
-                socket_timeout=timeout,
-                socket_connect_timeout=TIMEOUT,
-                retry=retry,
-                protocol=2,
-            )
-            # Every user may say HELLO; Redis before 6 does not know it, and is taken as it is.
-            said: Any = []
-            with suppress(redis.ResponseError):
-                said = self._client.execute_command("HELLO")
-            facts = (
-                said if isinstance(said, dict) else dict(zip(said[::2], said[1::2], strict=True))
-            )
-            role = facts.get(b"role", facts.get("role", b"master"))
-            self.is_primary: bool = role in (b"master", "master")
-
-    @contextmanager
-    def _faults(self) -> Iterator[None]:
-        """Turns what redis-py says into our words. Its errors are of more kinds than it says."""
-        redis = _library()
-        try:
-            yield
-        except (Fault, Conflict, RegistryError):
-            raise
-        except redis.WatchError as error:
-            # redis-py says the same of a connection that was lost, and there the change may stand.
-            lost = error.__context__
-            if not isinstance(lost, (redis.ConnectionError, redis.TimeoutError, OSError)):
-                raise Conflict from None
-            raise Fault(
-                f"{self._said(lost)}; whether the change was written is not known"
-            ) from None
-        except Exception as error:
-            said = self._said(error)
-            if isinstance(error, redis.exceptions.NoPermissionError):
-                raise Forbidden(said) from None
-            if isinstance(error, redis.ResponseError):
-                raise Refused(said) from None
-            if isinstance(error, redis.exceptions.AuthenticationError):
-                said += "; check user and password in the URL"
-            raise Fault(said) from None
-
-    def _said(self, error: BaseException) -> str:
-        return self.address.without_password(str(error) or type(error).__name__).rstrip(".")
-
     def revision(self) -> str | None:
         """The registry's revision; `None` where there is no registry."""
-        with self._faults():
-            return _text(self._client.get(self.address.revision))
+        return _text(self._ask(("GET", self.url.key("revision")))[0])
 
-    def read(self) -> Raw:
+    def read(self) -> Stored:
         """The whole registry, at one revision: nobody's change comes in between."""
-        with self._faults(), self._client.pipeline(transaction=True) as reading:
-            reading.get(self.address.revision)
-            reading.hgetall(self.address.projects)
-            reading.hgetall(self.address.keys)
-            revision, projects, keys = reading.execute()
-        return Raw(_text(revision), projects, keys)
+        revision, *hashes = self._transaction(
+            ("GET", self.url.key("revision")),
+            ("HGETALL", self.url.key("projects")),
+            ("HGETALL", self.url.key("keys")),
+        )
+        return Stored(
+            _text(revision), *(dict(zip(hash_[::2], hash_[1::2], strict=True)) for hash_ in hashes)
+        )
 
-    def projects(self) -> dict[bytes, bytes]:
-        """The projects' hash."""
-        with self._faults():
-            found: dict[bytes, bytes] = self._client.hgetall(self.address.projects)
-            return found
+    def read_some(self, *, projects: Iterable[str] = (), keys: Iterable[str] = ()) -> Stored:
+        """Some entries of the registry, by project id and by fingerprint, at one revision."""
+        wanted = [[name.encode() for name in names] for names in (projects, keys)]
+        revision, *answers = self._transaction(
+            ("GET", self.url.key("revision")),
+            *(
+                ("HMGET", self.url.key(part), *names)
+                for part, names in zip(("projects", "keys"), wanted, strict=True)
+                if names
+            ),
+        )
+        found = (dict(zip(names, answers.pop(0), strict=True)) if names else {} for names in wanted)
+        return Stored(_text(revision), *found)
 
-    def keys(self) -> dict[bytes, bytes]:
-        """The keys' hash."""
-        with self._faults():
-            found: dict[bytes, bytes] = self._client.hgetall(self.address.keys)
-            return found
+    def update(self, read: Callable[[], Stored], change: Callable[[Stored], Values]) -> None:
+        """Writes what a change makes of what is read, again if it is no longer there by then."""
+        for _ in range(_ATTEMPTS):
+            stored = read()
+            values = change(stored)
+            if not any(values):
+                return
+            try:
+                self.commit(stored.revision, values)
+            except Conflict:
+                continue
+            return
+        raise Fault("others change the registry all the time")
 
-    def key(self, fingerprint: str) -> bytes | None:
-        """The value of one key."""
-        with self._faults():
-            found: bytes | None = self._client.hget(self.address.keys, fingerprint)
-            return found
+    def commit(self, revision: str | None, values: Values) -> str:
+        """Writes new values, all or none; gives the new revision.
 
-    def commit(
-        self,
-        revision: str | None,
-        *,
-        projects: Mapping[str, str | None],
-        keys: Mapping[str, str | None],
-    ) -> str:
-        """Writes a change, all of it or nothing; gives the new revision.
-
-        Args:
-            revision: what the registry's revision must be.
-            projects: new values by project id; `None` removes one.
-            keys: new values by fingerprint; `None` removes one.
-
-        Raises:
-            Conflict: the registry has another revision.
-            Fault: it was not written, or, if the connection was lost in between, it may have been.
+        If the registry is not at the revision, there is a `Conflict`.
         """
-        address = self.address
+        projects, keys = values
+        self._is_writing = True
+        name = self.url.key("revision")
         after = f"{count_of(revision) + 1}-{secrets.token_hex(4)}"
-        message: dict[str, object] = {"from": revision, "to": after}
-        if len(projects) + len(keys) <= _LARGE:
-            message |= {"projects": projects, "keys": keys}
-        with self._faults(), self._client.pipeline(transaction=True) as change:
-            change.watch(address.revision)
-            found = change.get(address.revision)
-            if found != (None if revision is None else revision.encode()):
-                raise Conflict
-            change.multi()
-            for name, values in ((address.projects, projects), (address.keys, keys)):
-                for part in _chunks({f: v for f, v in values.items() if v is not None}):
-                    change.hset(name, mapping=part)
-                for part in _chunks({f: v for f, v in values.items() if v is None}):
-                    change.hdel(name, *part)
-            change.set(address.revision, after)
-            change.publish(address.changes, json.dumps(message, ensure_ascii=False))
-            change.execute()
+        notice = " ".join([after, *([] if projects or len(keys) > _MOST_NAMED else keys)])
+        if _text(self._ask(("WATCH", name), ("GET", name))[1]) != revision:
+            self._ask(("UNWATCH",))
+            raise Conflict
+        changes = [
+            ("HDEL", self.url.key(part), entry)
+            if value is None
+            else ("HSET", self.url.key(part), entry, value)
+            for part, new in (("projects", projects), ("keys", keys))
+            for entry, value in new.items()
+        ]
+        try:
+            self._transaction(
+                *changes, ("SET", name, after), ("PUBLISH", self.url.key("changes"), notice)
+            )
+        except Refused:
+            raise
+        except Fault as fault:
+            raise Fault(f"{fault}; whether the change was written is not known") from None
         return after
 
     def subscribe(self) -> None:
         """Asks for the messages, and waits until the server has agreed to send them."""
-        with self._faults():
-            self._messages = self._client.pubsub()
-            self._messages.subscribe(self.address.changes)
-            answer = self._messages.get_message(timeout=TIMEOUT)
-            if answer is None or answer["type"] != "subscribe":
-                raise Fault("the server does not answer SUBSCRIBE")
+        self._messages = self._connection()
+        self._ask(("SUBSCRIBE", self.url.key("changes")), of=self._messages)
 
-    def messages(self, timeout: float) -> list[Change | None]:
-        """What has been told, after a wait for the first; `None` stands for what is no change.
-
-        Args:
-            timeout: seconds to wait.
-        """
-        found: list[Change | None] = []
+    def notices(self, timeout: float) -> list[Notice]:
+        """What has been told, after a wait of at most so many seconds for the first."""
+        found: list[Notice] = []
         with self._faults():
-            message = self._messages.get_message(timeout=timeout)
-            while message is not None:
-                if message["type"] != "message":
-                    raise Fault("the subscription was renewed")  # so something may be missing
-                found.append(_change(message["data"]))
-                message = self._messages.get_message(timeout=0)
+            while len(found) < _MOST_NAMED and self._messages.can_read(timeout):
+                kind, _, message = self._messages.read_response()
+                if kind == b"message":
+                    revision, *keys = message.split(b" ")
+                    is_named = 0 < len(keys) <= _MOST_NAMED
+                    names = [key.decode("utf-8", "replace") for key in keys] if is_named else None
+                    found.append(Notice(_text(revision) or "", names))
+                timeout = 0
         return found
 
     def close(self) -> None:
         """Closes the connections. After a fork, this leaves the parent's alone."""
-        for holder in (self._messages, self._client):
-            connection = getattr(holder, "connection", None)
-            if connection is not None:
-                with suppress(Exception):
-                    connection.disconnect()
-        if self._client is not None:
-            with suppress(Exception):  # the connection that a change was written over
-                self._client.connection_pool.disconnect()
+        for connection in (self._messages, self._commands):
+            with suppress(Exception):
+                connection.disconnect()
+
+    def _connect(self) -> None:
+        self._commands = self._connection()
+        said: Any = []
+        with suppress(Refused):  # Redis before 6 does not know it; every user may say it
+            said = self._ask(("HELLO",))[0]
+        role = dict(zip(said[::2], said[1::2], strict=False)).get(b"role", b"master")
+        self.is_primary = role == b"master"
+
+    def _connection(self) -> Any:
+        connection = _made(self.url, self._server, self._timeout)
+        with self._faults():
+            connection.connect()
+        return connection
+
+    def _transaction(self, *commands: tuple[Any, ...]) -> list[Any]:
+        answers: list[Any] | None = self._ask(("MULTI",), *commands, ("EXEC",))[-1]
+        if answers is None:
+            raise Conflict
+        return answers
+
+    def _ask(self, *commands: tuple[Any, ...], of: Any = None) -> list[Any]:
+        connection = of or self._commands
+        answers: list[Any] = []
+        with self._faults():
+            refusal = _library().ResponseError
+            connection.send_packed_command(connection.pack_commands(commands))
+            for _ in commands:
+                try:
+                    answers.append(connection.read_response())
+                except refusal as error:  # noqa: PERF203 (the other answers are still to come)
+                    answers.append(error.with_traceback(None))
+        last = answers[-1] if isinstance(answers[-1], list) else []  # of a transaction
+        faults = [self._fault(error) for error in (*answers, *last) if isinstance(error, Exception)]
+        if faults:
+            # Not kept in this frame, which the error holds: such a circle would hold all frames
+            # below, and with them the source that is being opened, until the next collection.
+            raise faults.pop(0)
+        return answers
+
+    @contextmanager
+    def _faults(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            raise self._fault(error) from None
+
+    def _fault(self, error: Exception) -> Fault:
+        """Our error for one of redis-py's, of which there are more kinds than it says."""
+        errors = _library().exceptions
+        said = self.url.without_password(str(error) or type(error).__name__).rstrip(".")
+        if isinstance(error, errors.NoPermissionError) or "NOPERM" in said:
+            needed = self.url.acl(writing=self._is_writing)
+            return Forbidden(f"{said}; what a user needs for it: {needed}")
+        if isinstance(error, errors.ResponseError):
+            return Refused(said)
+        if isinstance(error, errors.AuthenticationError):
+            said += "; check user and password in the URL"
+        return Fault(said)
+
+
+def count_of(revision: str | None) -> int:
+    """How many changes a revision stands for."""
+    number = (revision or "").partition("-")[0]
+    return int(number) if number.isdecimal() and len(number) < 20 else 0
+
+
+def _made(url: RedisURL, number: int, timeout: float) -> Any:
+    """A connection that is not connected yet."""
+    _library()
+    retry = import_module("redis.retry").Retry(import_module("redis.backoff").NoBackoff(), 0)
+    connection = import_module("redis.connection")
+    options: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": TIMEOUT}
+    # Even if the URL says otherwise: answers are bytes, and whoever calls tries again.
+    ours = {"protocol": 2, "decode_responses": False, "retry": retry, "health_check_interval": 0}
+    try:
+        options |= connection.parse_url(url.servers[number]) | ours
+        options.pop("max_connections", None)  # of a pool
+        kind = options.pop("connection_class", connection.Connection)
+        known = {*OPTIONS}.union(*(inspect.signature(base).parameters for base in kind.__mro__))
+        unknown = next((option for option in options if option not in known), None)
+        # Nor CLIENT SETINFO, which a service may not say: the server would log each refusal.
+        options |= dict.fromkeys({"driver_info"} & known or ("lib_name", "lib_version"))
+        if unknown is None:
+            return kind(**options)
+        nearest = get_close_matches(unknown, known, 1) or ["prefix"]
+        problem = f"nobody knows the option {redact(unknown)}=; did you mean {nearest[0]}="
+    except Exception as error:  # a value that is not understood
+        problem = url.without_password(str(error))
+    options = {}  # there may be a password in it
+    raise RegistryError(f"{url.name}: this URL cannot be used: {problem}.")
 
 
 def _library() -> Any:
@@ -239,25 +294,7 @@ def _library() -> Any:
 
 
 def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode("utf-8", "replace")
-
-
-def _change(data: bytes) -> Change | None:
-    try:
-        said = json.loads(data)
-        is_complete = "keys" in said
-        return Change(
-            before=said["from"],
-            after=str(said["to"]),
-            projects=dict(said.get("projects", {})),
-            keys=dict(said.get("keys", {})),
-            is_complete=is_complete,
-        )
-    except (ValueError, TypeError, KeyError, RecursionError):
+    """A revision, fit to be shown whatever it is."""
+    if value is None:
         return None
-
-
-def _chunks(values: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    names = list(values)
-    for start in range(0, len(names), _CHUNK):
-        yield {name: values[name] for name in names[start : start + _CHUNK]}
+    return redact(re.sub("[^!-~]", "?", value[:100].decode("ascii", "replace")))

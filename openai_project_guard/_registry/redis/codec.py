@@ -1,151 +1,125 @@
-"""The registry that the two hashes make up at one revision."""
+"""The values of the two hashes: reads them, says what is wrong with one, and writes them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from openai_project_guard._registry.model import KeyRecord, Place, Project, Snapshot
-from openai_project_guard._registry.redis.entries import Unfit, name_of, read_key, read_project
+from openai_project_guard._keys import FINGERPRINT, digest_of, hint
+from openai_project_guard._registry import validate
+from openai_project_guard._registry.model import KeyBinding, KeyBindings, ProjectFields
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Collection
 
-    from openai_project_guard._registry.model import KeyBindings
-
-
-class Raw(NamedTuple):
-    """What Redis holds, as it is."""
-
-    revision: str | None
-    projects: dict[bytes, bytes]
-    keys: dict[bytes, bytes]
+T = TypeVar("T")
+_LONGEST = 64 * 1024  # bytes of a value; what is longer is not looked at
+_decode = json.JSONDecoder().decode  # json.loads() looks at its options each time
+_OF_PROJECT = frozenset({"alias", "organization", "service_accounts"})
+_OF_KEY = frozenset({"hint", "note", "learned"})
 
 
-class Change(NamedTuple):
-    """What a message says: the values that are new, and `None` for what is gone."""
-
-    before: str | None
-    after: str
-    projects: dict[str, str | None]
-    keys: dict[str, str | None]
-    is_complete: bool = True  # else it was too large for a message
+class InvalidEntry(Exception):  # noqa: N818 (it never leaves this folder)
+    """An entry that is refused; the message says why and holds no key."""
 
 
-class Content:
-    """What Redis holds, as a registry. It is replaced, never changed.
+def read_project(field: bytes, value: bytes) -> tuple[str, ProjectFields]:
+    """A project's id and its fields. Raises `InvalidEntry`."""
+    project = field.decode("utf-8", "replace")
+    if not validate.is_project_id(project):
+        raise InvalidEntry("its name is not a project id")
+    found = _object(value, _OF_PROJECT)
+    accounts = found.get("service_accounts") or []
+    if type(accounts) is not list:
+        raise InvalidEntry("its service_accounts is not an array")
+    read = partial(_read, "service_accounts", validate.service_account)
+    return project, ProjectFields(
+        _optional("alias", validate.alias, found.get("alias")),
+        _optional("organization", validate.organization, found.get("organization")),
+        tuple(dict.fromkeys(map(read, accounts))),
+    )
 
-    Attributes:
-        revision: Redis's revision.
-        snapshot: what is in order.
-        disputed: the keys that belong to nobody, for two projects were learned for each; by
-            digest, with what stands beside them.
-        faults: the entries that are refused, by name, with the reason.
+
+def read_key(field: bytes, value: bytes, known: Collection[str] = ()) -> tuple[bytes, KeyBindings]:
+    """A key's digest, and its bindings. Raises `InvalidEntry`, also if it belongs to no project.
+
+    The ids of projects that are known need not be validated again.
     """
-
-    def __init__(self, revision: str | None, snapshot: Snapshot) -> None:
-        self.revision = revision
-        self.snapshot = snapshot
-        self.disputed: dict[bytes, KeyBindings] = {}
-        self.faults: dict[str, str] = {}
-        self._checksum: int | None = None
-
-    @classmethod
-    def of(cls, raw: Raw, place: Place) -> Content:
-        """The registry that was read."""
-        content = cls(raw.revision, Snapshot())
-        content._checksum = _checksum(raw)
-        for field, value in sorted(raw.projects.items()):
-            try:
-                content._add_project(field, value, place)
-            except Unfit as fault:  # noqa: PERF203 (one entry's fault is not the next one's)
-                content.faults[name_of(field)] = str(fault)
-        for field, value in sorted(raw.keys.items()):
-            content._add_key(field, value)
-        return content
-
-    def is_of(self, raw: Raw) -> bool:
-        """Whether the very same was read again."""
-        return raw.revision == self.revision and _checksum(raw) == self._checksum
-
-    def has(self, key_digest: bytes, project: str) -> bool:
-        """Whether the key belongs to the project, or is in dispute so that it belongs to none."""
-        rows = self.snapshot.keys.get(key_digest, ())
-        return key_digest in self.disputed or any(
-            row.project.id == project for row in ((rows,) if isinstance(rows, KeyRecord) else rows)
+    fingerprint = field.decode("ascii", "replace")
+    if not FINGERPRINT.fullmatch(fingerprint):
+        raise InvalidEntry("its name is not a fingerprint")
+    key_digest = digest_of(fingerprint)
+    bindings: KeyBindings = {}
+    for project, found in _object(value).items():  # 100,000 times at the start of a process
+        if not (project in known and project.startswith("proj_")):
+            _read("project", validate.project_id, project)
+        if type(found) is not dict or not _OF_KEY.issuperset(found):
+            raise InvalidEntry(f"it has something else than {', '.join(sorted(_OF_KEY))}")
+        is_learned = found.get("learned") or False
+        if type(is_learned) is not bool:
+            raise InvalidEntry("its learned is neither true nor false")
+        key_hint = found.get("hint")
+        if key_hint:
+            _read("hint", partial(validate.hint, key_digest=key_digest), key_hint)
+        note = _optional("note", validate.note, found.get("note"))
+        bindings[project] = KeyBinding(key_hint or "", note, is_learned)
+    if not bindings:
+        raise InvalidEntry("it names no project")
+    if len(bindings) > 1 and all(held.learned for held in bindings.values()):
+        # At most one of them can be right, and which one is not for a process to say.
+        raise InvalidEntry(
+            f"the key {next(iter(bindings.values())).hint} was learned for the projects "
+            f"{' and '.join(bindings)}, so it belongs to none of them until it is registered where "
+            "it belongs"
         )
-
-    def after(self, change: Change, place: Place) -> Content | None:
-        """The registry after a change; `None` if the whole must be read for it."""
-        if change.before != self.revision or not change.is_complete:
-            return None
-        snapshot = Snapshot()
-        snapshot.keys = self.snapshot.keys.copy()
-        snapshot.accounts = self.snapshot.accounts.copy()
-        snapshot.projects = self.snapshot.projects.copy()
-        content = Content(change.after, snapshot)
-        content.disputed, content.faults = self.disputed.copy(), self.faults.copy()
-        for project, value in change.projects.items():
-            # Every row of a project that is there already would change with it.
-            if value is None or project in snapshot.projects or project in content.faults:
-                return None
-            try:
-                content._add_project(project.encode(), value.encode(), place)
-            except Unfit:
-                return None
-        for fingerprint, value in change.keys.items():
-            content._remove_key(fingerprint)
-            if value is not None:
-                content._add_key(fingerprint.encode(), value.encode())
-        return content
-
-    def _add_project(self, field: bytes, value: bytes, place: Place) -> None:
-        project, notes = read_project(field, value)
-        if notes.alias in self.snapshot.projects:
-            other = self.snapshot.projects[notes.alias].id
-            raise Unfit(f"its alias {notes.alias} is that of {other}")
-        for account in notes.service_accounts:
-            if account in self.snapshot.accounts:
-                other = self.snapshot.accounts[account][0].project.id
-                raise Unfit(f"its service account {account} stands under {other} too")
-        self.snapshot.add_project(
-            Project(project, place, notes.alias, notes.organization), notes.service_accounts
-        )
-
-    def _add_key(self, field: bytes, value: bytes) -> None:
-        try:
-            key_digest, bindings = read_key(field, value)
-        except Unfit as fault:
-            self.faults[name_of(field)] = str(fault)
-            return
-        for project, held in bindings.items():
-            if held.disputed:
-                self.disputed[key_digest] = bindings
-            elif project not in self.snapshot.projects:
-                # Whatever else is known of the project, such as its organization, is not checked.
-                self.faults[name_of(field)] = f"its project {project} is not there or is refused"
-            else:
-                row = KeyRecord(self.snapshot.projects[project], held.hint, held.note)
-                self.snapshot.add_key(key_digest, row)
-
-    def _remove_key(self, fingerprint: str) -> None:
-        self.faults.pop(name_of(fingerprint.encode()), None)
-        try:
-            key_digest = bytes.fromhex(fingerprint.removeprefix("sha256:"))
-        except ValueError:
-            return
-        self.snapshot.keys.pop(key_digest, None)
-        self.disputed.pop(key_digest, None)
+    return key_digest, bindings
 
 
-def count_of(revision: str | None) -> int:
-    """How many changes a revision stands for."""
-    number = (revision or "").partition("-")[0]
-    return int(number) if number.isdecimal() else 0
+def project_value(fields: ProjectFields) -> str:
+    """A project's value."""
+    return _written(_present(fields._asdict()))
 
 
-def _checksum(raw: Raw) -> int:
-    return hash((_hash(raw.projects), _hash(raw.keys)))
+def key_value(bindings: KeyBindings) -> str:
+    """A key's value."""
+    return _written({project: _present(held._asdict()) for project, held in bindings.items()})
 
 
-def _hash(values: Mapping[bytes, bytes]) -> int:
-    return hash(frozenset(values.items()))  # whatever the order
+def entry_name(field: bytes) -> str:
+    """What may be shown of an entry's name: somebody may have put a key there."""
+    name = field.decode("utf-8", "replace")
+    return name if FINGERPRINT.fullmatch(name) or validate.is_project_id(name) else repr(hint(name))
+
+
+def _object(value: bytes, fields: frozenset[str] | None = None) -> dict[str, Any]:
+    if len(value) > _LONGEST:
+        raise InvalidEntry(f"its value is longer than {_LONGEST} bytes")
+    try:
+        found = _decode(value.decode())
+    except (ValueError, RecursionError):
+        raise InvalidEntry("its value is not JSON") from None
+    if type(found) is not dict:
+        raise InvalidEntry("its value is not a JSON object")
+    if fields is not None and not fields.issuperset(found):
+        raise InvalidEntry(f"it has a field beside {', '.join(sorted(fields))}")
+    return found
+
+
+def _optional(name: str, rule: Callable[[object], T], value: object) -> T | None:
+    return None if value is None or value == "" else _read(name, rule, value)
+
+
+def _read(name: str, rule: Callable[[object], T], value: object) -> T:
+    try:
+        return rule(value)
+    except validate.FieldError as error:
+        raise InvalidEntry(f"its {name}: {str(error).rstrip('.')}") from None
+
+
+def _present(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value}
+
+
+def _written(value: dict[str, Any]) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -6,174 +6,144 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 from openai_project_guard._errors import RegistryError
-from openai_project_guard._keys import fingerprint_of
+from openai_project_guard._keys import redact
 from openai_project_guard._registry.changes import Draft, StoredState
 from openai_project_guard._registry.model import KeyBindings, Place, ProjectFields
-from openai_project_guard._registry.redis.client import Conflict, Fault, Store
-from openai_project_guard._registry.redis.codec import Content
-from openai_project_guard._registry.redis.entries import (
-    Unfit,
-    read_key,
-    read_project,
-    written_key,
-    written_project,
-)
-from openai_project_guard._registry.redis.url import read_address
+from openai_project_guard._registry.redis import codec
+from openai_project_guard._registry.redis.client import Client, Fault
+from openai_project_guard._registry.redis.state import State
+from openai_project_guard._registry.redis.url import parse_url
 from openai_project_guard._registry.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from openai_project_guard._registry.redis.client import Stored, Values
 
 T = TypeVar("T")
-_ATTEMPTS = 100  # each lost one is another administrator's won one
 
 
 def change(url: str, step: Callable[[Draft], T], *, create: bool = False) -> T:
-    """See `edit.change()`."""
-    with _opened(url, writing=True, create=create) as store:
-        for _ in range(_ATTEMPTS):
-            draft = Draft(_StoredInRedis(store))
-            result = step(draft)
-            projects, keys = _values(draft)
-            if not projects and not keys:
-                return result
-            try:
-                store.commit(draft.stored.version, projects=projects, keys=keys)
-            except Conflict:
-                continue
-            return result
-    raise RegistryError(
-        f"{read_address(url).name}: others change the registry all the time. Nothing was written; "
-        "try again."
-    )
+    """See `stores.change()`."""
+    results: list[T] = []
+
+    def take_step(stored: Stored) -> Values:
+        draft = Draft(_StoredInRedis(stored, Place(client.url.name)))
+        results.append(step(draft))
+        return _values(draft)
+
+    with _opened(url, writing=True, create=create) as client:
+        client.update(client.read, take_step)
+    return results[-1]
 
 
 def find(url: str) -> StoredState:
-    """See `edit.find()`."""
-    with _opened(url, writing=True, create=True) as store:
-        content = _content(store)
-    disputed = {fingerprint_of(digest): held for digest, held in content.disputed.items()}
-    return StoredState(content.revision, content.snapshot, disputed, content.faults)
+    """See `stores.find()`."""
+    with _opened(url, writing=True, create=True) as client:
+        state = State.of(client.read(), Place(client.url.name))
+    return StoredState(state.revision, state.snapshot, faults=state.faults)
 
 
 def read(url: str) -> Registry:
-    """See `edit.read()`."""
+    """See `stores.read()`."""
     registry = Registry()
-    with _opened(url, writing=False) as store:
-        registry.snapshot = _content(store).snapshot
+    with _opened(url, writing=False) as client:
+        registry.snapshot = State.of(client.read(), Place(client.url.name)).snapshot
     return registry
 
 
-def _content(store: Store) -> Content:
-    return Content.of(store.read(), Place(store.address.name))
-
-
 @contextmanager
-def _opened(url: str, *, writing: bool, create: bool = False) -> Iterator[Store]:
-    address = read_address(url)
-    store: Store | None = None
+def _opened(url: str, *, writing: bool, create: bool = False) -> Iterator[Client]:
+    where = parse_url(url)
+    client: Client | None = None
     problem = ""
     try:
-        store = Store(address, writing=writing)
-        if not create and store.revision() is None:
-            problem = f"there is no registry under the prefix {address.prefix}"
+        client = Client(where, writing=writing)
+        if not create and client.revision() is None:
+            problem = f"there is no registry under the prefix {redact(where.prefix)}"
         else:
-            yield store
+            yield client
     except Fault as fault:
         problem = str(fault)
     finally:
-        if store is not None:
-            store.close()
+        if client is not None:
+            client.close()
     if problem:
         done = "It cannot be changed" if writing else "It cannot be read"
-        raise RegistryError(f"{address.name}: {done}: {problem}.")
+        raise RegistryError(f"{where.name}: {done}: {problem}.")
 
 
 class _StoredInRedis:
-    """What stands in Redis at one revision; see `StoredRegistry`. It reads what it needs."""
+    """What Redis holds at one revision; see `changes.StoredRegistry`."""
 
     word = "registry"
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self.place = Place(store.address.name)
-        self.version = store.revision()
+    def __init__(self, stored: Stored, place: Place) -> None:
+        self.place = place
+        self.version = stored.revision
         self.projects: dict[str, ProjectFields] = {}
         self.unfit: set[str] = set()
-        self._all: dict[str, bytes] | None = None
-        for field, value in _named(store.projects()).items():
+        self._keys = _named(stored.keys)
+        for name, value in _named(stored.projects).items():
             try:
-                project, notes = read_project(field.encode(), value)
-            except Unfit:  # noqa: PERF203 (adding it writes it anew)
-                self.unfit.add(field)
+                project, fields = codec.read_project(name.encode(), value)
+            except codec.InvalidEntry:  # noqa: PERF203 (adding it writes it anew)
+                self.unfit.add(name)
             else:
-                self.projects[project] = notes
+                self.projects[project] = fields
 
     def key(self, fingerprint: str) -> KeyBindings | None:
-        value = self._store.key(fingerprint) if self._all is None else self._all.get(fingerprint)
-        return None if value is None else _holdings(fingerprint, value)
+        if fingerprint not in self._keys:
+            return None
+        try:
+            return codec.read_key(fingerprint.encode(), self._keys[fingerprint])[1]
+        except codec.InvalidEntry:
+            return {}
 
     def keys(self) -> Iterable[str]:
-        return self._values()
+        return self._keys
 
-    def keys_of(self, projects: set[str]) -> Iterable[str]:
-        for fingerprint, value in self._values().items():
-            bindings = _holdings(fingerprint, value)
-            # One that is not in order goes with a project that it names.
-            names = bindings or [name for name in projects if name.encode() in value]
+    def keys_of(self, projects: set[str]) -> Iterator[str]:
+        for fingerprint, value in self._keys.items():
+            # One that is not valid goes with a project that it names.
+            names = self.key(fingerprint) or [name for name in projects if name.encode() in value]
             if not projects.isdisjoint(names):
                 yield fingerprint
 
     def rename(self, name: str) -> str:
         return (
-            f"{name}; to change the alias, copy the registry to a file, change it there, and "
+            f"{name}; to change the alias, copy the registry into a file, change it there, and "
             "copy it back"
         )
 
-    def _values(self) -> dict[str, bytes]:
-        if self._all is None:
-            self._all = _named(self._store.keys())
-        return self._all
 
-
-def _named(values: dict[bytes, bytes]) -> dict[str, bytes]:
+def _named(values: Mapping[bytes, bytes | None]) -> dict[str, bytes]:
     """The values by name. One that is not UTF-8 was not written by us, and is for redis-cli."""
-    names = {field.decode("utf-8", "surrogateescape"): value for field, value in values.items()}
+    names = {
+        field.decode("utf-8", "surrogateescape"): value or b"" for field, value in values.items()
+    }
     return {name: value for name, value in names.items() if name.isprintable()}
 
 
-def _holdings(fingerprint: str, value: bytes) -> KeyBindings:
-    """What stands beside a key; nothing for an entry that is not in order."""
-    try:
-        return read_key(fingerprint.encode(), value)[1]
-    except Unfit:
-        return {}
-
-
-def _values(draft: Draft) -> tuple[dict[str, str | None], dict[str, str | None]]:
-    """The new values of the two hashes, each as a reader would take it."""
+def _values(draft: Draft) -> Values:
+    """The new values of the two hashes."""
     projects = {
-        name: None if notes is None else _fit(draft, "project", name, written_project(notes))
-        for name, notes in draft.new_projects()
+        name: fields and codec.project_value(fields) for name, fields in draft.new_projects()
     }
-    keys = {
-        name: None if not held else _fit(draft, "key", name, written_key(held))
-        for name, held in draft.new_keys()
-    }
+    keys = {name: codec.key_value(held) if held else None for name, held in draft.new_keys()}
+    problem = _problem(codec.read_project, projects) or _problem(codec.read_key, keys)
+    if problem:
+        projects, keys = {}, {}  # there may be a key in them
+        raise RegistryError(f"{draft.stored.place.name}: {problem}. Nothing was written.")
     return projects, keys
 
 
-def _fit(draft: Draft, what: str, name: str, value: str) -> str:
-    problem = ""
-    read: Callable[[bytes, bytes], object] = read_project if what == "project" else read_key
-    try:
-        read(name.encode(), value.encode(errors="surrogatepass"))
-    except Unfit as fault:
-        problem = str(fault)
-    if problem:
-        value = ""  # it may hold a key
-        raise RegistryError(
-            f"{draft.stored.place.name}: the {what} {name} cannot be written so: {problem}. "
-            "Nothing was written."
-        )
-    return value
+def _problem(read: Callable[[bytes, bytes], object], values: Mapping[str, str | None]) -> str:
+    """Why a reader would refuse one of the new values; empty if none would."""
+    for name, value in values.items():
+        try:
+            if value is not None:
+                read(name.encode(), value.encode(errors="surrogatepass"))
+        except codec.InvalidEntry as fault:  # noqa: PERF203 (the first one ends the loop)
+            return f"{name} cannot be written so: {fault}"
+    return ""

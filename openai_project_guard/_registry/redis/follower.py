@@ -2,256 +2,251 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
-from threading import Event, Thread
+from contextlib import suppress
+from itertools import islice
+from threading import Thread
 from typing import TYPE_CHECKING
+from weakref import WeakSet
 
 from openai_project_guard._errors import RegistryError
+from openai_project_guard._keys import fingerprint_of, redact
 from openai_project_guard._registry.model import Place
-from openai_project_guard._registry.redis import messages as telling
-from openai_project_guard._registry.redis.client import Fault, Forbidden, Refused, Store
-from openai_project_guard._registry.redis.codec import Content, count_of
-from openai_project_guard._registry.redis.learning import Learned, settle
-from openai_project_guard._registry.redis.state import InForce
+from openai_project_guard._registry.redis import messages
+from openai_project_guard._registry.redis.client import Client, Fault, Forbidden, Refused, count_of
+from openai_project_guard._registry.redis.learning import ActiveRegistry, Learned, write_learned
+from openai_project_guard._registry.redis.state import State
 from openai_project_guard._registry.source import Status
 
 if TYPE_CHECKING:
-    from openai_project_guard._check.headers import Destination
-    from openai_project_guard._registry.redis.codec import Change
-    from openai_project_guard._registry.redis.fallback import Spare
-    from openai_project_guard._registry.redis.url import Address
+    from openai_project_guard._registry.redis.client import Notice
+    from openai_project_guard._registry.redis.fallback import FallbackFile
+    from openai_project_guard._registry.redis.url import RedisURL
 
 _TICK = 0.2  # seconds until what was learned, or the end of the process, is noticed
-_LOOK = 5.0  # seconds between two looks at the revision
-_WHOLE = 60.0  # seconds between two full comparisons
-_SHARE = 1000  # a full comparison takes at most one part in so many of the time
-_CROWD = 0.3  # seconds within which a fleet reads after a change too large for a message
+_POLL = 5.0  # seconds between two looks at the revision
+_SPREAD = 0.3  # seconds over which a fleet reads the whole after a change that calls for it
 _SHORTEST, _LONGEST = 0.1, 3.0  # seconds between two attempts to connect
+_BATCH = 1000  # learned keys written at a time
 
 
 class Follower:
-    """The thread and what it knows.
+    """The thread and what it knows."""
 
-    Args:
-        address: where the registry is.
-        spare: the file for the last good snapshot.
-
-    Attributes:
-        registry: the registry that it keeps.
-    """
-
-    def __init__(self, address: Address, spare: Spare | None) -> None:
-        self._address = address
-        self._place = Place(address.name)
-        self._in_force = InForce(self._place)
-        self.registry = self._in_force.registry
-        self._spare = spare
-        self._touched = time.monotonic()  # when Redis had what we have
+    def __init__(self, url: RedisURL, fallback: FallbackFile | None) -> None:
+        self._url = url
+        self._place = Place(url.name)
+        self._active = ActiveRegistry()
+        self.registry = self._active.registry
+        self._fallback = fallback
+        self._confirmed = time.monotonic()  # when Redis held what is active
         self._is_lost = False
         self._is_read_only = False
-        self._settle_due = 0.0
         self._refusal = ""  # why what was learned cannot be written
-        self._store: Store | None = None
-        self._stopped = Event()
+        self._write_due = 0.0
+        self._client: Client | None = None
+        self._stopped = False  # no event: a finalizer sets it, which may take no lock
 
     def open(self) -> None:
-        """Loads the registry and starts the thread.
-
-        Raises:
-            RegistryError: it cannot be loaded, and there is no last good snapshot.
-        """
+        """Loads the registry, from Redis or the fallback file, or raises a `RegistryError`."""
         problem = ""
         try:
             self._connect()
         except Fault as fault:
-            problem = f"{self._address.name}: the registry cannot be loaded: {fault}."
+            problem = f"{self._url.name}: the registry cannot be loaded: {fault}."
         if problem:
-            self._make_do(problem)
-        self.start()
-
-    def start(self) -> None:
-        """Starts the thread; after a fork, the child's own."""
-        Thread(target=self._run, name="openai-project-guard redis", daemon=True).start()
+            self._use_fallback(problem)
+        try:
+            self._start()
+        except RuntimeError as error:  # the system's limit of threads
+            self._disconnect()
+            raise RegistryError(f"{self._url.name}: it cannot be followed: {error}.") from None
+        _followers.add(self)
 
     def stop(self) -> None:
         """Has the thread end; it is not waited for."""
-        self._stopped.set()
+        self._stopped = True
 
-    def renew_after_fork(self) -> None:
-        """Leaves everything to the parent that is the parent's, and starts anew."""
-        if self._stopped.is_set():
-            return
-        self._stopped = Event()
-        self._in_force.renew_after_fork()
-        store, self._store = self._store, None
-        if store is not None:
-            store.close()
-        self.start()
+    def restart_after_fork(self) -> None:
+        """Leaves to the parent what is the parent's, and starts anew."""
+        if not self._stopped:
+            self._active.restart_after_fork()
+            self._disconnect()
+            self._start()
 
     def status(self) -> Status:
-        """How the source stands now."""
+        """How the source is doing now."""
         return Status(
             "stale" if self._is_lost else "current",
-            max(0.0, time.monotonic() - self._touched),
+            max(0.0, time.monotonic() - self._confirmed),
             len(self.registry),
-            len(self._in_force.content.faults),
+            len(self._active.state.faults),
         )
 
-    def remember(
-        self, key_digest: bytes, key_hint: str, project: str, destination: Destination | None
-    ) -> bool:
-        """Takes in what the server said of a key. It is written soon, and holds until then."""
-        if self._is_read_only:
-            return False
-        return self._in_force.learn(key_digest, Learned(key_hint, project, destination))
+    def remember(self, key_digest: bytes, key_hint: str, project: str) -> bool:
+        """Takes in what the server said of a key. It is written soon, and counts until then."""
+        return not self._is_read_only and self._active.learn(key_digest, Learned(key_hint, project))
 
-    # The thread
+    def _start(self) -> None:
+        Thread(target=self._run, name="openai-project-guard redis", daemon=True).start()
 
     def _run(self) -> None:
         pause = _SHORTEST
-        stopped = self._stopped  # this thread's own, whatever a fork does
-        while not stopped.is_set():
+        while not self._stopped:
             try:
-                if self._store is None:
-                    self._connect()
-                    self._say_found()
+                client = self._client or self._connect()
+                if self._is_lost:
+                    self._is_lost = False
+                    messages.log(messages.FOUND, self._url.name, self._active.state.revision)
                 pause = _SHORTEST
-                self._follow(stopped)
+                self._follow(client)
             except Fault as fault:
-                self._lose(str(fault), stopped)
+                self._lose(str(fault))
             except Exception as error:  # or the registry would grow old and nobody be told
-                self._lose(f"{type(error).__name__}: {error}", stopped)
-            store, self._store = self._store, None
-            if store is not None:
-                store.close()
-            stopped.wait(pause * random.uniform(0.5, 1))  # noqa: S311 (spreads a fleet's attempts)
+                self._lose(self._url.without_password(f"{type(error).__name__}: {error}"))
+            self._disconnect()
+            self._wait(pause * random.uniform(0.5, 1))  # noqa: S311 (spreads a fleet's attempts)
             pause = min(2 * pause, _LONGEST)
 
-    def _connect(self) -> None:
-        store = Store(self._address)
+    def _connect(self) -> Client:
+        client = Client(self._url)
         try:
-            store.subscribe()  # first: a change during the reading is told then
-            self._read(store)
+            client.subscribe()  # first: a change during the reading is told then
+            self._read(client)
         except BaseException:
-            store.close()
+            client.close()
             raise
-        self._store = store
+        self._client = client
+        return client
 
-    def _follow(self, stopped: Event) -> None:
-        store = self._store
-        assert store is not None
-        started = time.monotonic()
-        whole_due = started + _WHOLE * random.uniform(0.75, 1.25)  # noqa: S311
-        look_due = started + _LOOK
-        while not stopped.is_set():
-            told = store.messages(_TICK)
-            if told:
-                self._touched = time.monotonic()
-                if not self._has_applied(told):
-                    stopped.wait(random.uniform(0, _CROWD))  # noqa: S311
-                    self._read(store)
-            now = time.monotonic()
-            if self._in_force.learned and not self._is_read_only and now >= self._settle_due:
-                self._settle(store)
-                now = time.monotonic()
-            if now >= look_due:
-                if store.revision() != self._in_force.content.revision and not self._has_applied(
-                    store.messages(_TICK)  # it may be on its way
-                ):
-                    self._read(store)
-                self._touched = now
-                look_due = now + _LOOK
-            if now >= whole_due:
-                self._read(store)
-                took = time.monotonic() - now
-                whole_due = now + max(_WHOLE, _SHARE * took) * random.uniform(0.75, 1.25)  # noqa: S311
-            if self._spare is not None:
-                self._spare.keep(self._in_force.content)
+    def _disconnect(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
 
-    def _read(self, store: Store) -> None:
-        """Reads the whole registry and puts it in force."""
+    def _follow(self, client: Client) -> None:
+        poll_due = time.monotonic() + _POLL
+        while not self._stopped:
+            self._apply(client, client.notices(_TICK))
+            self._write_learned(client)
+            if time.monotonic() >= poll_due:
+                if client.revision() != self._active.state.revision:
+                    self._apply(client, client.notices(_TICK))  # it may be on its way
+                    if client.revision() != self._active.state.revision:
+                        self._read(client)
+                self._confirmed = time.monotonic()
+                poll_due = self._confirmed + _POLL
+            if self._fallback is not None:
+                self._fallback.keep(self._active.state)
+
+    def _read(self, client: Client) -> None:
+        """Reads the whole registry."""
         asked = time.monotonic()
-        raw = store.read()
-        old = self._in_force.content
-        if raw.revision is None:
-            if old.revision is None:
-                raise Fault(
-                    f"there is no registry under the prefix {self._address.prefix}. "
-                    "`openai-project-guard register` or `copy` makes one"
-                )
+        stored = client.read()
+        old, new = self._active.state.revision, stored.revision
+        if new is None and old is None:
+            raise Fault(
+                f"there is no registry under the prefix {redact(self._url.prefix)}. "
+                "`openai-project-guard register` makes one"
+            )
+        if new is None:
             raise Fault("the server is there, but has lost the registry")
         # Another history of as many changes: some that this process has seen are not in it.
-        if old.revision not in (None, raw.revision) and count_of(raw.revision) <= count_of(
-            old.revision
-        ):
-            if not store.is_primary:
-                raise Fault(f"the replica is behind, at revision {raw.revision}")
-            telling.went_back(self._address.name, old.revision, raw.revision)
-        if not old.is_of(raw):
-            self._take(Content.of(raw, self._place))
-        self._touched = asked
+        if old not in (None, new) and count_of(new) <= count_of(old):
+            if not client.is_primary:
+                raise Fault(f"the replica is behind, at revision {new}")
+            messages.log(messages.WENT_BACK, self._url.name, old, new)
+        if new != old:
+            self._activate(State.of(stored, self._place))
+        self._confirmed = asked
 
-    def _has_applied(self, told: list[Change | None]) -> bool:
-        """Whether what was told leads from what is in force to the latest revision."""
-        content = self._in_force.after(told)
-        if content is None:
-            return False
-        if content is not self._in_force.content:
-            self._take(content)
-        return True
+    def _apply(self, client: Client, notices: list[Notice]) -> None:
+        """Reads what is different now."""
+        if not notices:
+            return None
+        asked = time.monotonic()
+        revision = self._active.state.revision
+        keys: set[str] = set()
+        for notice in notices:
+            missed = count_of(notice.revision) - count_of(revision) - 1
+            if missed < 0:
+                continue  # told before, or while the whole was read
+            if missed or notice.keys is None:
+                self._wait(random.uniform(0, _SPREAD))  # noqa: S311
+                return self._read(client)
+            revision = notice.revision
+            keys.update(notice.keys)
+        if keys:
+            found = client.read_some(keys=keys)
+            if count_of(found.revision) < count_of(revision):  # the server has lost changes
+                return self._read(client)
+            self._activate(self._active.state.with_keys(revision, found.keys))
+        self._confirmed = asked
+        return None
 
-    def _take(self, content: Content) -> None:
-        old = self._in_force.content
-        self._in_force.take(content)
-        telling.changed(self._address.name, old, content)
+    def _activate(self, state: State) -> None:
+        old = self._active.state
+        self._active.activate(state)
+        messages.log_refused(self._url.name, old, state)
 
-    # What was learned
+    def _write_learned(self, client: Client) -> None:
+        if not self._active.learned or self._is_read_only or time.monotonic() < self._write_due:
+            return
+        learned = dict(islice(self._active.learned.copy().items(), _BATCH))
+        try:
+            write_learned(client, learned)
+        except Refused as fault:  # no reason to leave the server, which can still be read
+            if str(fault) != self._refusal:
+                messages.log(messages.CANNOT_WRITE_LEARNED, self._url.name, fault)
+            self._refusal = str(fault)
+            self._is_read_only = isinstance(fault, Forbidden)
+            self._write_due = time.monotonic() + _POLL
+            return
+        self._refusal = ""
+        state = self._active.state
+        if all(held.project in state.snapshot.projects for held in learned.values()):
+            found = client.read_some(keys=map(fingerprint_of, learned))
+            self._activate(state.with_keys(state.revision, found.keys))
+        else:
+            self._read(client)
+        self._active.forget(learned)
 
-    def _settle(self, store: Store) -> None:
-        for key_digest, learned in list(self._in_force.learned.items()):
-            try:
-                settled, others = settle(store, key_digest, learned)
-            except Refused as fault:  # no reason to leave the server, which can still be read
-                if str(fault) != self._refusal:
-                    telling.cannot_share(self._address.name, str(fault))
-                self._refusal = str(fault)
-                self._is_read_only = isinstance(fault, Forbidden)
-                self._settle_due = time.monotonic() + _LOOK
-                return
-            self._refusal = ""
-            if settled == "written":
-                continue  # it goes when the message comes
-            self._read(store)
-            self._in_force.forget(key_digest)
-            if settled == "disputed":
-                telling.disputed(learned, others)
-
-    # Faults
-
-    def _make_do(self, problem: str) -> None:
-        """Puts the last good snapshot in force."""
-        if self._spare is None:
+    def _use_fallback(self, problem: str) -> None:
+        if self._fallback is None:
             raise RegistryError(problem)
         try:
-            content, age = self._spare.read()
+            state, age = self._fallback.read()
         except RegistryError as error:
-            problem = f"{problem} Nor is there a last good snapshot: {error}"
-        else:
-            self._touched = time.monotonic() - age
-            self._take(content)
-            self._is_lost = True
-            telling.loaded_from_spare(problem, self._spare.name, age)
-            return
-        raise RegistryError(problem)
-
-    def _lose(self, problem: str, stopped: Event) -> None:
-        if self._is_lost or stopped.is_set():
-            return
+            raise RegistryError(f"{problem} Nor is there a last good version: {error}") from None
+        self._confirmed = time.monotonic() - age
         self._is_lost = True
-        telling.lost(self._address.name, problem, time.monotonic() - self._touched)
+        self._activate(state)
+        old = messages.spelled(age)
+        messages.log(messages.STARTED_FROM_FALLBACK, problem, self._fallback.name, old)
 
-    def _say_found(self) -> None:
-        if self._is_lost:
-            self._is_lost = False
-            telling.found(self._address.name, self._in_force.content.revision)
+    def _lose(self, problem: str) -> None:
+        if not self._is_lost and not self._stopped:
+            self._is_lost = True
+            age = messages.spelled(time.monotonic() - self._confirmed)
+            messages.log(messages.LOST, self._url.name, problem, age)
+
+    def _wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not self._stopped and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, _TICK))
+
+
+_followers: WeakSet[Follower] = WeakSet()
+
+
+def _restart_all() -> None:
+    # At once, rather than at the first call: that call could not wait, and may come hours later.
+    for follower in list(_followers):
+        with suppress(Exception):
+            follower.restart_after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_restart_all)

@@ -1,73 +1,125 @@
 """What processes learn together: the first to learn a key's project has its way.
 
-Two that learn different projects for a key cannot both be right, so then it belongs to neither,
-until an administrator registers it.
+Two that learn different projects for a key cannot both be right. Then both are written, and the key
+belongs to neither until an administrator registers it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from threading import RLock
+from typing import TYPE_CHECKING, NamedTuple
 
 from openai_project_guard._keys import fingerprint_of
-from openai_project_guard._registry.model import KeyBinding, KeyBindings, ProjectFields
-from openai_project_guard._registry.redis.client import Conflict, Fault
-from openai_project_guard._registry.redis.entries import (
-    Unfit,
-    read_key,
-    written_key,
-    written_project,
+from openai_project_guard._registry.model import (
+    KeyBinding,
+    KeyBindings,
+    KeyRecord,
+    Place,
+    Project,
+    ProjectFields,
+    Snapshot,
 )
+from openai_project_guard._registry.redis import codec
+from openai_project_guard._registry.redis.state import State
+from openai_project_guard._registry.registry import Registry
 
 if TYPE_CHECKING:
-    from openai_project_guard._check.headers import Destination
-    from openai_project_guard._registry.redis.client import Store
+    from collections.abc import Iterable, Mapping
 
-Settled = Literal["written", "known", "disputed"]
-_ATTEMPTS = 100  # a conflict means that another process got through, so this one will
+    from openai_project_guard._registry.redis.client import Client, Stored, Values
+
+_MOST = 10_000
 
 
 class Learned(NamedTuple):
-    """The server's word on a key, and the call that it came with."""
+    """The server's word on a key."""
 
     hint: str
     project: str
-    destination: Destination | None
 
 
-def settle(store: Store, key_digest: bytes, learned: Learned) -> tuple[Settled, tuple[str, ...]]:
-    """Writes what was learned, unless Redis knows better; gives the other projects in a dispute.
+class ActiveRegistry:
+    """What calls are judged by: Redis's registry, and what was learned and is not written yet.
 
-    Raises:
-        Fault: it could not be written.
+    One thread brings it up to date, and any thread may add what it learns.
     """
-    fingerprint = fingerprint_of(key_digest)
-    for _ in range(_ATTEMPTS):
-        revision = store.revision()
-        value = store.key(fingerprint)
-        if value is None:
-            bindings: KeyBindings = {}
-        else:
-            try:
-                _, bindings = read_key(fingerprint.encode(), value)
-            except Unfit:
-                return "known", ()  # an administrator must mend it
-        others = tuple(project for project in bindings if project != learned.project)
-        if any(not held.learned for held in bindings.values()) or (bindings and not others):
-            return "known", ()
-        is_disputed = any(held.disputed for held in bindings.values())
-        if is_disputed and learned.project in bindings:
-            return "disputed", others
-        bindings[learned.project] = KeyBinding(learned.hint, "learned", learned=True)
-        if others:
-            bindings = {name: held._replace(disputed=True) for name, held in bindings.items()}
-        is_new = learned.project.encode() not in store.projects()
+
+    def __init__(self) -> None:
+        self.registry = Registry()  # always the same object
+        self.state = State(None, Snapshot())
+        self.learned: dict[bytes, Learned] = {}  # what is to be written, by the key's digest
+        self.restart_after_fork()
+
+    def restart_after_fork(self) -> None:
+        """Leaves the lock to the parent, where another thread may hold it."""
+        self._lock = RLock()  # a signal handler may make a call in the midst of another one
+
+    def activate(self, state: State) -> None:
+        """Puts what Redis holds in the place of what it held."""
+        with self._lock:
+            self.state = state
+            self._swap()
+
+    def learn(self, key_digest: bytes, learned: Learned) -> bool:
+        """Adds what was learned; whether there was room."""
+        with self._lock:
+            if self.state.knows(key_digest, learned.project) or key_digest in self.learned:
+                return True
+            if len(self.learned) >= _MOST:
+                return False
+            self.learned[key_digest] = learned
+            self._swap()
+        return True
+
+    def forget(self, key_digests: Iterable[bytes]) -> None:
+        """Lets go of what was learned: it is written, or Redis knows better."""
+        with self._lock:
+            for key_digest in key_digests:
+                self.learned.pop(key_digest, None)
+            self._swap()
+
+    def _swap(self) -> None:
+        snapshot = self.state.snapshot
+        if self.learned:
+            snapshot = snapshot.copy()
+            for key_digest, learned in self.learned.items():
+                if key_digest in snapshot.keys:
+                    continue  # another's word; whose key it is, is about to be settled
+                project = snapshot.projects.get(learned.project) or Project(
+                    learned.project, Place("what was learned from the server's answer")
+                )
+                if project.id not in snapshot.projects:
+                    snapshot.add_project(project)
+                snapshot.add_key(key_digest, KeyRecord(project, learned.hint, "learned"))
+        self.registry.snapshot = snapshot
+
+
+def write_learned(client: Client, learned: Mapping[bytes, Learned]) -> None:
+    """Writes what was learned, but for what Redis knows better. Raises a `Fault`."""
+    wanted = {fingerprint_of(key_digest): held for key_digest, held in learned.items()}
+    projects = {held.project for held in wanted.values()}
+
+    def add(stored: Stored) -> Values:
+        keys = {
+            fingerprint: codec.key_value(bindings)
+            for fingerprint, held in wanted.items()
+            if (bindings := _bindings(fingerprint, stored.keys[fingerprint.encode()], held))
+        }
+        needed = {wanted[fingerprint].project for fingerprint in keys}
+        new = [project for project in needed if stored.projects[project.encode()] is None]
+        return dict.fromkeys(new, codec.project_value(ProjectFields())), keys
+
+    client.update(lambda: client.read_some(projects=projects, keys=wanted), add)
+
+
+def _bindings(fingerprint: str, value: bytes | None, learned: Learned) -> KeyBindings | None:
+    """What is to be written for a key; `None` where that stays as it is."""
+    bindings: KeyBindings = {}
+    if value is not None:
         try:
-            store.commit(
-                revision,
-                projects={learned.project: written_project(ProjectFields())} if is_new else {},
-                keys={fingerprint: written_key(bindings)},
-            )
-        except Conflict:
-            continue
-        return ("disputed", others) if others else ("written", ())
-    raise Fault("the registry changes faster than a learned key can be written")
+            _, bindings = codec.read_key(fingerprint.encode(), value)
+        except codec.InvalidEntry:
+            return None  # for an administrator to mend, or to say whose it is
+        if learned.project in bindings or not all(held.learned for held in bindings.values()):
+            return None
+    return {**bindings, learned.project: KeyBinding(learned.hint, "learned", learned=True)}

@@ -1,96 +1,93 @@
-"""What is in force here: Redis's registry, and what was learned and is not written there yet."""
+"""The registry that the two hashes make up at one revision."""
 
 from __future__ import annotations
 
-from threading import Lock
 from typing import TYPE_CHECKING
 
+from openai_project_guard._keys import FINGERPRINT, digest_of, fingerprint_of
 from openai_project_guard._registry.model import KeyRecord, Place, Project, Snapshot
-from openai_project_guard._registry.redis.codec import Content
-from openai_project_guard._registry.registry import Registry
+from openai_project_guard._registry.redis import codec
 
 if TYPE_CHECKING:
-    from openai_project_guard._registry.redis.codec import Change
-    from openai_project_guard._registry.redis.learning import Learned
+    from collections.abc import Mapping
 
-_MOST_LEARNED = 10_000
+    from openai_project_guard._registry.model import KeyBindings
+    from openai_project_guard._registry.redis.client import Stored
 
 
-class InForce:
-    """A registry that one thread keeps up to date, and that any thread may add what it learns to.
+class State:
+    """What Redis holds, as a registry. It is replaced, never changed."""
 
-    Args:
-        place: where its entries stand.
+    def __init__(self, revision: str | None, snapshot: Snapshot) -> None:
+        self.revision = revision
+        self.snapshot = snapshot  # what is valid
+        self.faults: dict[str, str] = {}  # the entries that are refused, with the reason
 
-    Attributes:
-        registry: what calls are judged by; always the same object.
-        content: what Redis holds, as far as it is known here.
-        learned: what is to be written, by the key's digest.
-    """
+    @classmethod
+    def of(cls, stored: Stored, place: Place) -> State:
+        """The whole registry that was read."""
+        state = cls(stored.revision, Snapshot())
+        for field, value in sorted(stored.projects.items()):
+            try:
+                state._add_project(field, value or b"", place)
+            except codec.InvalidEntry as fault:  # noqa: PERF203 (one entry's fault is not the next one's)
+                state.faults[codec.entry_name(field)] = str(fault)
+        for field, value in sorted(stored.keys.items()):
+            state._add_key(field, value or b"")
+        return state
 
-    def __init__(self, place: Place) -> None:
-        self.registry = Registry()
-        self.content = Content(None, Snapshot())
-        self.learned: dict[bytes, Learned] = {}
-        self._place = place
-        self._swapping = Lock()  # held while a snapshot is put in force
+    def with_keys(self, revision: str | None, keys: Mapping[bytes, bytes | None]) -> State:
+        """The registry with these keys as they are now."""
+        state = State(revision, self.snapshot.copy())
+        state.faults = self.faults.copy()
+        for field, value in keys.items():
+            name = codec.entry_name(field)
+            state.faults.pop(name, None)
+            if FINGERPRINT.fullmatch(name):
+                state.snapshot.keys.pop(digest_of(name), None)
+            if value is not None:
+                state._add_key(field, value)
+        return state
 
-    def renew_after_fork(self) -> None:
-        """Leaves the lock to the parent, where another thread may hold it."""
-        self._swapping = Lock()
+    def knows(self, key_digest: bytes, project: str) -> bool:
+        """Whether the key is registered for the project, or stored so that it belongs to none."""
+        records = self.snapshot.records(key_digest)
+        return (
+            any(record.project.id == project for record in records)
+            or fingerprint_of(key_digest) in self.faults
+        )
 
-    def take(self, content: Content) -> None:
-        """Puts what Redis holds in force."""
-        self.content = content
-        with self._swapping:
-            for key_digest, learned in [*self.learned.items()]:
-                if content.has(key_digest, learned.project):
-                    del self.learned[key_digest]
-            self._swap()
+    def _add_project(self, field: bytes, value: bytes, place: Place) -> None:
+        project, fields = codec.read_project(field, value)
+        if fields.alias in self.snapshot.projects:
+            other = self.snapshot.projects[fields.alias].id
+            raise codec.InvalidEntry(f"its alias {fields.alias} is that of {other}")
+        for account in fields.service_accounts:
+            if account in self.snapshot.accounts:
+                other = self.snapshot.accounts[account][0].project.id
+                raise codec.InvalidEntry(f"its service account {account} is that of {other} too")
+        self.snapshot.add_project(
+            Project(project, place, fields.alias, fields.organization), fields.service_accounts
+        )
 
-    def after(self, told: list[Change | None]) -> Content | None:
-        """What is in force after the changes; `None` where they do not lead on from it."""
-        revisions = [change.after for change in told if change is not None]
-        if not revisions:
-            return None
-        known = self.content.revision
-        if known in revisions:  # told before, or while the whole was read
-            told = told[revisions.index(known) + 1 :]
-        content: Content | None = self.content
-        for change in told:
-            content = content.after(change, self._place) if content and change else None
-        return content
+    def _add_key(self, field: bytes, value: bytes) -> None:
+        try:
+            self._add_bindings(*codec.read_key(field, value, self.snapshot.projects))
+        except codec.InvalidEntry as fault:
+            self.faults[codec.entry_name(field)] = str(fault)
 
-    def learn(self, key_digest: bytes, learned: Learned) -> bool:
-        """Adds what was learned; whether there was room."""
-        with self._swapping:
-            if self.content.has(key_digest, learned.project) or key_digest in self.learned:
-                return True
-            if len(self.learned) >= _MOST_LEARNED:
-                return False
-            self.learned[key_digest] = learned
-            self._swap()
-        return True
-
-    def forget(self, key_digest: bytes) -> None:
-        """Takes out what was learned of a key: it is settled."""
-        with self._swapping:
-            self.learned.pop(key_digest, None)
-            self._swap()
-
-    def _swap(self) -> None:
-        content, snapshot = self.content.snapshot, self.content.snapshot
-        if self.learned:
-            snapshot = Snapshot()
-            snapshot.keys, snapshot.accounts = content.keys.copy(), content.accounts
-            snapshot.projects = content.projects.copy()
-            for key_digest, learned in self.learned.items():
-                if key_digest in content.keys:
-                    continue  # another's word; whose it is, is about to be settled
-                project = content.projects.get(learned.project) or Project(
-                    learned.project, Place("what was learned from the server's answer")
-                )
-                if project.id not in snapshot.projects:
-                    snapshot.add_project(project)
-                snapshot.add_key(key_digest, KeyRecord(project, learned.hint, "learned"))
-        self.registry.snapshot = snapshot
+    def _add_bindings(self, key_digest: bytes, bindings: KeyBindings) -> None:
+        if key_digest in self.snapshot.keys:
+            raise codec.InvalidEntry("it is there in capital letters too")
+        projects = self.snapshot.projects
+        records = [
+            KeyRecord(projects[project], held.hint, held.note)
+            for project, held in bindings.items()
+            if project in projects
+        ]
+        if records:
+            self.snapshot.keys[key_digest] = records[0] if len(records) == 1 else tuple(records)
+        if len(records) < len(bindings):
+            # Whatever else is known of the project, such as its organization, is not checked.
+            missing = next(project for project in bindings if project not in projects)
+            raise codec.InvalidEntry(f"its project {missing} is not there or is refused")

@@ -10,99 +10,80 @@ from openai_project_guard._errors import RegistryError
 from openai_project_guard._keys import redact
 
 PREFIX = "openai-project-guard"
+OPTIONS = ("prefix", "replica")
+"""The options of a URL that are ours; all others are the client library's."""
 _DATABASE = re.compile(r"/?\d*/?")
-_OURS = ("prefix", "replica")
+_READ = "+get +hgetall +hmget +multi +exec +subscribe"
+_SERVICE = ("service", _READ, "%R~")
+_ADMINISTRATOR = ("administrator", f"{_READ} +hset +hdel +set +watch +unwatch +publish", "~")
 
 
 @dataclass(frozen=True)
-class Address:
-    """Where a registry is.
+class RedisURL:
+    """Where a registry is."""
 
-    Attributes:
-        name: the URL without user and password.
-        prefix: what the names in Redis begin with.
-        urls: a URL for redis-py for each server, the first one's before the replicas'.
-    """
+    name: str  # the URL without user and password
+    prefix: str  # what the names in Redis begin with
+    database: str  # its number
+    servers: tuple[str, ...] = field(repr=False)  # a URL each, with their passwords
 
-    name: str
-    prefix: str
-    urls: tuple[str, ...] = field(repr=False)  # with their passwords
+    def key(self, part: str) -> str:
+        """What `projects`, `keys`, `revision` or `changes` is called in Redis."""
+        return f"{self.prefix}:{part}"
 
-    @property
-    def projects(self) -> str:
-        """The name of the projects' hash."""
-        return f"{self.prefix}:projects"
-
-    @property
-    def keys(self) -> str:
-        """The name of the keys' hash."""
-        return f"{self.prefix}:keys"
-
-    @property
-    def revision(self) -> str:
-        """The name of the revision."""
-        return f"{self.prefix}:revision"
-
-    @property
-    def changes(self) -> str:
-        """The name of the channel."""
-        return f"{self.prefix}:changes"
+    def acl(self, *, writing: bool) -> str:
+        """The command that makes a user who may read this registry, or change it."""
+        user, commands, keys = _ADMINISTRATOR if writing else _SERVICE
+        select = " +select" if self.database.strip("0") else ""
+        return (
+            f"ACL SETUSER {user} on >PASSWORD -@all {commands}{select} {keys}{self.key('*')} "
+            f"resetchannels &{self.key('changes')}"
+        )
 
     def without_password(self, text: str) -> str:
         """The text, with nothing in it that must not be shown."""
-        for url in self.urls:
-            for secret in _secrets(url):
-                text = text.replace(secret, "…")
+        for server in self.servers:
+            parts = urlsplit(server)
+            for secret in (parts.password, dict(parse_qsl(parts.query)).get("password")):
+                if secret:
+                    text = text.replace(secret, "…").replace(unquote(secret), "…")
         return redact(text)
 
 
-def read_address(url: str) -> Address:
-    """Takes a URL apart.
-
-    Raises:
-        RegistryError: it is none that redis-py takes.
-    """
-    problem = None
-    try:
-        parts = urlsplit(url)
-        options = parse_qsl(parts.query, keep_blank_values=True)
-        port = parts.port  # raises for what is no number
-    except ValueError:
-        problem = "it is not a URL"
-    else:
-        if parts.scheme == "unix" and not parts.path:
-            problem = "it names no socket: unix:///path/to/redis.sock"
-        elif parts.scheme != "unix" and not parts.hostname:
-            problem = "it names no host"
-        elif parts.scheme != "unix" and not _DATABASE.fullmatch(parts.path):
-            problem = "what follows the host is not the number of a database, such as /0"
+def parse_url(url: str) -> RedisURL:
+    """Takes a URL apart. Raises a `RegistryError` if it is not that of a registry in Redis."""
+    problem = _problem(url)
     if problem:
         url = ""
         raise RegistryError(f"The URL of the registry in Redis cannot be read: {problem}.")
-    prefix = dict(options).get("prefix") or PREFIX
-    rest = urlencode([option for option in options if option[0] not in _OURS])
-    places = [parts.netloc]
-    login, at, _ = parts.netloc.rpartition("@")
-    places += [f"{login}{at}{host}" for name, host in options if name == "replica" and host]
-    if parts.scheme == "unix":
-        name = f"unix://{parts.path}"
-    else:
-        database = parts.path.strip("/") or dict(options).get("db", "0")
+    parts = urlsplit(url)
+    options = parse_qsl(parts.query, keep_blank_values=True)
+    prefix, database = dict(options).get("prefix") or PREFIX, dict(options).get("db", "0")
+    name = f"unix://{parts.path}"
+    if parts.scheme != "unix":
+        database = parts.path.strip("/") or database
         host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        name = f"{parts.scheme}://{host}:{port or 6379}/{database}"
+        name = f"{parts.scheme}://{host}:{parts.port or 6379}/{database}"
     if prefix != PREFIX:
         name += f"?prefix={prefix}"
-    return Address(
-        name=redact(name),
-        prefix=prefix,
-        urls=tuple(
-            f"{parts.scheme}://{place}{parts.path}{'?' if rest else ''}{rest}" for place in places
-        ),
-    )
+    login, at, _ = parts.netloc.rpartition("@")
+    replicas = [place for option, place in options if option == "replica" and place]
+    places = [parts.netloc, *(p if "@" in p else f"{login}{at}{p}" for p in replicas)]
+    rest = urlencode([option for option in options if option[0] not in OPTIONS])
+    servers = (f"{parts.scheme}://{place}{parts.path}{'?' * bool(rest)}{rest}" for place in places)
+    return RedisURL(redact(name), prefix, database, tuple(servers))
 
 
-def _secrets(url: str) -> set[str]:
-    parts = urlsplit(url)
-    options = dict(parse_qsl(parts.query))
-    found = {parts.password, options.get("password")}
-    return {spelled for secret in found if secret for spelled in (secret, unquote(secret))}
+def _problem(url: str) -> str | None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises for what is no number
+    except ValueError:
+        return "it is not a URL"
+    if parts.scheme == "unix":
+        return None if parts.path else "it names no socket: unix:///path/to/redis.sock"
+    if not parts.hostname:
+        return "it names no host"
+    if not _DATABASE.fullmatch(parts.path):
+        return "what follows the host is not the number of a database, such as /0"
+    return None

@@ -10,8 +10,8 @@ from openai_project_guard._cli.diagnosis.collect import Diagnosis
 from openai_project_guard._cli.diagnosis.findings.finding import Finding
 from openai_project_guard._cli.diagnosis.header_sources import shown_url
 from openai_project_guard._cli.registry_status import RegistryStatus, none_found
+from openai_project_guard._env import HOST_NAME
 from openai_project_guard._registry.stores import is_url
-from openai_project_guard._settings import HOST_NAME
 from openai_project_guard._types import Mode
 
 

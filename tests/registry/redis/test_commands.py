@@ -19,6 +19,7 @@ from support import A, B, fingerprint
 from openai_project_guard._cli.sync import checkpoint
 from openai_project_guard._cli.sync.administration import Administration
 from openai_project_guard._registry import stores as edit
+from openai_project_guard._registry.redis.url import parse_url
 from openai_project_guard.loopback import ADMIN_KEY, LoopbackAPI, LoopbackProject, loopback_api
 
 if TYPE_CHECKING:
@@ -190,6 +191,24 @@ def test_what_cannot_be_reached_is_2_and_shows_no_password(
             assert ran.status == 2
             assert PASSWORD not in ran.out + ran.err
             json.loads(ran.out)
+
+
+def test_a_user_who_may_only_read_is_told_what_registering_needs(
+    shell: Shell, server: RedisServer
+) -> None:
+    edit.add(url_of(server), "proj_a", fingerprint(A))
+    rules = parse_url(server.url).acl(writing=False).partition(">PASSWORD ")[2].split()
+    server.client(password=PASSWORD).execute_command(
+        "ACL", "SETUSER", "service", "on", ">0therSecret", *rules
+    )
+    shell.patch.setenv(REGISTRY, f"redis://service:0therSecret@127.0.0.1:{server.port}/0")
+    ran = shell("register", "proj_a", stdin=B)
+    assert ran.status == 2
+    said = " ".join(ran.err.split())
+    assert "no permissions to run the 'watch' command" in said
+    assert parse_url(server.url).acl(writing=True) in said
+    assert "0therSecret" not in ran.out + ran.err
+    assert shell("list").status == 0
 
 
 def test_removing_where_there_is_no_registry_is_2(shell: Shell, server: RedisServer) -> None:

@@ -6,7 +6,6 @@ The long forms run with OPENAI_PROJECT_GUARD_LONG_TESTS=1.
 from __future__ import annotations
 
 import hashlib
-import os
 import signal
 import statistics
 import threading
@@ -15,24 +14,20 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import redis_server
-from redis_server import IS_LONG, RedisServer, add, fingerprint, needs_redis, python, wait
+from redis_server import IS_LONG, KEY, RedisServer, add, fingerprint, needs_redis, python, wait
 from support import http
 
 import openai_project_guard as opg
-from openai_project_guard import _settings
 from openai_project_guard._check import check as _check
-from openai_project_guard._hooks.send import HTTP
+from openai_project_guard._hooks.httpx import HTTP
+from openai_project_guard._state import STATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-pytest.importorskip("redis", reason="redis-py is not installed")
 pytestmark = needs_redis
-server, by_url = redis_server.server, redis_server.by_url
 
-KEY = "sk-proj-CANARYcanary0123456789CANARYcanaryAb3d"
 COUNT = 20 if IS_LONG else 3
 OUTAGE = 30.0 if IS_LONG else 2.0
 NETWORK = 2.0  # seconds that the guard waits for a server; a call that waited too would take them
@@ -42,7 +37,7 @@ import gc, hashlib, sys, threading, time, openai, openai_project_guard as opg
 from openai_project_guard import _settings
 from openai_project_guard._cli.diagnosis.mock_call import http_library
 from openai_project_guard._registry.redis import follower as follow
-follow._LOOK = 3600.0  # what is not told, or read when in touch again, never comes
+follow._POLL = 3600.0  # what is not told, or read when in touch again, never comes
 url, key = sys.argv[1:]
 opg.enable(registry=url)
 http = http_library()
@@ -75,18 +70,10 @@ while said[-1] != "end":
     time.sleep(0.05)
 for name, times in took.items():
     print("took", name, *times)
-rows = sorted(entry.fingerprint + entry.project for entry in _settings.in_force.sources[0].registry)
+settings = opg._state.STATE.settings
+rows = sorted(entry.fingerprint + entry.project for entry in settings.sources[0].registry)
 print("holds", hashlib.sha256("".join(rows).encode()).hexdigest(), flush=True)
 """
-
-
-@pytest.fixture(autouse=True)
-def _alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("OPENAI")]:
-        monkeypatch.delenv(name)
-    yield
-    opg.disable()
 
 
 class Fleet:
@@ -213,22 +200,22 @@ def test_an_outage_changes_no_verdict_delays_no_call_and_hides_nothing(
 def test_a_stopped_server_delays_no_call(
     server: RedisServer, by_url: Path, report: Callable[[str], None], monkeypatch: Any
 ) -> None:
-    from openai_project_guard._registry.redis import follower as follow
+    from openai_project_guard._registry.redis import follower
     from openai_project_guard._registry.stores import add as add_to_file
 
-    monkeypatch.setattr(follow, "_LOOK", 1.0)  # so that the thread runs into the time-out soon
+    monkeypatch.setattr(follower, "_POLL", 1.0)  # so that the thread runs into the time-out soon
     add(server, KEY)
     add_to_file("some.toml", "proj_a", fingerprint(KEY))
     settings = {}
     for name, registry in (("file", "some.toml"), ("redis", server.url)):
         opg.enable(registry=registry)
-        settings[name] = _settings.in_force
-    source: Any = _settings.in_force and _settings.in_force.sources[0]
+        settings[name] = STATE.settings
+    source: Any = STATE.settings and STATE.settings.sources[0]
     took: dict[str, list[list[float]]] = {name: [] for name in settings}
     server.signal(signal.SIGSTOP)
     for _ in range(15 if IS_LONG else 5):  # turn by turn, so that both meet the same weather
         for name, found in settings.items():
-            _settings.in_force = found
+            STATE.settings = found
             took[name].append(durations(2.0 if IS_LONG else 0.5))
     wait(lambda: source.status().state == "stale")
     server.signal(signal.SIGCONT)
@@ -266,7 +253,7 @@ def durations(seconds: float) -> list[float]:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             started = time.perf_counter()
-            error = _check.judge(_check.Call(None), request, HTTP)
+            error = _check.refusal(_check.Call(), request, HTTP)
             mine.append(time.perf_counter() - started)
             assert error is None
             time.sleep(0.001)

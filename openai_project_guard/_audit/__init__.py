@@ -1,0 +1,1 @@
+"""What was seen: each process counts its calls in a file, and `report` reads the files."""

@@ -1,0 +1,51 @@
+"""The summary as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from openai_project_guard._audit.change import change_for
+from openai_project_guard._audit.line import Record, iso
+from openai_project_guard._audit.summary import Summary, calls_of
+
+
+def as_json(summary: Summary) -> dict[str, Any]:
+    """The object that `report --json` prints: additions only."""
+    return {
+        "files": summary.files,
+        "hosts": sorted(summary.hosts),
+        "since": _time(summary.since),
+        "first": _time(summary.first),
+        "last": _time(summary.last),
+        "skipped_lines": summary.skipped,
+        "unreadable": [{"file": path, "error": error} for path, error in summary.unreadable],
+        "others": summary.others,
+        "projects": [
+            {"project": name, "calls": calls_of(counts), **counts}
+            for name, counts in summary.projects.items()
+        ],
+        "changes": [
+            {
+                "change": change.sentence,
+                "client_site": change.record.client_site,
+                "key_hint": change.record.key_hint,
+                "project": change.record.project,
+                "count": change.count,
+                "call_sites": [place.total.call_site for place in change.places],
+            }
+            for change in summary.changes
+        ],
+        "calls": [_call(record) for record in summary.records],
+    }
+
+
+def _call(record: Record) -> dict[str, Any]:
+    told = asdict(record)
+    others = told.pop("is_others")
+    told |= {"first": iso(record.first), "last": iso(record.last)}
+    return {**told, "others": others, "change": change_for(record)}
+
+
+def _time(seconds: float | None) -> str | None:
+    return None if seconds is None else iso(seconds)

@@ -1,0 +1,121 @@
+"""What to change about a call that is not in order: where, and to what."""
+
+from __future__ import annotations
+
+import re
+
+from openai_project_guard._audit.line import Record
+
+_STEP = re.compile(r"(?:(?P<method>\w+) at )?(?P<place>.+:\d+ in .+)")
+
+
+def change_for(record: Record) -> str | None:
+    """What to change, as one sentence; `None` where nothing has to be.
+
+    The edit that is named concerns this client alone: a variable that other clients live by is
+    left as it is, wherever that can be.
+    """
+    if record.is_others or (record.outcome == "allowed" and record.reason is None):
+        return None
+    expected = " or ".join(record.expected) or "its project"
+    reason, origin = record.reason, record.origin
+    if reason == "drift":
+        return (
+            "Run openai-project-guard sync, or register the key for "
+            f"{record.answered or 'the project that the server named'}: the registry has it for "
+            f"{expected}, and the server answered as {record.answered or 'another project'}."
+        )
+    if reason == "unregistered":
+        return (
+            "If the key is right, register it: openai-project-guard register "
+            f"{record.actual or 'PROJECT'} --key-env NAME, where NAME is the variable that holds "
+            f"it. If it is not: {_lower(_pass(record, 'another api_key='))}."
+        )
+    if reason == "scope":
+        return (
+            f"{_at_call(record)}, use a client with a key and the project of {expected}, or move "
+            f"the call out of the scope that is pinned to {expected}."
+        )
+    if reason == "organization":
+        if origin == "extra_headers":
+            return f"{_at_call(record)}, take OpenAI-Organization out of extra_headers."
+        return f"{_pass(record, 'the organization= of ' + expected)}."
+    if origin == "extra_headers":
+        return (
+            f"{_at_call(record)}, set OpenAI-Project in extra_headers to {expected}, or leave it "
+            "out of them."
+        )
+    if reason == "missing" and record.transport == "websocket":
+        # Before releases 3.15 and 3.36 the SDK leaves the client's project off some WebSockets.
+        headers = f'extra_headers={{"OpenAI-Project": {_quoted(record)}}}'
+        return f"{_at_call(record)}, pass {headers} to connect()."
+    if reason == "missing":
+        return f"{_pass(record, _project(record))}."
+    if origin == "http_client":
+        return (
+            f"{_pass(record, f'an http_client= whose headers have OpenAI-Project {expected}')}, or "
+            "none."
+        )
+    if origin in ("default_headers", "OPENAI_CUSTOM_HEADERS"):  # they win over project=
+        headers = f'default_headers={{"OpenAI-Project": {_quoted(record)}}}'
+        if origin == "default_headers" or _method(record):
+            return f"{_pass(record, headers)}."
+        return (
+            f"Take OpenAI-Project out of OPENAI_CUSTOM_HEADERS; then: "
+            f"{_lower(_pass(record, _project(record)))}."
+        )
+    if origin in ("project=", "OPENAI_PROJECT_ID"):
+        other = f", or give it a key of {record.actual}" if reason == "mismatch" else ""
+        return f"{_pass(record, _project(record))}{other}."
+    return (
+        f"Find what sets the OpenAI-Project of the client{_built(record)}, and set it to "
+        f"{expected}."
+    )
+
+
+def _pass(record: Record, what: str) -> str:
+    """That the client is to be given something, at the last step in which it was built.
+
+    There a derived client got its wrong value, or could get the right one.
+    """
+    method, place = _method(record), _place(record)
+    if place is None:
+        return f"Pass {what} to the client{_built(record)}"
+    return f"At {place}, pass {what} to {method + '()' if method else 'the client'}"
+
+
+def _last_step(record: Record) -> re.Match[str] | None:
+    return _STEP.fullmatch((record.client_site or "").rpartition(", then ")[2])
+
+
+def _place(record: Record) -> str | None:
+    step = _last_step(record)
+    return step["place"] if step else None
+
+
+def _method(record: Record) -> str | None:
+    """`with_options` or `copy`, if the client was derived from another."""
+    step = _last_step(record)
+    return step["method"] if step else None
+
+
+def _built(record: Record) -> str:
+    if _place(record):
+        return f" built at {_place(record)}"
+    return f" ({record.client_site})" if record.client_site else ""
+
+
+def _at_call(record: Record) -> str:
+    return f"At {record.call_site}" if record.call_site else "Where the call is made"
+
+
+def _project(record: Record) -> str:
+    return f"project={_quoted(record)}"
+
+
+def _quoted(record: Record) -> str:
+    return " or ".join(f'"{project}"' for project in record.expected) or "…"
+
+
+def _lower(sentence: str) -> str:
+    return sentence[0].lower() + sentence[1:]

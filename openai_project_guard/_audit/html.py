@@ -1,0 +1,67 @@
+"""The summary as one page that needs nothing else: no script, style or picture from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import time
+from hashlib import sha256
+from importlib.resources import files
+from typing import Any
+
+from openai_project_guard._audit.line import Record
+from openai_project_guard._audit.summary import KINDS, Summary, calls_of, day, is_wrong, kind_of
+from openai_project_guard._errors import ConfigurationError
+
+_MEANING = {
+    "blocked": "refused before it was sent",
+    "warned": "sent, though it was wrong",
+    "drift": "the server named another project than the registry",
+    "injected": "sent with its project put in",
+    "allowed": "in order",
+}
+
+
+def render(summary: Summary) -> str:
+    """The page.
+
+    Raises:
+        ConfigurationError: jinja2 is not installed.
+    """
+    try:
+        from jinja2 import Environment, StrictUndefined
+    except ImportError:
+        raise ConfigurationError(
+            "--html needs jinja2, which is not installed. Install it with: "
+            'pip install "openai-project-guard[report]"'
+        ) from None
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {"day": day, "number": "{:,}".format}
+    environment.globals["kind_of"] = kind_of
+    folder = files("openai_project_guard._audit")
+    script = (folder / "page.js").read_text(encoding="utf-8")
+    template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))
+    return template.render(
+        summary=summary,
+        kinds=KINDS,
+        meaning=_MEANING,
+        most=max((calls_of(kinds) for kinds in summary.projects.values()), default=1) or 1,
+        calls=calls_of,
+        in_order=[record for record in summary.records if _is_in_order(record)],
+        now=time.time(),
+        style=_trusted((folder / "page.css").read_text(encoding="utf-8")),
+        script=_trusted(script),
+        script_hash=base64.b64encode(sha256(script.encode()).digest()).decode(),
+    )
+
+
+def _is_in_order(record: Record) -> bool:
+    return not is_wrong(record) and not record.is_others
+
+
+def _trusted(text: str) -> Any:
+    """A file of ours, which is not escaped."""
+    from markupsafe import Markup
+
+    return Markup(text)  # noqa: S704 - it comes with the package

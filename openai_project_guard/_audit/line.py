@@ -1,0 +1,208 @@
+"""One line of an audit file: how many calls of one kind there were in an interval."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from functools import lru_cache
+from typing import Any, Final, get_args
+
+from openai_project_guard._keys import redact
+from openai_project_guard._types import Outcome, Reason, Transport
+
+VERSION: Final = 1
+LONGEST_TEXT: Final = 500  # characters of a field
+_LARGEST: Final = 10**15  # a count beyond it was not counted
+_YEAR_9999: Final = 253_370_764_800.0
+MOST_EXPECTED: Final = 20  # projects that one key is registered for
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\u2027\u202f-\u2065\u2070-\ud7ff\uf900-\ufffd]")
+_OUTCOMES: Final = frozenset(get_args(Outcome))
+_REASONS: Final = frozenset(get_args(Reason))
+_TRANSPORTS: Final = frozenset(get_args(Transport))
+
+
+@dataclass(slots=True)
+class Record:
+    """Calls that are the same in the first eight fields, and how many of them there were.
+
+    Attributes:
+        call_site: the application's line that made the call; `None` for one that was allowed.
+        client_site: where the client was built.
+        key_hint: what may be shown of the key.
+        project: the project that the key is registered for, if it is one.
+        outcome: as in the verdict.
+        reason: as in the verdict.
+        host: the host that was called.
+        method: the HTTP method.
+        count: how many calls.
+        first: when the first of them was made, in seconds since 1970.
+        last: when the last of them was made.
+        origin: what set the wrong value, at the last of them.
+        expected: the projects that would have passed.
+        actual: the `OpenAI-Project` header.
+        answered: on `drift`, the project that the server named.
+        transport: `http` or `websocket`.
+        is_others: calls that were too many to be told apart; only outcome and reason are known.
+    """
+
+    call_site: str | None = None
+    client_site: str | None = None
+    key_hint: str | None = None
+    project: str | None = None
+    outcome: str = "allowed"
+    reason: str | None = None
+    host: str | None = None
+    method: str | None = None
+    count: int = 1
+    first: float = 0.0
+    last: float = 0.0
+    origin: str | None = None
+    expected: tuple[str, ...] = ()
+    actual: str | None = None
+    answered: str | None = None
+    transport: str = "http"
+    is_others: bool = False
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells one record from another."""
+        return (
+            *(self.call_site, self.client_site, self.key_hint, self.project, self.outcome),
+            *(self.reason, self.host, self.method, self.is_others),
+        )
+
+    def add(self, other: Record) -> None:
+        """Counts the other's calls too; what is not counted stays the later one's."""
+        self.count = min(self.count + other.count, _LARGEST)
+        self.first = min(self.first, other.first)
+        if other.last >= self.last:
+            self.last = other.last
+            self.origin, self.expected = other.origin, other.expected
+            self.actual, self.answered = other.actual, other.answered
+            self.transport = other.transport
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """The first line of a file: which process wrote it.
+
+    Attributes:
+        version: of the format.
+        host: the name of the machine.
+        pid: the number of the process.
+        started: when it wrote its first line, ISO 8601.
+    """
+
+    version: int
+    host: str
+    pid: int
+    started: str
+
+
+_TEXTS: Final = (
+    *("call_site", "client_site", "key_hint", "project", "reason", "host", "method"),
+    *("origin", "actual", "answered"),
+)
+
+
+# --- one line -----------------------------------------------------------------------------------
+
+
+def iso(seconds: float) -> str:
+    """A time as the file has it: UTC, ISO 8601, to the millisecond."""
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def seconds_of(text: str) -> float:
+    """The seconds since 1970 of an ISO 8601 time; one without an offset is taken as UTC.
+
+    Raises:
+        ValueError: it is none.
+    """
+    # Python 3.10 reads neither Z nor three digits less than six.
+    moment = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text.strip()))
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=timezone.utc)
+    return moment.timestamp()
+
+
+def line_of(record: Record) -> bytes:
+    """The line that says so."""
+    told = {
+        name: getattr(record, name)
+        for name in ("call_site", "client_site", "key_hint", "project", "outcome", "reason")
+    }
+    told |= {"host": record.host, "method": record.method, "count": record.count}
+    told |= {"first": iso(record.first), "last": iso(record.last)}
+    for name in ("origin", "expected", "actual", "answered"):
+        if getattr(record, name):
+            told[name] = getattr(record, name)
+    if record.transport != "http":
+        told["transport"] = record.transport
+    if record.is_others:
+        told["others"] = True
+    return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+@lru_cache(4096)
+def tidy(text: str) -> str:
+    """A text as it may be written and shown: no key, nothing that moves a terminal's cursor."""
+    # A key that is cut off must not pass for a hint, so the keys go before anything is shortened.
+    shown = _UNPRINTABLE.sub("�", redact(text[: 4 * LONGEST_TEXT]))
+    return shown if len(shown) <= LONGEST_TEXT else shown[: LONGEST_TEXT - 1] + "…"
+
+
+def parse(line: bytes) -> Record | Header | None:
+    """What a line says; `None` if it is not one of ours, whatever stands in it."""
+    try:
+        told = json.loads(line)
+        if not isinstance(told, dict):
+            return None
+        return _header(told) if "version" in told else _record(told)
+    except (ValueError, TypeError, OverflowError, RecursionError):
+        return None
+
+
+def _header(told: dict[str, Any]) -> Header | None:
+    host, pid, started = told.get("host"), told.get("pid"), told.get("started")
+    if not (type(told["version"]) is type(pid) is int and type(host) is type(started) is str):
+        return None
+    return Header(told["version"], tidy(host), pid, tidy(started))
+
+
+def _record(told: dict[str, Any]) -> Record | None:
+    texts: dict[str, Any] = {}
+    for name in _TEXTS:
+        value = told.get(name)
+        if value is not None and not (isinstance(value, str) and len(value) <= LONGEST_TEXT):
+            return None
+        texts[name] = None if value is None else tidy(value)
+    count, outcome, expected = told.get("count"), told.get("outcome"), told.get("expected", [])
+    transport = told.get("transport", "http")
+    if (
+        type(count) is not int
+        or not 0 < count <= _LARGEST
+        or outcome not in _OUTCOMES
+        or transport not in _TRANSPORTS
+        or not (texts["reason"] is None or texts["reason"] in _REASONS)
+        or not isinstance(expected, list)
+        or len(expected) > MOST_EXPECTED
+        or not all(isinstance(one, str) and len(one) <= LONGEST_TEXT for one in expected)
+    ):
+        return None
+    first, last = seconds_of(str(told.get("first"))), seconds_of(str(told.get("last")))
+    if not 0 <= first <= last < _YEAR_9999:
+        return None
+    return Record(
+        **texts,
+        outcome=str(outcome),
+        count=count,
+        first=first,
+        last=last,
+        expected=tuple(map(tidy, expected)),
+        transport=str(transport),
+        is_others=told.get("others") is True,
+    )

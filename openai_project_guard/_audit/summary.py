@@ -1,0 +1,268 @@
+"""The sum of many audit files, of as many processes and hosts as there are: worst first."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from openai_project_guard._audit.change import change_for
+from openai_project_guard._audit.files import ENDING, read
+from openai_project_guard._audit.line import VERSION, Header, Record, iso, seconds_of
+from openai_project_guard._errors import ConfigurationError
+from openai_project_guard._keys import shown
+
+KINDS: Final = ("blocked", "warned", "drift", "injected", "allowed")
+"""What became of calls, worst first. `drift` is said of a call that was counted before it left."""
+
+_MOST = 100_000  # distinct records in memory: a file may be anybody's
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([smhdw])")
+
+
+@dataclass(slots=True)
+class Place:
+    """A place in the application whose calls are not in order.
+
+    Attributes:
+        calls: what was counted there; several, where hosts or methods differ.
+        total: all of them together.
+    """
+
+    calls: list[Record]
+    total: Record
+
+
+@dataclass(slots=True)
+class Change:
+    """One change to make, and the places that it puts in order.
+
+    Attributes:
+        sentence: what to change.
+        places: where the wrong calls are made, worst first.
+    """
+
+    sentence: str
+    places: list[Place]
+
+    @property
+    def record(self) -> Record:
+        """Key, project and client, which all places have in common."""
+        return self.places[0].total
+
+    @property
+    def count(self) -> int:
+        """How many calls it is about."""
+        return sum(place.total.count for place in self.places)
+
+
+@dataclass(slots=True)
+class Summary:
+    """What the files say.
+
+    Attributes:
+        records: one for each distinct call, worst first.
+        changes: what to change, worst first.
+        projects: how many calls of each kind, by project; `None` is where it is not known.
+        files: how many files had something to say.
+        hosts: the names of the machines that wrote them.
+        skipped: lines that could not be read.
+        unreadable: the files that could not be, and why.
+        since: what was asked for, in seconds since 1970.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    changes: list[Change] = field(default_factory=list)
+    projects: dict[str | None, dict[str, int]] = field(default_factory=dict)
+    files: int = 0
+    hosts: set[str] = field(default_factory=set)
+    skipped: int = 0
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    since: float | None = None
+
+    @property
+    def first(self) -> float | None:
+        """When the first call was made."""
+        return min((record.first for record in self.records), default=None)
+
+    @property
+    def last(self) -> float | None:
+        """When the last call was made."""
+        return max((record.last for record in self.records), default=None)
+
+    @property
+    def others(self) -> int:
+        """Calls that were too many to be told apart."""
+        return sum(record.count for record in self.records if record.is_others)
+
+    def total(self, kind: str) -> int:
+        """How many calls there were of a kind."""
+        return sum(record.count for record in self.records if kind_of(record) == kind)
+
+    def matching(self, words: Sequence[str]) -> int:
+        """How many calls have one of these kinds or reasons."""
+        return sum(r.count for r in self.records if kind_of(r) in words or r.reason in words)
+
+
+def kind_of(record: Record) -> str:
+    """What became of the calls: the outcome, or `drift`."""
+    return "drift" if record.reason == "drift" else record.outcome
+
+
+def is_wrong(record: Record) -> bool:
+    """Whether something is to be changed about it."""
+    return record.reason is not None
+
+
+def calls_of(kinds: dict[str, int]) -> int:
+    """How many calls these are; a drift is about a call that is counted already."""
+    return sum(count for kind, count in kinds.items() if kind != "drift")
+
+
+def day(seconds: float | None) -> str:
+    """A time as people read it: UTC, to the minute."""
+    return "–" if seconds is None else iso(seconds)[:16].replace("T", " ")
+
+
+def read_since(text: str, now: float | None = None) -> float:
+    """The time that `24h`, `7d` or an ISO 8601 time names, in seconds since 1970.
+
+    Raises:
+        ConfigurationError: it names none.
+    """
+    duration = _DURATION.fullmatch(text.strip())
+    if duration is not None:
+        number, unit = duration.groups()
+        return (time.time() if now is None else now) - float(number) * _UNITS[unit]
+    try:
+        return seconds_of(text)
+    except (ValueError, OverflowError):
+        raise ConfigurationError(
+            f"--since {shown(text)} is not understood. Expected a duration, such as 90m, 24h or "
+            "7d, or a time, such as 2026-11-25 or 2026-11-25T14:00:00Z."
+        ) from None
+
+
+def summarize(paths: Iterable[str], since: float | None = None) -> Summary:
+    """Reads audit files, and folders of them, and adds up what they say.
+
+    Args:
+        paths: of files and folders; folders with everything below them.
+        since: leaves out what had ended before; seconds since 1970.
+    """
+    summary = Summary(since=since)
+    found: dict[tuple[object, ...], Record] = {}
+    for path in _files(paths, summary):
+        _read_file(path, summary, found)
+    summary.records = sorted(found.values(), key=_badness)
+    summary.changes = _changes(_places(summary.records))
+    summary.projects = _by_project(summary.records)
+    return summary
+
+
+def _read_file(path: str, summary: Summary, found: dict[tuple[object, ...], Record]) -> None:
+    is_ours = False
+    try:
+        for line in read(path):
+            if line is None:
+                summary.skipped += 1
+                continue
+            is_ours = True
+            if isinstance(line, Header):
+                if line.version > VERSION:
+                    raise OSError(f"version {line.version} of the format; upgrade this package")
+                summary.hosts.add(line.host)
+            elif summary.since is None or line.last >= summary.since:
+                _add(line, found)
+    except OSError as error:
+        summary.unreadable.append((path, error.strerror or str(error)))
+    summary.files += is_ours
+
+
+def _add(line: Record, found: dict[tuple[object, ...], Record]) -> None:
+    if line.key not in found and len(found) >= _MOST:
+        line = Record(
+            outcome=line.outcome,
+            reason=line.reason,
+            count=line.count,
+            first=line.first,
+            last=line.last,
+            is_others=True,
+        )
+    if line.key in found:
+        found[line.key].add(line)
+    else:
+        found[line.key] = line
+
+
+def _files(paths: Iterable[str], summary: Summary) -> Iterator[str]:
+    """The files that are meant, each once."""
+    seen: set[str] = set()
+    for path in paths:
+        inside = [path]
+        if os.path.isdir(path):
+            inside = [
+                os.path.join(folder, name)
+                for folder, _, names in os.walk(path)
+                for name in names
+                if name.endswith(ENDING) and not name.startswith(".")
+            ]
+        elif not os.path.lexists(path):
+            summary.unreadable.append((path, "there is no such file or folder"))
+            continue
+        for name in sorted(inside):
+            real = os.path.realpath(name)
+            if real not in seen:
+                seen.add(real)
+                yield name
+
+
+def _badness(record: Record) -> tuple[object, ...]:
+    """What sorts records worst first, and always the same."""
+    return (
+        KINDS.index(kind_of(record)),
+        not is_wrong(record),
+        -record.count,
+        *(str(part) for part in record.key),
+    )
+
+
+def _places(records: Iterable[Record]) -> list[Place]:
+    """The places that are not in order; hosts and methods do not make two of one."""
+    places: dict[tuple[object, ...], Place] = {}
+    for record in filter(is_wrong, records):
+        total = replace(record, host=None, method=None)
+        known = places.get(total.key)
+        if known is None:
+            places[total.key] = Place([record], total)
+        else:
+            known.calls.append(record)
+            known.total.add(total)
+    return sorted(places.values(), key=lambda place: _badness(place.total))
+
+
+def _changes(places: Iterable[Place]) -> list[Change]:
+    changes: dict[tuple[object, ...], Change] = {}
+    for place in places:
+        total, sentence = place.total, change_for(place.total)
+        if sentence is not None:
+            same = (sentence, total.client_site, total.key_hint, total.project)
+            changes.setdefault(same, Change(sentence, [])).places.append(place)
+    return list(changes.values())
+
+
+def _by_project(records: Iterable[Record]) -> dict[str | None, dict[str, int]]:
+    """How many calls of each kind; the projects with most wrong calls come first."""
+    projects: dict[str | None, dict[str, int]] = {}
+    for record in records:
+        kinds = projects.setdefault(record.project, dict.fromkeys(KINDS, 0))
+        kinds[kind_of(record)] += record.count
+    return dict(
+        sorted(
+            projects.items(),
+            key=lambda item: (*(-item[1][kind] for kind in KINDS), item[0] or ""),
+        )
+    )

@@ -1,0 +1,89 @@
+"""What is known of one call. It travels on the call's own request and ends with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from openai_project_guard._check.headers import HeaderValues, RawHeaders
+from openai_project_guard._registry.model import KeyRecord
+from openai_project_guard._types import Destination
+
+
+class Call:
+    """One call of the SDK, or one request of another library.
+
+    Attributes:
+        service_account: the service account in whose name the client sends it, if any.
+        values: the headers that it passed with last; `None` until it passed.
+        records: the registry's records that it passed by.
+        learns: whether the project of its unregistered key is to be learned from the answer.
+        is_sent: the transport hook has seen it, so the answer is checked there.
+    """
+
+    __slots__ = ("is_sent", "learns", "records", "service_account", "values")
+
+    def __init__(self, service_account: str | None = None) -> None:
+        self.service_account = service_account
+        self.values: HeaderValues | None = None
+        self.records: tuple[KeyRecord, ...] = ()
+        self.learns = self.is_sent = False
+
+    def as_raised(self, error: Exception, message: Any) -> BaseException:
+        """A refusal in the form in which it gets through to the caller."""
+        del message
+        return error
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Sender:
+    """Where the headers of a call come from, as far as that can be found out for a refusal.
+
+    Attributes:
+        is_sdk: it is the SDK that sends the call.
+        call_headers: the `extra_headers` of this call.
+        client_headers: the `default_headers` of the client.
+        http_headers: the headers of its HTTP client.
+        settings: the client's arguments: `api_key`, `project`, `organization`.
+        websocket_note: on a WebSocket without a project, whether this SDK leaves it off.
+    """
+
+    is_sdk: bool = True
+    call_headers: Mapping[str, Any] = field(default_factory=dict)
+    client_headers: Mapping[str, Any] = field(default_factory=dict)
+    http_headers: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    websocket_note: str | None = None
+
+
+class MessageAdapter(Protocol):
+    """What the check must know of a kind of message: an HTTP request, a WebSocket handshake."""
+
+    def headers(self, message: Any) -> RawHeaders:
+        """Its headers, as they stand."""
+        ...
+
+    def host(self, message: Any) -> str:
+        """The host it goes to."""
+        ...
+
+    def destination(self, message: Any) -> Destination:
+        """Where it goes, for an observer, a log record or an error."""
+        ...
+
+    def put_project(self, message: Any, project: str) -> None:
+        """Sets its `OpenAI-Project` header."""
+        ...
+
+    def sender(self) -> Sender:
+        """Who is sending it just now; asked only when a call is being refused."""
+        ...
+
+    def response_project(self, response: Any) -> bytes | None:
+        """The project that the server's answer names, if it names one."""
+        ...
+
+    def status(self, response: Any) -> int:
+        """The status of the server's answer."""
+        ...

@@ -1,0 +1,93 @@
+"""The server's answer: the project that it names, compared with what the registry says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from openai_project_guard._check import observers
+from openai_project_guard._check.call import Call, MessageAdapter
+from openai_project_guard._check.check import make_verdict, project_ids
+from openai_project_guard._check.faults import log_fault
+from openai_project_guard._check.headers import HeaderValues, read_hint
+from openai_project_guard._keys import fingerprint_of, redact
+from openai_project_guard._registry.model import KeyRecord, records_of
+from openai_project_guard._state import STATE
+
+
+def check_response(call: Call, response: Any, message: Any, adapter: MessageAdapter) -> None:
+    """Compares the project that the answer names with the registry; whatever fails is logged."""
+    try:
+        answered = adapter.response_project(response)
+        if answered is None or call.values is None:
+            return
+        for record in call.records:
+            if record.project.header == answered:
+                return
+        _check_other_project(call, answered, response, message, adapter)
+    except Exception as fault:
+        log_fault(fault, "The answer was returned unchecked.")
+
+
+def _check_other_project(
+    call: Call, answered: bytes, response: Any, message: Any, adapter: MessageAdapter
+) -> None:
+    assert call.values is not None
+    records = all_records(call.values, call.records)
+    if any(record.project.header == answered for record in records):
+        return
+    named = redact(answered.decode("latin-1"))
+    if records:
+        observers.tell(
+            make_verdict(
+                message,
+                adapter,
+                outcome="allowed",
+                reason="drift",
+                expected=project_ids(records),
+                actual=named,
+            )
+        )
+    elif call.learns and call.values.key_digest is not None:
+        from openai_project_guard._check.learn import learn
+
+        call.learns = False
+        learn(
+            call.values.key_digest,
+            read_hint(adapter.headers(message)),
+            named,
+            adapter.status(response),
+            adapter.destination(message),
+        )
+
+
+def all_records(values: HeaderValues, passed_by: tuple[KeyRecord, ...]) -> tuple[KeyRecord, ...]:
+    """A key's records in every registry, where the call may have passed by the first."""
+    settings = STATE.settings
+    if settings is None or not passed_by or values.key_digest is None:
+        return passed_by
+    known = records_of(settings.registries, values.key_digest)
+    return (*passed_by, *(record for record in known if record not in passed_by))
+
+
+_SERVER_DISAGREES = ("mismatched_project", "mismatched_organization")
+
+
+def add_note(error: BaseException, call: Call) -> None:
+    """Notes on the server's 401 what the guard had checked, if it had let the call pass."""
+    if getattr(error, "code", None) not in _SERVER_DISAGREES or not call.records:
+        return
+    assert call.values is not None
+    needle = fingerprint_of(call.values.key_digest or b"")
+    checked = " or ".join(
+        f"{record.project.id} (in {record.project.place.of(needle, record.project.id)})"
+        for record in all_records(call.values, call.records)
+    )
+    note = (
+        "openai-project-guard let this call pass: the registry has its key for project "
+        f"{checked}, and that is what its OpenAI-Project header said. The server knows better, so "
+        "the registry is out of date: run openai-project-guard sync, or register the key anew."
+    )
+    if hasattr(error, "add_note"):
+        error.add_note(note)
+    else:
+        error.__notes__ = [*getattr(error, "__notes__", ()), note]  # type: ignore[attr-defined]

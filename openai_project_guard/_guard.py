@@ -1,0 +1,231 @@
+"""`guard`: a scope in which calls are checked, as a decorator and as a context manager."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from typing import Any, TypeVar, cast, overload
+
+from openai_project_guard._block import Block, Reference
+from openai_project_guard._errors import ConfigurationError, forgetful
+from openai_project_guard._keys import shown
+from openai_project_guard._scope import SCOPE, Scope, current_scope, find, leave, scopes_inside
+from openai_project_guard._types import Mode, ModeName
+
+F = TypeVar("F", bound="Callable[..., Any] | classmethod[Any, Any, Any] | staticmethod[Any, Any]")
+
+
+class Guard(Block):
+    """A scope that can be entered, any number of times and from several tasks at once."""
+
+    __slots__ = ("_mode", "_project")
+
+    def __init__(self, project: str | None, mode: Mode | None) -> None:
+        self._project = project
+        self._mode = mode
+
+    def scope(self, outer: Scope | None) -> Scope:
+        """The scope that entering opens inside another."""
+        pinned = _pinned(self._project)
+        _install_hooks()
+        return Scope(self, outer, self._mode, pinned)
+
+    def open(self, block: Reference | None) -> None:
+        """Enters the scope."""
+        scope = self.scope(current_scope())
+        scope.block = block
+        SCOPE.set(scope)
+
+    def close(self, block: Reference | None) -> None:
+        """Leaves it."""
+        scope = find(self, block)
+        if scope is not None:
+            leave(scope)
+
+    def __call__(self, fn: F) -> F:
+        """Decorates a function, a method, a coroutine, a generator or an async generator."""
+        if isinstance(fn, (classmethod, staticmethod)):
+            return type(fn)(self(fn.__func__))
+        if not callable(fn) or isinstance(fn, type):
+            raise ConfigurationError(
+                f"guard cannot decorate {shown(fn)}. It decorates functions, methods, coroutines, "
+                "and generators; as a context manager write `with guard(project=...):`."
+            )
+        return functools.wraps(fn)(_around(self, fn))  # type: ignore[return-value]
+
+
+@overload
+def guard(fn: F, /) -> F: ...
+@overload
+def guard(*, project: str | None = None, mode: ModeName | Mode | None = None) -> Guard: ...
+@forgetful
+def guard(
+    fn: object = None, /, *, project: str | None = None, mode: ModeName | Mode | None = None
+) -> object:
+    """Checks the calls made inside, even where `enable()` was never called.
+
+    As a decorator (`@guard`, `@guard(project=...)`) on functions, methods, class and static
+    methods, coroutines, generators and async generators; as a context manager (`with` and
+    `async with`). The innermost scope wins. Tasks and `asyncio.to_thread` started inside inherit
+    it, and so do threads and what is submitted to a `ThreadPoolExecutor`, also by
+    `loop.run_in_executor` and by the SDK itself. In a generator it holds while the generator's body
+    runs, not while its consumer does; what a function returns to be awaited or iterated later,
+    other than a coroutine, runs outside of it.
+
+    Where the guard is not enabled, the registry and the other settings are those that the
+    environment named when the first scope was entered.
+
+    Args:
+        fn: the function, where it decorates without parentheses.
+        project: only this project's keys and header pass; a project id or an alias of the
+            registry. Default: as around the scope.
+        mode: `enforce`, `inject`, `warn` or `off`. Default: as around the scope, and `enforce`
+            where the guard is not enabled.
+
+    Raises:
+        ConfigurationError: an unknown mode at once; an unknown project when the scope is entered.
+
+    Example:
+        >>> @guard(project="support-bot")
+        ... def answer(question: str) -> str:
+        ...     return client.responses.create(model="gpt-5", input=question).output_text
+    """
+    if mode is not None:
+        from openai_project_guard._settings import read_mode
+
+        mode = read_mode(mode)
+    if project is not None and (not isinstance(project, str) or not project):
+        raise ConfigurationError(f"project={shown(project)} is neither a project id nor an alias.")
+    scope = Guard(project, mode)
+    return scope if fn is None else scope(cast("Callable[..., Any]", fn))
+
+
+@forgetful
+def _pinned(project: str | None) -> str | None:
+    from openai_project_guard._registry.model import project_id
+    from openai_project_guard._settings import settings_in_force
+
+    settings = settings_in_force()  # now: what is wrong with them must not wait for the first call
+    return None if project is None else project_id(settings.registries, project)
+
+
+def _install_hooks() -> None:
+    from openai_project_guard import _hooks
+
+    if not _hooks.is_installed(scopes=True):
+        _hooks.install(scopes=True)
+
+
+class _Steps(Block):
+    """The scope of a generator's body: open during each step, not while its consumer runs."""
+
+    __slots__ = ("_guard", "_inside", "_scope")
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._scope: Scope | None = None
+        self._inside: list[Scope] = []
+
+    def open(self, block: Reference | None) -> None:
+        """Begins a step, with whatever scopes the body itself had open when it yielded."""
+        outer = current_scope()
+        if self._scope is None:
+            scope = self._guard.scope(outer)
+        else:
+            scope = self._scope.copy_over(outer)
+            scope.is_left = False
+        scope.block = block
+        self._scope = innermost = scope
+        for inner in self._inside:
+            innermost = inner.copy_over(innermost)
+        SCOPE.set(innermost)
+
+    def close(self, block: Reference | None) -> None:
+        """Ends the step."""
+        scope = find(self._guard, block)
+        if scope is not None:
+            self._inside = scopes_inside(scope)
+            leave(scope, keep=False)
+
+
+def _first_step(body: AsyncGenerator[Any, Any], _: object) -> Awaitable[Any]:
+    """A first step of which the event loop learns nothing.
+
+    It closes the async generators that are still open when it ends. If it knew the body too, it
+    would close it by itself, outside our scope. The hooks are asked for when the step is made,
+    not when it is awaited.
+    """
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(firstiter=None, finalizer=None)
+    try:
+        return body.asend(None)
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+
+
+def _around(scope: Guard, fn: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of the same kind as `fn` that runs its body inside the scope."""
+    if inspect.iscoroutinefunction(fn):
+
+        async def coroutine(*args: Any, **kwargs: Any) -> Any:
+            with scope:
+                return await fn(*args, **kwargs)
+
+        return coroutine
+
+    if inspect.isgeneratorfunction(fn):
+
+        def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+            body, steps = fn(*args, **kwargs), _Steps(scope)
+            step, value = body.send, None
+            while True:
+                with steps:
+                    try:
+                        item = step(value)
+                    except StopIteration as end:
+                        return end.value
+                try:
+                    step, value = body.send, (yield item)
+                except GeneratorExit:
+                    with steps:
+                        return body.close()
+                except BaseException as error:
+                    step, value = body.throw, error
+
+        return generator
+
+    if inspect.isasyncgenfunction(fn):
+
+        async def async_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+            body, steps = fn(*args, **kwargs), _Steps(scope)
+            step, value = functools.partial(_first_step, body), None
+            while True:
+                with steps:
+                    try:
+                        item = await step(value)
+                    except StopAsyncIteration:
+                        return
+                try:
+                    step, value = body.asend, (yield item)
+                except GeneratorExit:
+                    with steps:
+                        await body.aclose()
+                    raise
+                except BaseException as error:
+                    step, value = body.athrow, error
+
+        return async_generator
+
+    async def awaited(coroutine: Awaitable[Any]) -> Any:
+        with scope:
+            return await coroutine
+
+    def function(*args: Any, **kwargs: Any) -> Any:
+        with scope:
+            result = fn(*args, **kwargs)
+        # Another decorator, or an object with an async __call__, may hide a coroutine function.
+        return awaited(result) if inspect.iscoroutine(result) else result
+
+    return function

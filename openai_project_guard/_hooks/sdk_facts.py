@@ -1,0 +1,108 @@
+"""What the guard knows of the SDK's insides: where it keeps a client's settings, and its frames.
+
+Everything here is looked up by what is there, never by a version number.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from types import FrameType
+from typing import Any
+
+from openai_project_guard._check.call import Sender
+
+BASE_MODULE = "openai._base_client"
+"""The module that has `SyncAPIClient` and `AsyncAPIClient` in every release from 1.20.0 on."""
+
+_SETTINGS = ("api_key", "project", "organization")
+
+
+def frames(depth: int = 1) -> Iterator[FrameType]:
+    """The frames that are running, from the caller's caller outwards; of a task, its awaits."""
+    frame: FrameType | None = sys._getframe(depth + 1)
+    while frame is not None:
+        yield frame
+        frame = frame.f_back
+
+
+def is_sent_by_sdk() -> bool:
+    """Whether the SDK is sending something just now, in this thread or task."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame is not None:
+        if frame.f_globals.get("__name__") == BASE_MODULE:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def service_account(client: Any) -> str | None:
+    """The service account in whose name a client sends, by its workload identity."""
+    identity = getattr(client, "workload_identity", None)
+    account = identity["service_account_id"] if identity else None
+    return account if isinstance(account, str) else None
+
+
+def sender_of_http() -> Sender:
+    """Where the headers of the request come from that is being sent just now."""
+    client, options = _client_and_options()
+    if client is None:
+        return Sender(is_sdk=False)
+    return _sender(client, options)
+
+
+def sender_of_websocket() -> Sender:
+    """Where the headers of the WebSocket come from that the SDK, or somebody else, opens."""
+    for frame in frames():
+        if frame.f_globals.get("__name__", "").startswith("openai.resources"):
+            client = _client_of(frame.f_locals.get("self"))
+            if client is not None:
+                return _sender(client, None, _drops_project(client))
+    return Sender(is_sdk=False)
+
+
+def _sender(client: Any, options: Any, websocket_note: str | None = None) -> Sender:
+    return Sender(
+        call_headers=_mapping(getattr(options, "headers", None)),
+        client_headers=_mapping(getattr(client, "_custom_headers", None)),
+        http_headers=_mapping(getattr(getattr(client, "_client", None), "headers", None)),
+        settings={name: getattr(client, name, None) for name in _SETTINGS},
+        websocket_note=websocket_note,
+    )
+
+
+def _client_and_options() -> tuple[Any, Any]:
+    """The client whose call is being sent just now, and the options of the call."""
+    client = options = None
+    for frame in frames():
+        if frame.f_globals.get("__name__") == BASE_MODULE and "self" in frame.f_locals:
+            found = frame.f_locals
+            client = client or found["self"]
+            options = options or found.get("options")
+            if options is not None:
+                break
+    return client, options
+
+
+def _mapping(headers: Any) -> Mapping[str, Any]:
+    return headers if isinstance(headers, Mapping) else {}
+
+
+def _client_of(connecting: Any) -> Any:
+    """The client for which one of the SDK's resources is opening a WebSocket."""
+    for value in getattr(connecting, "__dict__", {}).values():
+        if hasattr(value, "_custom_headers"):
+            return value
+    return None
+
+
+def _drops_project(client: Any) -> str | None:
+    """A word on an SDK that leaves the client's project off a WebSocket."""
+    if not getattr(client, "project", None):
+        return None
+    from openai import __version__
+
+    return (
+        "the openai package leaves the client's project off WebSockets before release 3.15 "
+        f"(beta.realtime: 3.36), and this is {__version__}"
+    )

@@ -1,0 +1,68 @@
+"""Threads and executors carry the scope of whoever starts or submits; nothing else goes along.
+
+Tasks and `asyncio.to_thread` do so by themselves: their context is a copy. A thread starts in an
+empty one, and the threads of a pool serve many.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+from openai_project_guard._hooks.patch import Function, hook
+from openai_project_guard._scope import SCOPE, Scope, current_scope
+
+
+def install_threading(threading: ModuleType) -> None:
+    """Hooks `threading.Thread.start`."""
+    hook(threading.Thread, "start", _start_hook)
+
+
+def install_executor(thread: ModuleType) -> None:
+    """Hooks `ThreadPoolExecutor.submit`, which `loop.run_in_executor` comes by too."""
+    hook(thread.ThreadPoolExecutor, "submit", _submit_hook)
+
+
+def _start_hook(original: Function) -> Function:
+    def start(self: Any) -> Any:
+        scope = current_scope()
+        if scope is not None and not _serves_a_pool(self):
+            self.run = _InScope(scope, self.run, self)
+        return original(self)
+
+    return start
+
+
+def _serves_a_pool(thread: Any) -> bool:
+    """Whether a thread belongs to a `ThreadPoolExecutor`: what it runs brings scopes of its own."""
+    target = getattr(thread, "_target", None)
+    return getattr(target, "__module__", None) == "concurrent.futures.thread"
+
+
+def _submit_hook(original: Function) -> Function:
+    def submit(self: Any, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+        scope = current_scope()
+        return original(self, fn if scope is None else _InScope(scope, fn), *args, **kwargs)
+
+    return submit
+
+
+class _InScope:
+    """A function that runs in the scope in which it was handed over."""
+
+    __slots__ = ("_fn", "_scope", "_thread")
+
+    def __init__(self, scope: Scope, fn: Any, thread: Any = None) -> None:
+        self._scope = scope
+        self._fn = fn
+        self._thread = thread
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._thread is not None:
+            del self._thread.run, self._thread  # no cycle, and the thread is as it was
+        before = SCOPE.get()
+        SCOPE.set(self._scope)
+        try:
+            return self._fn(*args, **kwargs)
+        finally:
+            SCOPE.set(before)

@@ -1,0 +1,44 @@
+"""What the guard knows of this process: one object, each field replaced in one step.
+
+A call reads a field once and takes no lock. `_activation` is the only module that changes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import RLock
+from typing import TYPE_CHECKING
+
+from openai_project_guard._forks import fork_safe
+from openai_project_guard._registry.registry import Registry
+
+if TYPE_CHECKING:
+    from openai_project_guard._check.verdict import Verdict
+    from openai_project_guard._settings import Settings
+
+
+class State:
+    """The state of the guard in this process.
+
+    Attributes:
+        settings: those of an enabled guard; `None` while it is not enabled.
+        scope_settings: those of `guard` scopes while it is not enabled, read from the environment
+            when the first scope is entered; `None` until then.
+        registered: the keys given to `register()`. They outlive `enable()` and `disable()`.
+        observers: who is told of each verdict.
+    """
+
+    __slots__ = ("observers", "registered", "scope_settings", "settings")
+
+    def __init__(self) -> None:
+        self.settings: Settings | None = None
+        self.scope_settings: Settings | None = None
+        self.registered = Registry()
+        self.observers: tuple[Callable[[Verdict], object], ...] = ()
+
+
+STATE = State()
+
+changing = fork_safe(RLock())
+"""Held while the state changes or hooks go in or out: never while anything is imported, while code
+of the user's runs, or on the path of a call."""

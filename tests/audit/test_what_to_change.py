@@ -1,0 +1,152 @@
+"""Is what the report says to change right for the case?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from openai_project_guard._audit.change import change_for
+from openai_project_guard._audit.line import Record
+
+BASE = "app/llm.py:12 in make"
+DERIVED = f"{BASE}, then with_options at app/jobs.py:77 in run"
+
+
+def change(**fields: Any) -> str | None:
+    plain: dict[str, Any] = {
+        "call_site": "app/jobs.py:90 in answer",
+        "client_site": BASE,
+        "key_hint": "sk-…AAAA",
+        "project": "proj_a",
+        "outcome": "warned",
+        "reason": "mismatch",
+        "expected": ("proj_a",),
+        "actual": "proj_b",
+    }
+    return change_for(Record(**{**plain, **fields}))
+
+
+@pytest.mark.parametrize("origin", ["project=", "OPENAI_PROJECT_ID"])
+def test_a_wrong_project_is_fixed_where_the_client_is_built(origin: str) -> None:
+    assert change(origin=origin) == (
+        'At app/llm.py:12 in make, pass project="proj_a" to the client, or give it a key of proj_b.'
+    )
+
+
+@pytest.mark.parametrize("origin", ["project=", "OPENAI_PROJECT_ID"])
+def test_a_client_that_was_made_from_a_right_one_is_fixed_there(origin: str) -> None:
+    assert change(origin=origin, client_site=DERIVED) == (
+        'At app/jobs.py:77 in run, pass project="proj_a" to with_options(), or give it a key of '
+        "proj_b."
+    )
+
+
+def test_of_a_longer_chain_the_last_step_is_fixed() -> None:
+    chain = f"{DERIVED}, then copy at app/more.py:5 in again"
+    assert change(origin="project=", client_site=chain) == (
+        'At app/more.py:5 in again, pass project="proj_a" to copy(), or give it a key of proj_b.'
+    )
+
+
+def test_headers_of_one_call_are_fixed_at_the_call() -> None:
+    assert change(origin="extra_headers", client_site=DERIVED) == (
+        "At app/jobs.py:90 in answer, set OpenAI-Project in extra_headers to proj_a, or leave it "
+        "out of them."
+    )
+    assert change(origin="extra_headers", reason="missing", actual=None) == (
+        "At app/jobs.py:90 in answer, set OpenAI-Project in extra_headers to proj_a, or leave it "
+        "out of them."
+    )
+
+
+def test_headers_of_the_client_are_fixed_there_for_they_win_over_the_project() -> None:
+    assert change(origin="default_headers") == (
+        'At app/llm.py:12 in make, pass default_headers={"OpenAI-Project": "proj_a"} to the client.'
+    )
+    assert change(origin="OPENAI_CUSTOM_HEADERS", client_site=DERIVED) == (
+        'At app/jobs.py:77 in run, pass default_headers={"OpenAI-Project": "proj_a"} to '
+        "with_options()."
+    )
+    assert change(origin="OPENAI_CUSTOM_HEADERS") == (
+        "Take OpenAI-Project out of OPENAI_CUSTOM_HEADERS; then: at app/llm.py:12 in make, pass "
+        'project="proj_a" to the client.'
+    )
+    assert change(origin="http_client") == (
+        "At app/llm.py:12 in make, pass an http_client= whose headers have OpenAI-Project proj_a "
+        "to the client, or none."
+    )
+
+
+def test_a_missing_header_is_fixed_by_a_project() -> None:
+    assert change(reason="missing", actual=None) == (
+        'At app/llm.py:12 in make, pass project="proj_a" to the client.'
+    )
+    assert change(reason="missing", actual=None, outcome="injected", client_site=DERIVED) == (
+        'At app/jobs.py:77 in run, pass project="proj_a" to with_options().'
+    )
+
+
+def test_a_websocket_is_fixed_where_it_is_opened_for_an_sdk_may_leave_the_project_off() -> None:
+    assert change(reason="missing", actual=None, transport="websocket") == (
+        'At app/jobs.py:90 in answer, pass extra_headers={"OpenAI-Project": "proj_a"} to connect().'
+    )
+
+
+def test_a_key_of_several_projects_leaves_the_choice() -> None:
+    assert change(reason="missing", actual=None, expected=("proj_a", "proj_b"), project=None) == (
+        'At app/llm.py:12 in make, pass project="proj_a" or "proj_b" to the client.'
+    )
+
+
+def test_an_unregistered_key_is_registered_or_replaced() -> None:
+    said = change(reason="unregistered", expected=(), project=None, origin="OPENAI_API_KEY")
+    assert said == (
+        "If the key is right, register it: openai-project-guard register proj_b --key-env NAME, "
+        "where NAME is the variable that holds it. If it is not: at app/llm.py:12 in make, pass "
+        "another api_key= to the client."
+    )
+    assert "register PROJECT" in str(change(reason="unregistered", expected=(), actual=None))
+
+
+def test_drift_is_fixed_in_the_registry() -> None:
+    assert change(outcome="allowed", reason="drift", actual="proj_a", answered="proj_c") == (
+        "Run openai-project-guard sync, or register the key for proj_c: the registry has it for "
+        "proj_a, and the server answered as proj_c."
+    )
+
+
+def test_a_pinned_scope_is_fixed_at_the_call() -> None:
+    assert change(reason="scope", expected=("proj_p",)) == (
+        "At app/jobs.py:90 in answer, use a client with a key and the project of proj_p, or move "
+        "the call out of the scope that is pinned to proj_p."
+    )
+
+
+def test_an_organization_is_fixed_where_it_is_set() -> None:
+    assert change(reason="organization", origin="OPENAI_ORG_ID") == (
+        "At app/llm.py:12 in make, pass the organization= of proj_a to the client."
+    )
+    assert change(reason="organization", origin="extra_headers") == (
+        "At app/jobs.py:90 in answer, take OpenAI-Organization out of extra_headers."
+    )
+
+
+@pytest.mark.parametrize("site", [None, "made before the guard was enabled"])
+def test_a_client_of_an_unknown_place_gets_no_invented_one(site: str | None) -> None:
+    said = change(origin="project=", client_site=site)
+    assert said is not None
+    assert said.startswith('Pass project="proj_a" to the client')
+    assert ("made before the guard was enabled" in said) == bool(site)
+
+
+def test_an_unknown_origin_is_to_be_looked_for() -> None:
+    assert change(origin="unknown") == (
+        "Find what sets the OpenAI-Project of the client built at app/llm.py:12 in make, and set "
+        "it to proj_a."
+    )
+
+
+def test_a_call_in_order_needs_no_change() -> None:
+    assert change(outcome="allowed", reason=None) is None
+    assert change(is_others=True) is None

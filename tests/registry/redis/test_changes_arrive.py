@@ -1,0 +1,86 @@
+"""Does a change reach every process?"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from redis_server import (
+    KEY,
+    OTHER,
+    PREFIX,
+    RedisServer,
+    add,
+    fingerprint,
+    has,
+    needs_redis,
+    wait,
+)
+
+from openai_project_guard._registry import stores as edit
+from openai_project_guard._registry.redis import open_source
+
+if TYPE_CHECKING:
+    pass
+
+pytestmark = needs_redis
+
+
+def test_changes_of_all_kinds_arrive(server: RedisServer) -> None:
+    add(server, KEY)
+    source = open_source(server.url)
+    add(server, OTHER, "proj_b", alias="lab")
+    wait(lambda: has(source, OTHER))
+    add(server, OTHER, "lab", organization="org-B", note="new")  # changes a known project
+    wait(lambda: source.registry.lookup(OTHER)[0].organization == "org-B")
+    assert source.registry.lookup(OTHER)[0].note == "new"
+    edit.remove_project(server.url, "lab")
+    wait(lambda: not has(source, OTHER))
+    assert "lab" not in source.registry.snapshot.projects
+    assert has(source, KEY)
+
+
+def test_a_change_too_large_for_a_message_arrives(server: RedisServer) -> None:
+    add(server, KEY)
+    source = open_source(server.url)
+    edit.change(
+        server.url,
+        lambda draft: [draft.add("proj_a", fingerprint(f"key {number}")) for number in range(1500)],
+    )
+    wait(lambda: len(source.registry) == 1501)
+
+
+def test_a_change_that_nobody_told_of_is_found(server: RedisServer, looks: None) -> None:
+    add(server, KEY)
+    source = open_source(server.url)
+    client = server.client()
+    client.hdel(f"{PREFIX}:keys", fingerprint(KEY))  # as after a replica's missed message
+    client.set(f"{PREFIX}:revision", "7-deadbeef")
+    wait(lambda: not has(source, KEY))
+
+
+def test_changes_during_the_loading_are_not_lost(server: RedisServer) -> None:
+    add(server, KEY)
+    stop = threading.Event()
+    written: list[str] = []
+
+    def write() -> None:
+        while not stop.is_set():
+            key = f"key {len(written)}"
+            add(server, key)
+            written.append(key)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        sources = []
+        for _ in range(10):
+            sources.append(open_source(server.url))
+            time.sleep(random.uniform(0, 0.05))
+    finally:
+        stop.set()
+        writer.join()
+    for source in sources:
+        wait(lambda source=source: len(source.registry) == len(written) + 1)  # type: ignore[misc]

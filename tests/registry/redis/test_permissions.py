@@ -1,0 +1,215 @@
+"""Who may do what, and what is never shown?"""
+
+from __future__ import annotations
+
+import re
+import socket
+import subprocess
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from redis_server import (
+    KEY,
+    OTHER,
+    ROOT,
+    RedisServer,
+    add,
+    fingerprint,
+    has,
+    needs_redis,
+    permit,
+    rules,
+    wait,
+)
+
+import openai_project_guard as opg
+from openai_project_guard import RegistryError
+from openai_project_guard._keys import digest, hint
+from openai_project_guard._registry import stores as edit
+from openai_project_guard._registry.redis import open_source
+from openai_project_guard._registry.redis.url import parse_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+pytestmark = needs_redis
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_a_service_reads_and_subscribes_and_no_more(
+    server: RedisServer, log: Callable[[], list[str]], looks: None
+) -> None:
+    url = permit(server, "service", rules(server, writing=False))
+    administrator = permit(server, "administrator", rules(server, writing=True))
+    edit.add(administrator, "proj_a", fingerprint(KEY))
+    source = open_source(url)
+    assert has(source, KEY)
+    edit.add(administrator, "proj_b", fingerprint(OTHER))
+    wait(lambda: has(source, OTHER))
+    time.sleep(1)  # several looks at the revision
+    assert source.status().state == "current"
+    assert server.client().execute_command("ACL", "LOG") == []
+    with pytest.raises(RegistryError) as caught:
+        edit.remove(url, [fingerprint(KEY)])
+    assert "secret" not in str(caught.value)
+    edit.remove_project(administrator, "proj_b")
+    wait(lambda: not has(source, OTHER))
+    assert has(open_source(administrator), KEY)  # as `list`, `check` and `doctor` do
+
+
+def test_a_service_that_may_not_write_keeps_what_it_learns_in_memory(
+    server: RedisServer, log: Callable[[], list[str]]
+) -> None:
+    add(server, KEY)
+    source = open_source(permit(server, "service", rules(server, writing=False)))
+    assert source.remember(digest(OTHER), hint(OTHER), "proj_b")
+    wait(lambda: any("what is learned cannot be written" in text for text in log()))
+    assert has(source, OTHER)
+    assert not source.remember(digest("a third"), "…", "proj_b")
+    assert source.status().state == "current"
+
+
+def test_a_service_that_may_write_shares_what_it_learns(server: RedisServer) -> None:
+    add(server, KEY)
+    source = open_source(permit(server, "learner", rules(server, writing=True)))
+    other = open_source(permit(server, "service", rules(server, writing=False)))
+    source.remember(digest(OTHER), hint(OTHER), "proj_b")
+    wait(lambda: has(other, OTHER))
+    assert source.status().state == "current"
+
+
+@pytest.mark.parametrize("login", [":wrong@", "nobody:wrong@", ""])
+def test_a_wrong_password_is_an_error(tmp_path: Path, login: str) -> None:
+    server = RedisServer(tmp_path / "redis", "--requirepass", "secret").start()
+    try:
+        with pytest.raises(RegistryError, match="check user and password") as caught:
+            open_source(server.url.replace("//", f"//{login}"))
+        assert "wrong" not in str(caught.value).replace("WRONGPASS", "")
+        url = server.url.replace("//", "//:secret@")
+        edit.add(url, "proj_a", fingerprint(KEY))
+        assert has(open_source(url), KEY)
+    finally:
+        server.kill()
+
+
+def test_tls(tmp_path: Path) -> None:
+    certificate, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-keyout", key, "-out", certificate, "-subj", "/CN=localhost"),
+            *("-addext", "subjectAltName=IP:127.0.0.1"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    options = ["--tls-cert-file", certificate, "--tls-key-file", key, "--tls-auth-clients", "no"]
+    server = RedisServer(tmp_path / "redis", *options, tls=True).start()
+    try:
+        with pytest.raises(RegistryError, match=r"(?i)certificate"):
+            open_source(server.url)
+        with pytest.raises(RegistryError):
+            open_source(server.url.replace("rediss", "redis"))
+        url = f"{server.url}?ssl_ca_certs={certificate}"
+        edit.add(url, "proj_a", fingerprint(KEY))
+        before = threading.enumerate()
+        sources = [open_source(url)]
+        edit.add(url, "proj_a", fingerprint(OTHER))
+        wait(lambda: has(sources[0], OTHER))
+        sources.clear()  # CPython's ssl forgets to close a socket whose peer dies in the handshake
+        wait(lambda: not set(threading.enumerate()).difference(before))
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize("options", ["", "?prefix=team", "/2", "/2?prefix=team"])
+def test_the_rules_in_an_acl_file_are_just_what_is_needed(
+    tmp_path: Path, log: Callable[[], list[str]], looks: None, options: str
+) -> None:
+    url = parse_url(f"redis://h{options}")
+    commands = {"service": url.acl(writing=False), "administrator": url.acl(writing=True)}
+    users = {name: said.partition(">PASSWORD ")[2] for name, said in commands.items()}
+    acl = tmp_path / "users.acl"
+    acl.write_text(
+        "user default off\n"
+        + "".join(f"user {name} on >secret {rules}\n" for name, rules in users.items())
+    )
+    server = RedisServer(tmp_path / "redis", "--aclfile", str(acl)).start()
+    try:
+        service, administrator = (
+            f"redis://{name}:secret@127.0.0.1:{server.port}{options}" for name in users
+        )
+        for number in range(3):  # a new registry, a project of its own, a key of a known project
+            edit.add(administrator, f"proj_{min(number, 1)}", fingerprint(f"key {number}"))
+        source = open_source(service)
+        assert len(source.registry) == 3
+        edit.add(administrator, "proj_0", fingerprint(KEY))
+        wait(lambda: has(source, KEY))
+        edit.remove(administrator, [fingerprint(KEY)])
+        wait(lambda: not has(source, KEY))
+        learner = open_source(administrator)
+        learner.remember(digest(OTHER), hint(OTHER), "proj_0")
+        wait(lambda: has(source, OTHER))
+        with pytest.raises(RegistryError) as caught:
+            edit.add(service, "proj_0", fingerprint(KEY))
+        assert "no permissions to run the 'watch' command" in str(caught.value)
+        assert commands["administrator"] in str(caught.value)
+        assert "secret" not in str(caught.value)
+        assert len(edit.read(service)) == 4
+        time.sleep(0.5)  # some looks at the revision
+        assert source.status().state == learner.status().state == "current"
+        assert log() == []
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize("right", ["+get", "+hgetall", "+multi", "+exec", "+subscribe", "%R~"])
+def test_a_service_that_lacks_a_right_is_told_which(server: RedisServer, right: str) -> None:
+    add(server, KEY)
+    given = " ".join(r for r in rules(server, writing=False).split() if not r.startswith(right))
+    with pytest.raises(RegistryError, match=r"(?i)permission") as caught:
+        open_source(permit(server, "service", given))
+    assert right.strip("+%R~") in str(caught.value)
+    assert f"ACL SETUSER service on >PASSWORD {rules(server, writing=False)}." in str(caught.value)
+
+
+def test_the_documented_rules_are_those_that_hold() -> None:
+    url = parse_url("redis://h")
+    said = re.findall(r"(?m)^ACL SETUSER .+$", README)
+    assert said == [url.acl(writing=False), url.acl(writing=True)]
+
+
+def test_no_key_reaches_redis(
+    server: RedisServer, by_url: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import openai
+
+    from openai_project_guard.loopback import loopback_api
+
+    monkeypatch.setenv("OPENAI_PROJECT_GUARD_HOSTS", "127.0.0.1")
+    add(server, KEY, note="CI")
+    with (
+        socket.create_connection(("127.0.0.1", server.port), timeout=30) as monitor,
+        loopback_api({KEY: "proj_a", OTHER: "proj_b"}) as api,
+    ):
+        monitor.sendall(b"MONITOR\r\n")
+        seen = monitor.recv(5)
+        assert seen == b"+OK\r\n"
+        opg.enable(registry=server.url, unregistered="learn")
+        for key, project in ((KEY, "proj_a"), (OTHER, "proj_b")):
+            with openai.OpenAI(api_key=key, project=project, base_url=api.base_url) as client:
+                client.models.list()
+        while b'"PUBLISH"' not in seen:
+            seen += monitor.recv(65536)
+
+    def kept() -> bytes:
+        return b"".join(path.read_bytes() for path in server.directory.rglob("*.aof"))
+
+    wait(lambda: fingerprint(OTHER).encode() in kept())
+    assert fingerprint(OTHER).encode() in seen
+    assert b"CANARY" not in seen
+    assert b"CANARY" not in kept()

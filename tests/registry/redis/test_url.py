@@ -1,0 +1,167 @@
+"""Which URLs are understood, and what does the error say of one that is not?"""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from redis_server import (
+    KEY,
+    OTHER,
+    RedisServer,
+    add,
+    fingerprint,
+    free_port,
+    has,
+    judge,
+    needs_redis,
+    wait,
+)
+
+import openai_project_guard as opg
+from openai_project_guard._registry import stores
+from openai_project_guard._registry.redis import open_source
+from openai_project_guard._registry.redis.client import Client, Fault
+from openai_project_guard._registry.redis.url import parse_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = needs_redis
+
+
+@pytest.mark.parametrize(
+    ("option", "nearest"),
+    [
+        ("prefx=x", "prefix="),
+        ("replicas=h:1", "replica="),
+        ("sockettimeout=1", "socket_timeout="),
+        ("pasword=verysecret", "password="),
+        ("a=1", "prefix="),
+    ],
+)
+def test_an_unknown_option_is_an_error_that_names_the_nearest(
+    server: RedisServer, option: str, nearest: str
+) -> None:
+    url = server.url.replace("//", "//:verysecret@") + f"/0?{option}"
+    with pytest.raises(opg.ConfigurationError) as caught:
+        opg.enable(registry=url)
+    assert nearest in str(caught.value)
+    assert f"redis://127.0.0.1:{server.port}/0" in str(caught.value)
+    assert "TypeError" not in str(caught.value)
+    assert "verysecret" not in str(caught.value)
+    with pytest.raises(opg.RegistryError, match="did you mean"):
+        stores.add(url, "proj_a", fingerprint(KEY))
+
+
+@pytest.mark.parametrize("option", ["socket_timeout=soon", "db=x"])
+def test_a_value_that_is_not_understood_is_an_error(server: RedisServer, option: str) -> None:
+    with pytest.raises(opg.RegistryError, match="this URL cannot be used") as caught:
+        open_source(f"{server.url.replace('//', '//:verysecret@')}?{option}")
+    assert "verysecret" not in str(caught.value)
+
+
+def test_a_mistyped_url_is_not_taken_for_an_outage(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_PROJECT_GUARD_SNAPSHOT", "last.toml")
+    add(server, KEY)
+    source = open_source(server.url)
+    wait(Path("last.toml").exists)
+    with pytest.raises(opg.RegistryError, match="did you mean"):
+        open_source(f"{server.url}?replca=h:1")
+    assert has(source, KEY)
+
+
+def test_the_librarys_options_are_taken_and_ours_hold(server: RedisServer) -> None:
+    add(server, KEY)
+    options = "socket_timeout=1&protocol=3&decode_responses=true&health_check_interval=1"
+    source = open_source(f"{server.url}?{options}&retry_on_timeout=true&max_connections=1")
+    add(server, OTHER)
+    wait(lambda: has(source, OTHER))
+    assert source.status().state == "current"
+
+
+def test_a_url_in_capitals(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url = f"REDIS://127.0.0.1:{server.port}"
+    assert stores.add(url, "proj_a", fingerprint(KEY)) == "added"
+    monkeypatch.setenv("OPENAI_PROJECT_GUARD_REGISTRY", url)
+    opg.enable()
+    assert judge(KEY) is None
+    assert isinstance(judge(KEY, "proj_b"), opg.ProjectMismatchError)
+    assert stores.describe(url).name == f"redis://127.0.0.1:{server.port}/0"
+    stores.add(f"UNIX://{server.directory}/redis.sock", "proj_b", fingerprint(OTHER))
+    wait(lambda: judge(OTHER, "proj_b") is None)
+
+
+@pytest.mark.parametrize("login", ["the first one's", "its own"])
+def test_a_replica_with_a_password(
+    tmp_path: Path, log: Callable[[], list[str]], login: str
+) -> None:
+    own = "OtherSecret" if login == "its own" else "FirstSecret"
+    server = RedisServer(tmp_path / "redis", "--requirepass", "FirstSecret").start()
+    replica = RedisServer(
+        tmp_path / "replica",
+        *("--replicaof", f"127.0.0.1 {server.port}"),
+        *("--masterauth", "FirstSecret", "--requirepass", own),
+    ).start()
+    try:
+        place = f"127.0.0.1:{replica.port}"
+        url = server.url.replace("//", "//:FirstSecret@") + (
+            f"?replica={':OtherSecret@' * (login == 'its own')}{place}"
+        )
+        stores.add(url, "proj_a", fingerprint(KEY))
+        wait(lambda: replica.client(password=own).exists("openai-project-guard:revision"))
+        source = open_source(url)
+        server.kill()
+        wait(lambda: any("in touch again" in text for text in log()))
+        assert has(source, KEY)
+        replica.kill()
+        wait(lambda: source.status().state == "stale")
+        with pytest.raises(opg.RegistryError) as caught:
+            open_source(url)
+        said = "".join([*log(), str(caught.value), repr(parse_url(url)), source.name])
+        assert "Secret" not in said
+        assert f"redis://127.0.0.1:{server.port}/0" in said
+    finally:
+        replica.kill()
+        server.kill()
+
+
+@pytest.mark.parametrize("url", ["redis://", "redis://h:port", "redis://h/zero", "unix://"])
+def test_what_is_no_url_is_an_error(url: str) -> None:
+    with pytest.raises(opg.RegistryError, match="cannot be read"):
+        parse_url(url)
+
+
+def test_another_database_is_another_registry(server: RedisServer) -> None:
+    stores.add(f"{server.url}/3", "proj_a", fingerprint(KEY))
+    assert has(open_source(f"{server.url}/3"), KEY)
+    with pytest.raises(opg.RegistryError, match="no registry under the prefix"):
+        open_source(server.url)
+
+
+def test_no_server_at_all_shows_no_password() -> None:
+    urls = [f"127.0.0.1:{free_port()}" for _ in range(2)]
+    with pytest.raises(opg.RegistryError, match="refused") as caught:
+        open_source(f"redis://u:VerySecret@{urls[0]}?replica=v:VerySecret2@{urls[1]}")
+    assert "VerySecret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("trouble", ["?prefx=x", "?socket_timeout=soon", "", ":port"])
+def test_no_frame_of_an_error_has_the_password(trouble: str) -> None:
+    url = f"redis://user:VerySecret@127.0.0.1:{free_port()}{trouble}"
+    try:
+        Client(parse_url(url))
+    except (Fault, opg.RegistryError) as error:
+        del url
+        traced = traceback.TracebackException.from_exception(error, capture_locals=True)
+        ours = [frame for frame in traced.stack if "openai_project_guard" in frame.filename]
+        assert ours
+        assert "VerySecret" not in "".join(str(frame.locals) for frame in ours)
+    else:
+        pytest.fail("there is no server")
