@@ -231,6 +231,10 @@ MISTAKES = {
         project('organization = "Acme"'),
         "line 4: projects.bot.organization: this is not an organization id, which is org- and",
     ),
+    "organization empty": (
+        project('organization = ""'),
+        "line 4: projects.bot.organization: this is not an organization id, which is org- and",
+    ),
     "organization a key": (
         project(f'organization = "org-{CANARY}"'),
         "line 4: projects.bot.organization: a raw key stands here.",

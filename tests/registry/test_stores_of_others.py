@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import openai_project_guard as opg
-from openai_project_guard import Registry, RegistryError
+from openai_project_guard import Registry, RegistryError, _env
 from openai_project_guard._keys import digest, fingerprint_of
 from openai_project_guard._registry import stores
 from openai_project_guard._registry.source import Source
@@ -171,3 +171,9 @@ def test_a_path_is_no_url(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert stores.is_writable(name)
     stores.add(name, "proj_a", FINGERPRINT)
     assert projects(Registry.from_file(name)) == ["proj_a"]
+
+
+def test_a_password_may_have_a_comma_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ("a.toml", "redis://user:p,w@host/0", "REDISS://:p,w@host", "b.toml")
+    monkeypatch.setenv("OPENAI_PROJECT_GUARD_REGISTRY", ", ".join(names))
+    assert _env.registry_names() == names

@@ -31,6 +31,10 @@ def locked(target: str) -> Iterator[None]:
     The lock lies on a file of its own, `.NAME.lock`, since the target itself is replaced. The
     system lets go of it when its holder dies; a lock file left behind by one hinders nobody.
 
+    It is not one of `filelock`, whose release removes the lock file in some versions (3.21 to
+    3.29) and leaves it in others (4.3): beside a file that is under version control it must go, and
+    where it is removed twice, the second removal may take the next holder's.
+
     Raises:
         TimeoutError: other writers held the lock all the time.
         OSError: the directory cannot be written.

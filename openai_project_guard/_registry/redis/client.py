@@ -136,11 +136,8 @@ class Client:
             return
         raise Fault("others change the registry all the time")
 
-    def commit(self, revision: str | None, values: Values) -> str:
-        """Writes new values, all or none; gives the new revision.
-
-        If the registry is not at the revision, there is a `Conflict`.
-        """
+    def commit(self, revision: str | None, values: Values) -> None:
+        """Writes new values, all or none; a `Conflict` if the revision is another by then."""
         projects, keys = values
         self._is_writing = True
         name = self.url.key("revision")
@@ -164,7 +161,6 @@ class Client:
             raise
         except Fault as fault:
             raise Fault(f"{fault}; whether the change was written is not known") from None
-        return after
 
     def subscribe(self) -> None:
         """Asks for the messages, and waits until the server has agreed to send them."""
