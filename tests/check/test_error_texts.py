@@ -221,3 +221,10 @@ def test_the_servers_401_gets_a_note(sent: Recorder) -> None:
     (note,) = failed.value.__notes__  # type: ignore[attr-defined]
     assert "the registry has its key for project proj_a" in note
     assert "out of date" in note
+
+
+def test_the_fix_for_a_name_in_the_header_is_the_id(sent: Recorder) -> None:
+    with pytest.raises(opg.ProjectMismatchError) as refused:
+        Sync.client(sent, project="my billing project").models.list()
+    assert "register my billing" not in str(refused.value)
+    assert "the header takes a project's id, proj_…" in str(refused.value)

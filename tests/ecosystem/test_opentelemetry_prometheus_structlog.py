@@ -205,7 +205,7 @@ def test_the_api_alone_is_enough(clean: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_gauges_show_how_a_file_stands(telemetry: Telemetry, tmp_path: Path) -> None:
+def test_gauges_show_the_state_of_a_file(telemetry: Telemetry, tmp_path: Path) -> None:
     assert telemetry.gauges == {}  # a mapping does not change
     path = tmp_path / "some.toml"
     edit.add(path, "proj_a", fingerprint_of(digest(A)))
@@ -244,7 +244,7 @@ def test_gauges_know_a_scope_without_enable(
 
 
 @needs_redis
-def test_gauges_show_how_redis_stands(
+def test_gauges_show_the_state_of_redis(
     telemetry: Telemetry, tmp_path: Path, clean: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("redis")
@@ -275,7 +275,7 @@ def test_gauges_show_how_redis_stands(
         server.kill()
 
 
-def test_a_source_of_somebody_elses_need_not_say_how_it_stands(
+def test_a_source_of_somebody_elses_need_not_report_its_state(
     telemetry: Telemetry, clean: pytest.MonkeyPatch
 ) -> None:
     class Vault:
@@ -384,7 +384,7 @@ def test_prometheus_counts_every_call() -> None:
     assert f"{name}{{{blocked}}} 1.0" in text
 
 
-def test_prometheus_gauges_show_how_a_file_stands(tmp_path: Path) -> None:
+def test_prometheus_gauges_show_the_state_of_a_file(tmp_path: Path) -> None:
     prometheus_client = pytest.importorskip("prometheus_client")
     from openai_project_guard.prometheus import PrometheusObserver
 
