@@ -6,9 +6,9 @@ from typing import Any
 
 from openai_project_guard._check import observers
 from openai_project_guard._check.call import Call, MessageAdapter
-from openai_project_guard._check.check import make_verdict, project_ids
+from openai_project_guard._check.check import find_out, project_ids
 from openai_project_guard._check.faults import log_fault
-from openai_project_guard._check.headers import HeaderValues, read_hint
+from openai_project_guard._check.headers import HeaderTexts, HeaderValues, read_hint
 from openai_project_guard._keys import fingerprint_of, redact
 from openai_project_guard._registry.model import KeyRecord, records_of
 from openai_project_guard._state import STATE
@@ -37,16 +37,9 @@ def _check_other_project(
         return
     named = redact(answered.decode("latin-1"))
     if records:
-        observers.tell(
-            make_verdict(
-                message,
-                adapter,
-                outcome="allowed",
-                reason="drift",
-                expected=project_ids(records),
-                actual=named,
-            )
-        )
+        texts, expected = HeaderTexts.of(call.values).shown(), project_ids(records)
+        found = find_out(call, message, adapter, texts, "allowed", "drift", expected, named)
+        observers.tell(found.verdict, found.site)
     elif call.learns and call.values.key_digest is not None:
         from openai_project_guard._check.learn import learn
 

@@ -16,7 +16,7 @@ from openai_project_guard._check.check import refusal
 from openai_project_guard._check.faults import log_fault, refusal_for_fault
 from openai_project_guard._check.response import add_note, check_response
 from openai_project_guard._errors import UnsupportedSDKError
-from openai_project_guard._hooks import sdk_legacy
+from openai_project_guard._hooks import client_site, sdk_legacy
 from openai_project_guard._hooks.httpx import CALL, HTTP, reaches_transport_hook
 from openai_project_guard._hooks.patch import Function, hook, is_hooked
 from openai_project_guard._hooks.sdk_facts import BASE_MODULE, service_account
@@ -50,6 +50,7 @@ def install(openai: ModuleType) -> None:
             )
     if is_legacy:
         sdk_legacy.install(clients)
+    client_site.install(clients)
     hook(base, MAKE_ERROR, _note_hook)
     hook(base, BUILD_REQUEST, sdk_legacy.marking_hook if is_legacy else _marking_hook)
 
