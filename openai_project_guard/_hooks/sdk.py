@@ -160,7 +160,7 @@ def _note_hook(original: Function) -> Function:
         try:
             call = response.request.extensions.get(CALL)
             if call is not None:
-                add_note(error, call)
+                add_note(error, call, HTTP.sender())
         except Exception as fault:
             log_fault(fault, "The server's error was raised without the guard's note.")
         return error
