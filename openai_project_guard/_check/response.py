@@ -5,10 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from openai_project_guard._check import observers
-from openai_project_guard._check.call import Call, MessageAdapter, Sender
+from openai_project_guard._check.call import Call, MessageAdapter
 from openai_project_guard._check.check import find_out, project_ids
-from openai_project_guard._check.faults import log_fault
-from openai_project_guard._check.headers import HeaderTexts, HeaderValues, read_hint
+from openai_project_guard._check.faults import OWN_FAULTS, log_fault
+from openai_project_guard._check.headers import (
+    HeaderTexts,
+    HeaderValues,
+    read_headers,
+    read_hint,
+)
 from openai_project_guard._check.origin import ORGANIZATION, origin_of
 from openai_project_guard._keys import fingerprint_of, redact
 from openai_project_guard._registry.model import KeyRecord, records_of
@@ -25,8 +30,23 @@ def check_response(call: Call, response: Any, message: Any, adapter: MessageAdap
             if record.project.header == answered:
                 return
         _check_other_project(call, answered, response, message, adapter)
-    except Exception as fault:
+    except OWN_FAULTS as fault:
         log_fault(fault, "The answer was returned unchecked.")
+
+
+def recalled_call(message: Any, adapter: MessageAdapter) -> Call:
+    """A call as it passed, where its library shows the request and the answer apart."""
+    call, settings = Call(), STATE.settings
+    values = read_headers(adapter.headers(message))
+    if settings is not None and values.key_digest is not None:
+        call.values = values
+        call.records = records_of(settings.registries, values.key_digest)
+        call.learns = (
+            not call.records
+            and settings.policy.unregistered == "learn"
+            and settings.is_openai(adapter.host(message))
+        )
+    return call
 
 
 def _check_other_project(
@@ -66,7 +86,7 @@ def all_records(values: HeaderValues, passed_by: tuple[KeyRecord, ...]) -> tuple
 _PROJECT, _ORGANIZATION = "mismatched_project", "mismatched_organization"
 
 
-def add_note(error: BaseException, call: Call, sender: Sender) -> None:
+def add_note(error: BaseException, call: Call, adapter: MessageAdapter) -> None:
     """Notes on the server's 401 what the guard had checked, if it had let the call pass."""
     code = getattr(error, "code", None)
     if code not in (_PROJECT, _ORGANIZATION) or not call.records:
@@ -84,7 +104,7 @@ def add_note(error: BaseException, call: Call, sender: Sender) -> None:
     )
     texts = HeaderTexts.of(call.values).shown()
     if code == _ORGANIZATION and texts.organization:
-        note += _on_organization(sender, texts, records)
+        note += _on_organization(adapter, texts, records)
     else:
         note += (
             "The server knows better, so the registry is out of date: run openai-project-guard "
@@ -96,9 +116,11 @@ def add_note(error: BaseException, call: Call, sender: Sender) -> None:
         error.__notes__ = [*getattr(error, "__notes__", ()), note]  # type: ignore[attr-defined]
 
 
-def _on_organization(sender: Sender, texts: HeaderTexts, records: tuple[KeyRecord, ...]) -> str:
+def _on_organization(
+    adapter: MessageAdapter, texts: HeaderTexts, records: tuple[KeyRecord, ...]
+) -> str:
     """Of an organization the registry may know nothing: then the header is what is wrong."""
-    origin = origin_of(ORGANIZATION, texts.organization, sender, "http", texts.key_digest)
+    origin = origin_of(ORGANIZATION, texts.organization, adapter.sender(), "http", texts.key_digest)
     named = f"its OpenAI-Organization header said {texts.organization!r}"
     if any(record.project.organization == texts.organization for record in records):
         return (

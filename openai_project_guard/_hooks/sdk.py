@@ -12,14 +12,15 @@ from types import ModuleType
 from typing import Any
 
 from openai_project_guard._check.call import Call
-from openai_project_guard._check.check import refusal
-from openai_project_guard._check.faults import log_fault, refusal_for_fault
+from openai_project_guard._check.check import is_active, refusal
+from openai_project_guard._check.faults import OWN_FAULTS, log_fault, refusal_for_fault
 from openai_project_guard._check.response import add_note, check_response
 from openai_project_guard._errors import UnsupportedSDKError
 from openai_project_guard._hooks import client_site, sdk_legacy
-from openai_project_guard._hooks.httpx import CALL, HTTP, reaches_transport_hook
+from openai_project_guard._hooks.httpx import CALL, HTTP, new_call, reaches_transport_hook
 from openai_project_guard._hooks.patch import Function, hook, is_hooked
 from openai_project_guard._hooks.sdk_facts import BASE_MODULE, service_account
+from openai_project_guard._hooks.unsendable import refusal_of_unsendable
 from openai_project_guard._scope import SCOPE
 from openai_project_guard._state import STATE, changing
 
@@ -52,7 +53,7 @@ def install(openai: ModuleType) -> None:
         sdk_legacy.install(clients)
     client_site.install(clients)
     hook(base, MAKE_ERROR, _note_hook)
-    hook(base, BUILD_REQUEST, sdk_legacy.marking_hook if is_legacy else _marking_hook)
+    hook(base, BUILD_REQUEST, _marking_hook)
 
 
 def unhooked() -> tuple[str, ...]:
@@ -67,10 +68,19 @@ def _marking_hook(original: Function) -> Function:
     """Marks each request as a call of the SDK's when it is made."""
 
     def _build_request(self: Any, *args: Any, **kwargs: Any) -> Any:
+        options = args[0] if args else kwargs.get("options")
         try:
             request = original(self, *args, **kwargs)
+        except UnicodeEncodeError:
+            error = _unsendable(self, options)
+            if error is None:
+                raise
+        else:
+            error = None
         finally:
-            del args, kwargs  # the options may hold a key, and their repr shows it
+            del args, kwargs, options  # they may hold a key, and their repr shows it
+        if error is not None:
+            raise error
         if STATE.settings is not None or SCOPE.get() is not None:
             error = _mark(self, request)
             if error is not None:
@@ -80,21 +90,31 @@ def _marking_hook(original: Function) -> Function:
     return _build_request
 
 
+def _unsendable(client: Any, options: Any) -> BaseException | None:
+    try:
+        return refusal_of_unsendable(client, options) if is_active() else None
+    except OWN_FAULTS as fault:
+        log_fault(fault, "The SDK's own error was raised.")
+        return None
+
+
 def _mark(client: Any, request: Any) -> BaseException | None:
     try:
         account = service_account(client)
-        request.extensions[CALL] = Call(account)
+        request.extensions[CALL] = new_call(account)
         if account is not None or not reaches_transport_hook(client._client):
             _hook_sending(type(client))
-    except Exception as fault:
+    except OWN_FAULTS as fault:
         return refusal_for_fault(fault)
     return None
 
 
 def _hook_sending(client_type: type) -> None:
-    """Hooks `_send_request` of a client's classes, before this very call gets there."""
+    """Hooks the last methods of a client's classes, before this very call gets there."""
     is_async = issubclass(client_type, sys.modules[BASE_MODULE].AsyncAPIClient)
     with changing:
+        if not hasattr(client_type, SEND_REQUEST):
+            sdk_legacy.hook_preparing(client_type, _check_prepared)
         for owner in client_type.__mro__:
             if SEND_REQUEST in owner.__dict__:
                 hook(owner, SEND_REQUEST, _async_sending_hook if is_async else _sending_hook)
@@ -132,12 +152,17 @@ def _async_sending_hook(original: Callable[..., Awaitable[Any]]) -> Function:
     return _send_request
 
 
+def _check_prepared(client: Any, request: Any) -> BaseException | None:
+    call = _call_to_judge(client, request)
+    return None if call is None else _refusal(call, client, request)
+
+
 def _call_to_judge(client: Any, request: Any) -> Call | None:
     if STATE.settings is None and SCOPE.get() is None:
         return None
     call: Call | None = request.extensions.get(CALL)
     if call is None:  # somebody handed a request of his own to a private method of the SDK
-        call = request.extensions[CALL] = Call(service_account(client))
+        call = request.extensions[CALL] = new_call(service_account(client))
     return call
 
 
@@ -160,8 +185,8 @@ def _note_hook(original: Function) -> Function:
         try:
             call = response.request.extensions.get(CALL)
             if call is not None:
-                add_note(error, call, HTTP.sender())
-        except Exception as fault:
+                add_note(error, call, HTTP)
+        except OWN_FAULTS as fault:
             log_fault(fault, "The server's error was raised without the guard's note.")
         return error
 
