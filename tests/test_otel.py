@@ -157,9 +157,17 @@ def test_a_wrong_call_is_an_event_on_the_current_span(telemetry: Telemetry) -> N
         "key_hint": "sk-proj-…AAAA",
         "expected": ("proj_a",),
     }
-    assert events(span) == [
-        (EVENT, {"outcome": "blocked", "reason": "mismatch", "actual": "proj_b", **destination}),
-        (EVENT, {"outcome": "injected", "reason": "missing", **destination}),
+    found = events(span)
+    for _, attributes in found:
+        path, line = attributes.pop("code.filepath"), attributes.pop("code.lineno")
+        function = attributes.pop("code.function")
+        assert attributes.pop("call_site") == f"{path}:{line} in {function}"
+        assert (Path(path).name, function) == ("support.py", "chat")
+        assert attributes.pop("client_site").endswith(" in sync_client")
+    blocked = {"outcome": "blocked", "reason": "mismatch", "actual": "proj_b", "origin": "project="}
+    assert found == [
+        (EVENT, {**blocked, **destination}),
+        (EVENT, {"outcome": "injected", "reason": "missing", "origin": "unset", **destination}),
     ]
 
 
@@ -172,7 +180,7 @@ def test_an_answer_that_contradicts_the_registry_is_an_event(telemetry: Telemetr
     ):
         client.models.list()
     (event,) = events(telemetry.spans[0])
-    assert (event[1]["reason"], event[1]["actual"]) == ("drift", "proj_moved")
+    assert (event[1]["reason"], event[1]["answered"]) == ("drift", "proj_moved")
 
 
 async def test_events_of_tasks_stand_on_their_own_spans(telemetry: Telemetry) -> None:
@@ -423,6 +431,10 @@ def test_structlog_logs_what_is_worth_an_event() -> None:
         ):
             client.models.list()
     blocked, drifted = logged
+    path, line = blocked.pop("code.filepath"), blocked.pop("code.lineno")
+    assert blocked.pop("call_site") == f"{path}:{line} in {blocked.pop('code.function')}"
+    assert blocked.pop("client_site").endswith(" in sync_client")
+    assert drifted["answered"] == "proj_moved"
     assert blocked == {
         "event": "openai_call",
         "log_level": "warning",
@@ -435,5 +447,6 @@ def test_structlog_logs_what_is_worth_an_event() -> None:
         "host": "api.openai.com",
         "path": "/v1/chat/completions",
         "transport": "http",
+        "origin": "project=",
     }
     assert (drifted["log_level"], drifted["reason"]) == ("error", "drift")

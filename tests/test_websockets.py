@@ -556,7 +556,7 @@ def test_the_servers_word_on_a_socket_is_heard(
         request.applymarker(xfail_legacy)
     with api.answer_as("proj_elsewhere"):
         opener(api.websocket_base_url, headers_of(A, "proj_a"))
-    assert (verdicts[-1].reason, verdicts[-1].actual) == ("drift", "proj_elsewhere")
+    assert (verdicts[-1].reason, verdicts[-1].answered) == ("drift", "proj_elsewhere")
     assert verdicts[-1].transport == "websocket"
     assert [r.levelno for r in caplog.records if r.name == "openai_project_guard"] == [
         logging.ERROR
