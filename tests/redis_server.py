@@ -163,10 +163,10 @@ def has(source: Source, key: str) -> bool:
 
 def judge(key: str, project: str = "proj_a") -> BaseException | None:
     """What a call with this key and this header would raise."""
-    from openai_project_guard._hooks.httpx import HTTP
     from support import http
 
     from openai_project_guard._check import check as _check
+    from openai_project_guard._hooks.httpx import HTTP
 
     request = http.Request(
         "GET",

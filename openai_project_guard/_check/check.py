@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from openai_project_guard._check import observers
 from openai_project_guard._check.call import Call, MessageAdapter
-from openai_project_guard._check.faults import refusal_for_fault
+from openai_project_guard._check.faults import OWN_FAULTS, refusal_for_fault
 from openai_project_guard._check.headers import (
     HeaderTexts,
     candidate_digests,
@@ -62,7 +62,7 @@ def refusal(
         ):
             return None
         error = _judge(call, message, adapter, is_trial)
-    except Exception as fault:
+    except OWN_FAULTS as fault:
         error = refusal_for_fault(fault)
     return None if error is None else call.as_raised(error, message)
 

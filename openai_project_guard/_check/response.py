@@ -7,7 +7,7 @@ from typing import Any
 from openai_project_guard._check import observers
 from openai_project_guard._check.call import Call, MessageAdapter
 from openai_project_guard._check.check import make_verdict, project_ids
-from openai_project_guard._check.faults import log_fault
+from openai_project_guard._check.faults import OWN_FAULTS, log_fault
 from openai_project_guard._check.headers import HeaderValues, read_hint
 from openai_project_guard._keys import fingerprint_of, redact
 from openai_project_guard._registry.model import KeyRecord, records_of
@@ -24,7 +24,7 @@ def check_response(call: Call, response: Any, message: Any, adapter: MessageAdap
             if record.project.header == answered:
                 return
         _check_other_project(call, answered, response, message, adapter)
-    except Exception as fault:
+    except OWN_FAULTS as fault:
         log_fault(fault, "The answer was returned unchecked.")
 
 

@@ -93,12 +93,10 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
 def refuse_keys(arguments: Sequence[str]) -> None:
     """Refuses arguments that contain a key, whatever they are meant for.
 
-    Those of a program that is run are its own affair.
-
     Raises:
         ConfigurationError: one does; the message shows its hint only.
     """
-    for argument in () if "run" in arguments[:1] else arguments:
+    for argument in arguments:
         found = find_key(argument)
         if found:
             raise ConfigurationError(

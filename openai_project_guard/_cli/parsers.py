@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import textwrap
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
@@ -75,34 +76,43 @@ def names() -> list[str]:
 
 def summary(name: str) -> str:
     """What a command does: the first line of its module's docstring. The module is not imported."""
-    import ast
     from importlib.util import find_spec
 
     spec = find_spec(f"openai_project_guard._cli.commands.{name}")
-    read: Any = getattr(spec.loader, "get_source", None) if spec else None
-    source = read(spec.name) if read and spec else None  # a frozen program has no source
-    return _summary(ast.get_docstring(ast.parse(source or "")))
+    source = b""
+    with suppress(AttributeError, OSError):  # a frozen program has no source
+        source = spec.loader.get_data(spec.origin)  # type: ignore[union-attr]
+    return _summary(source.decode().partition("\n")[0].strip('"'))
 
 
 def _summary(docstring: str | None) -> str:
     return (docstring or "").partition("\n")[0].partition(": ")[2].rstrip(".")
 
 
+class _Program(Parser):
+    """Looks up what each command does only when the help is shown."""
+
+    def format_help(self) -> str:
+        found = names()
+        width = max(map(len, found))
+        commands = "\n".join(f"  {name:{width}}  {summary(name)}" for name in found)
+        self.epilog = (
+            f"commands:\n{commands}\n\n"
+            f"{PROGRAM} COMMAND --help says more.\n\n"
+            'Completion in the shell: pip install "openai-project-guard[completion]", then '
+            f'eval "$(register-python-argcomplete {PROGRAM})".\n\n'
+            "Exit status: 0 good, 1 the thing checked is not in order, 2 bad usage or "
+            "configuration."
+        )
+        return super().format_help()
+
+
 def program() -> Parser:
     """The parser of the arguments before the command."""
-    found = names()
-    width = max(map(len, found))
-    commands = "\n".join(f"  {name:{width}}  {summary(name)}" for name in found)
-    parser = Parser(
+    parser = _Program(
         PROGRAM,
         usage="%(prog)s [-h] [--version] COMMAND ...",
         description="Stops OpenAI calls whose OpenAI-Project header does not fit their API key.",
-        epilog=(
-            f"commands:\n{commands}\n\n"
-            f"{PROGRAM} COMMAND --help says more.\n\n"
-            "Exit status: 0 good, 1 the thing checked is not in order, 2 bad usage or "
-            "configuration."
-        ),
     )
     parser.add_argument("--version", action=Version, nargs=0, help="show the version")
     return parser

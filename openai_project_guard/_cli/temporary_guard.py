@@ -7,8 +7,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from openai_project_guard._activation import isolated
-from openai_project_guard._api import disable, enable
 from openai_project_guard._check import log as _log
 from openai_project_guard._check import observers as _observers
 
@@ -21,8 +19,11 @@ if TYPE_CHECKING:
 @contextmanager
 def disabled() -> Iterator[None]:
     """No call is checked inside; whatever is enabled inside is disabled afterwards."""
+    # These import the SDK, which `--help` of a command does not need.
+    from openai_project_guard._activation import deactivate, isolated
+
     with isolated():
-        disable()
+        deactivate()
         yield
 
 
@@ -33,6 +34,8 @@ def enabled(mode: Mode, registry: RegistrySource | None = None) -> Iterator[list
     Raises:
         ConfigurationError: the settings are not in order.
     """
+    from openai_project_guard._api import enable
+
     verdicts: list[Verdict] = []
     with disabled(), silent():
         _observers.add_observer(verdicts.append)

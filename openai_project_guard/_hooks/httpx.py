@@ -16,6 +16,7 @@ from openai_project_guard._check.check import refusal
 from openai_project_guard._check.headers import PROJECT_HEADER, RawHeaders
 from openai_project_guard._check.response import check_response
 from openai_project_guard._errors import UnsupportedSDKError
+from openai_project_guard._hooks import sdk_legacy
 from openai_project_guard._hooks.call import OtherCall
 from openai_project_guard._hooks.patch import Function, hook, is_reached
 from openai_project_guard._hooks.sdk_facts import is_sent_by_sdk, sender_of_http
@@ -166,10 +167,15 @@ def _call_of(request: Any, module: ModuleType) -> Call | None:
     if call is None:
         # An auth flow or an event hook may have sent a request of its own in place of the SDK's.
         if is_sent_by_sdk():
-            call = Call()
+            call = new_call()
         elif STATE.settings is not None and STATE.settings.scope == "process":
             call = OtherCall(module.RequestError)
     return call
+
+
+def new_call(service_account: str | None = None) -> Call:
+    """A call of the SDK's."""
+    return sdk_legacy.LegacyCall() if sdk_legacy.is_running() else Call(service_account)
 
 
 def reaches_transport_hook(client: Any) -> bool:

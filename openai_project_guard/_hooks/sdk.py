@@ -13,11 +13,11 @@ from typing import Any
 
 from openai_project_guard._check.call import Call
 from openai_project_guard._check.check import refusal
-from openai_project_guard._check.faults import log_fault, refusal_for_fault
+from openai_project_guard._check.faults import OWN_FAULTS, log_fault, refusal_for_fault
 from openai_project_guard._check.response import add_note, check_response
 from openai_project_guard._errors import UnsupportedSDKError
 from openai_project_guard._hooks import sdk_legacy
-from openai_project_guard._hooks.httpx import CALL, HTTP, reaches_transport_hook
+from openai_project_guard._hooks.httpx import CALL, HTTP, new_call, reaches_transport_hook
 from openai_project_guard._hooks.patch import Function, hook, is_hooked
 from openai_project_guard._hooks.sdk_facts import BASE_MODULE, service_account
 from openai_project_guard._scope import SCOPE
@@ -51,7 +51,7 @@ def install(openai: ModuleType) -> None:
     if is_legacy:
         sdk_legacy.install(clients)
     hook(base, MAKE_ERROR, _note_hook)
-    hook(base, BUILD_REQUEST, sdk_legacy.marking_hook if is_legacy else _marking_hook)
+    hook(base, BUILD_REQUEST, _marking_hook)
 
 
 def unhooked() -> tuple[str, ...]:
@@ -82,18 +82,20 @@ def _marking_hook(original: Function) -> Function:
 def _mark(client: Any, request: Any) -> BaseException | None:
     try:
         account = service_account(client)
-        request.extensions[CALL] = Call(account)
+        request.extensions[CALL] = new_call(account)
         if account is not None or not reaches_transport_hook(client._client):
             _hook_sending(type(client))
-    except Exception as fault:
+    except OWN_FAULTS as fault:
         return refusal_for_fault(fault)
     return None
 
 
 def _hook_sending(client_type: type) -> None:
-    """Hooks `_send_request` of a client's classes, before this very call gets there."""
+    """Hooks the last methods of a client's classes, before this very call gets there."""
     is_async = issubclass(client_type, sys.modules[BASE_MODULE].AsyncAPIClient)
     with changing:
+        if not hasattr(client_type, SEND_REQUEST):
+            sdk_legacy.hook_preparing(client_type, _check_prepared)
         for owner in client_type.__mro__:
             if SEND_REQUEST in owner.__dict__:
                 hook(owner, SEND_REQUEST, _async_sending_hook if is_async else _sending_hook)
@@ -131,12 +133,17 @@ def _async_sending_hook(original: Callable[..., Awaitable[Any]]) -> Function:
     return _send_request
 
 
+def _check_prepared(client: Any, request: Any) -> BaseException | None:
+    call = _call_to_judge(client, request)
+    return None if call is None else _refusal(call, client, request)
+
+
 def _call_to_judge(client: Any, request: Any) -> Call | None:
     if STATE.settings is None and SCOPE.get() is None:
         return None
     call: Call | None = request.extensions.get(CALL)
     if call is None:  # somebody handed a request of his own to a private method of the SDK
-        call = request.extensions[CALL] = Call(service_account(client))
+        call = request.extensions[CALL] = new_call(service_account(client))
     return call
 
 
@@ -160,7 +167,7 @@ def _note_hook(original: Function) -> Function:
             call = response.request.extensions.get(CALL)
             if call is not None:
                 add_note(error, call)
-        except Exception as fault:
+        except OWN_FAULTS as fault:
             log_fault(fault, "The server's error was raised without the guard's note.")
         return error
 

@@ -6,26 +6,23 @@ They send inside `except Exception`, try again whatever was raised there, and en
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Awaitable, Callable
 from types import CodeType
 from typing import Any
 
 from openai_project_guard._check.call import Call
-from openai_project_guard._check.check import refusal
-from openai_project_guard._check.faults import refusal_for_fault
 from openai_project_guard._hooks.call import HiddenCall
-from openai_project_guard._hooks.httpx import CALL, HTTP, reaches_transport_hook
 from openai_project_guard._hooks.patch import Function, hook
 from openai_project_guard._hooks.sdk_facts import frames
-from openai_project_guard._scope import SCOPE
-from openai_project_guard._state import STATE, changing
 
 REQUEST = "request"
 PREPARE_REQUEST = "_prepare_request"
 """The last method of the SDK that runs before its HTTP client, and outside the `try`."""
 NEEDED = (REQUEST, PREPARE_REQUEST)
+
+Check = Callable[[Any, Any], BaseException | None]
+"""Judges a client's request that never comes by the transport hook; `None` lets it pass."""
 
 
 class Refused(BaseException):
@@ -54,6 +51,11 @@ class LegacyCall(Call):
         """The refusal in a form that the SDK lets pass."""
         del message
         return Refused(error) if self.is_caught else error
+
+
+def is_running() -> bool:
+    """Whether such an SDK is hooked."""
+    return bool(_CODES)
 
 
 def install(clients: tuple[type, type]) -> None:
@@ -94,65 +96,32 @@ def _async_request_hook(original: Callable[..., Awaitable[Any]]) -> Function:
     return request
 
 
-def marking_hook(original: Function) -> Function:
-    """Marks each request as a call of the SDK's when it is made."""
+def hook_preparing(client_type: type, check: Check) -> None:
+    """Judges the requests of a client after the outermost `_prepare_request` of its classes.
 
-    def _build_request(self: Any, *args: Any, **kwargs: Any) -> Any:
-        try:
-            request = original(self, *args, **kwargs)
-        finally:
-            del args, kwargs
-        if STATE.settings is not None or SCOPE.get() is not None:
-            error = _mark(self, request)
-            if error is not None:
-                raise error
-        return request
-
-    return _build_request
-
-
-def _mark(client: Any, request: Any) -> BaseException | None:
-    try:
-        request.extensions[CALL] = LegacyCall()
-        if not reaches_transport_hook(client._client):
-            owner = _first_with(PREPARE_REQUEST, type(client))
-            with changing:
-                hook(owner, PREPARE_REQUEST, functools.partial(_preparing_hook, owner))
-    except Exception as fault:
-        return refusal_for_fault(fault)
-    return None
-
-
-def _preparing_hook(owner: type, original: Callable[..., Any]) -> Function:
-    """Judges the request of a client whose HTTP client never comes by the transport hook.
-
-    A subclass may override `_prepare_request` without `super()`, or go on after it: only what
-    stands after the outermost one is judged.
+    A subclass may override it without `super()`, or go on after it: only what stands after the
+    outermost one is judged.
     """
+    owner = _first_with(PREPARE_REQUEST, client_type)
 
-    def check(client: Any, request: Any) -> None:
-        call = getattr(request, "extensions", {}).get(CALL)
-        if (
-            call is not None
-            and _first_with(PREPARE_REQUEST, type(client)) is owner
-            and not reaches_transport_hook(client._client)
-        ):
-            # Here the SDK lets a refusal pass as it is.
-            is_caught, call.is_caught = call.is_caught, False
-            error = refusal(call, request, HTTP)
-            call.is_caught = is_caught
-            if error is not None:
-                raise error
+    def make(original: Callable[..., Any]) -> Function:
+        def judge(client: Any, request: Any) -> None:
+            if _first_with(PREPARE_REQUEST, type(client)) is owner:
+                error = check(client, request)
+                if error is not None:  # here the SDK lets it pass as it is
+                    raise error.error if isinstance(error, Refused) else error
 
-    def _prepare_request(self: Any, request: Any) -> Any:
-        original(self, request)
-        check(self, request)
+        def _prepare_request(self: Any, request: Any) -> Any:
+            original(self, request)
+            judge(self, request)
 
-    async def _prepare_request_async(self: Any, request: Any) -> Any:
-        await original(self, request)
-        check(self, request)
+        async def _prepare_request_async(self: Any, request: Any) -> Any:
+            await original(self, request)
+            judge(self, request)
 
-    return _prepare_request_async if inspect.iscoroutinefunction(original) else _prepare_request
+        return _prepare_request_async if inspect.iscoroutinefunction(original) else _prepare_request
+
+    hook(owner, PREPARE_REQUEST, make)
 
 
 def _first_with(name: str, client_type: type) -> type:

@@ -14,8 +14,8 @@ from openai_project_guard._scope import SCOPE, Scope, current_scope
 
 
 def install_threading(threading: ModuleType) -> None:
-    """Hooks `threading.Thread.start`."""
-    hook(threading.Thread, "start", _start_hook)
+    """Hooks `threading.Thread.start`, in the class that has it: gevent puts a subclass before."""
+    hook(next(c for c in threading.Thread.__mro__ if "start" in vars(c)), "start", _start_hook)
 
 
 def install_executor(thread: ModuleType) -> None:

@@ -98,7 +98,7 @@ def test_a_refusal_is_shown_whole(good: Shell) -> None:
         ("inject", 0, "injected"),
     ],
 )
-def test_the_mode_counts_only_where_it_mends(
+def test_the_mode_counts_only_where_it_fills_in_the_header(
     good: Shell, mode: str, status: int, outcome: str
 ) -> None:
     good.patch.setenv("OPENAI_PROJECT_GUARD", mode)

@@ -10,6 +10,8 @@ from cli_shell import Shell
 from json_shape import assert_as_described
 from support import STRANGER, A, B
 
+from openai_project_guard.loopback import loopback_api
+
 
 @pytest.fixture
 def shell(good: Shell) -> Shell:
@@ -100,6 +102,16 @@ def test_one_file_that_cannot_be_read_does_not_hide_the_others(shell: Shell) -> 
 def test_a_line_that_is_skipped_is_told(shell: Shell) -> None:
     ran = shell("check", "--env-file", write(".env", *RIGHT, 'X="never closed'))
     assert ran.out.endswith("Line 3 is not NAME=value, so it was skipped.\n")
+
+
+def test_a_key_that_is_not_known_is_not_sent_to_the_api(shell: Shell) -> None:
+    with loopback_api({A: "proj_a"}) as api:
+        shell.patch.setenv("OPENAI_BASE_URL", api.base_url)
+        shell.patch.setenv("OPENAI_PROJECT_GUARD_HOSTS", "127.0.0.1")
+        assert shell("check", "--live", "--env-file", write("c.env", *LATER)).status == 0
+        assert len(api.ledger) == 0
+        assert shell("check", "--live", "--env-file", write("a.env", *RIGHT)).status == 0
+        assert len(api.ledger) == 1
 
 
 def test_json(shell: Shell) -> None:

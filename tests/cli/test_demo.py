@@ -19,7 +19,7 @@ import pytest
 
 import openai_project_guard
 from openai_project_guard._cli import main
-from openai_project_guard._cli.demo import runner, scenarios
+from openai_project_guard._cli.demo import scenarios
 from openai_project_guard._cli.demo.scenarios import A, B, C
 from openai_project_guard._state import STATE
 
@@ -207,7 +207,7 @@ def test_the_sdk_is_as_it_was_afterwards(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_guard_that_does_nothing_is_noticed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(runner, "enable", lambda *args, **kwargs: None)
+    monkeypatch.setattr("openai_project_guard._api.enable", lambda *args, **kwargs: None)
     assert main(["demo"]) == 1
     shown = " ".join(capsys.readouterr().out.split())
     assert "scenarios did not come out as expected:" in shown
@@ -269,7 +269,7 @@ def without_what_differs(svg: str) -> str:
 
 def test_the_picture_shows_what_the_demo_prints(picture: ModuleType) -> None:
     if "OPENAI_CUSTOM_HEADERS" not in {scenario.call for scenario in scenarios.scenarios()}:
-        pytest.skip("this SDK plays fewer scenarios")
+        pytest.skip("this SDK has fewer scenarios")
     committed = picture.PICTURE.read_text(encoding="utf-8")
     assert without_what_differs(committed) == without_what_differs(picture.svg(picture.demo()))
     assert_holds_no_key(committed)

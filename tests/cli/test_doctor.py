@@ -53,9 +53,8 @@ def takes_the_hooks_off(shell: Shell) -> None:
     opg.enable()
     from openai import _base_client as base
 
-    for owner in (base.SyncAPIClient, base.AsyncAPIClient):
-        hook = vars(owner)["request"]
-        owner.request = hook.__wrapped__  # as it was, so there is nothing to put back
+    hook = vars(base.BaseClient)["_build_request"]
+    base.BaseClient._build_request = hook.__wrapped__  # as it was, so nothing is to be put back
 
 
 def puts_no_hooks_in(shell: Shell) -> None:
@@ -173,8 +172,8 @@ PLANTED: dict[str, tuple[str, Plant, str]] = {
     "hooks removed": (
         "hooks_removed",
         takes_the_hooks_off,
-        "Another tool removed the guard's hook from SyncAPIClient.request and "
-        "AsyncAPIClient.request: calls are sent unchecked.",
+        "Another tool removed the guard's hook from BaseClient._build_request: calls are sent "
+        "unchecked.",
     ),
     "hooks that do nothing": (
         "hooks_removed",
@@ -218,12 +217,18 @@ PLANTED: dict[str, tuple[str, Plant, str]] = {
         drops("OPENAI_PROJECT_ID"),
         "Nothing names a project: OPENAI_PROJECT_ID is not set.",
     ),
+    "project empty": (
+        "no_project",
+        sets(OPENAI_PROJECT_ID=""),
+        "Nothing names a project: OPENAI_PROJECT_ID is empty.",
+    ),
+    "key empty": ("no_key", sets(OPENAI_API_KEY=""), "OPENAI_API_KEY is empty"),
     "project with quotes": (
         "unclean_project",
         sets(OPENAI_PROJECT_ID='"proj_a"'),
         "OPENAI_PROJECT_ID has quotes or white space around the project id: '\"proj_a\"'.",
     ),
-    "key nobody knows": (
+    "key not registered": (
         "unregistered_key",
         sets(OPENAI_API_KEY=STRANGER),
         "The key sk-proj-…ZZZZ is not in any registry. Looked in: openai-projects.toml (2 keys).",
@@ -245,7 +250,7 @@ PLANTED: dict[str, tuple[str, Plant, str]] = {
         "OPENAI_PROJECT_GUARD_UNREGISTERED is learn, and OPENAI_PROJECT_GUARD is enforce: a call "
         "with a key that is in no registry is sent",
     ),
-    "dotenv nobody loaded": (
+    "dotenv not loaded": (
         "dotenv_not_loaded",
         lambda _: Path(".env").write_text("OPENAI_PROJECT_ID=proj_b\nOTHER=1\n") and None,
         "There is a .env in this folder that sets OPENAI_PROJECT_ID, and it is not loaded",
@@ -268,12 +273,12 @@ ONLY_WORTH_KNOWING = [
     "guard only warns",
     "override left on",
     "learn left on",
-    "dotenv nobody loaded",
+    "dotenv not loaded",
 ]
 
 
 @pytest.mark.parametrize("planted", PLANTED)
-def test_a_mistake_is_named_and_mended(good: Shell, planted: str) -> None:
+def test_what_is_wrong_is_named_with_its_fix(good: Shell, planted: str) -> None:
     name, plant, sentence = PLANTED[planted]
     plant(good)
     ran = good("doctor", "--json")
@@ -293,7 +298,7 @@ def test_a_mistake_is_named_and_mended(good: Shell, planted: str) -> None:
     assert found[0]["cure"] in shown
 
 
-def test_every_mistake_of_the_table_is_planted_here() -> None:
+def test_every_finding_is_planted_here() -> None:
     elsewhere = {
         "server_disagrees",
         "sdk_unsupported",
@@ -314,11 +319,11 @@ def test_what_is_only_worth_knowing_is_not_wrong(good: Shell, name: str) -> None
 def test_an_sdk_without_the_places_is_unusable(good: Shell) -> None:
     from openai import _base_client
 
-    good.patch.delattr(_base_client.SyncAPIClient, "request")
+    good.patch.delattr(_base_client.BaseClient, "_build_request")
     ran = good("doctor", "--json")
     assert ran.status == 2
     assert "sdk_unsupported" in [mistake["name"] for mistake in ran.json["mistakes"]]
-    assert "SyncAPIClient.request" in ran.json["hooks"]["error"]
+    assert "_build_request" in ran.json["hooks"]["error"]
     assert good("doctor").status == 2
 
 
@@ -371,8 +376,7 @@ def test_json_of_the_picture(picture: Any) -> None:
     assert 0 <= picture["sources"][0].pop("age_seconds") < 60
     found = set(picture["hooks"].pop("found"))
     assert {
-        "openai._base_client.SyncAPIClient.request",
-        "openai._base_client.AsyncAPIClient.request",
+        "openai._base_client.BaseClient._build_request",
         f"{http.__name__}.Client._send_single_request",
         f"{http.__name__}.AsyncClient._send_single_request",
     } <= found
@@ -495,13 +499,13 @@ def test_the_age_of_a_file_is_told(good: Shell, age: int, shown: str) -> None:
     assert shown in good("doctor").out
 
 
-def test_the_proof_does_not_heed_the_environment(good: Shell) -> None:
+def test_the_hook_tests_ignore_the_environment(good: Shell) -> None:
     good.patch.setenv("OPENAI_BASE_URL", "https://gateway.example/v1")
     good.patch.setenv("OPENAI_CUSTOM_HEADERS", "OpenAI-Project: proj_b")
     assert all(proof["is_good"] for proof in good("doctor", "--json").json["hooks"]["proofs"])
 
 
-def test_an_sdk_that_fails_is_no_proof(good: Shell) -> None:
+def test_an_sdk_that_fails_fails_the_hook_tests(good: Shell) -> None:
     from openai.resources.models import Models
 
     def fail(_: object) -> None:
@@ -533,6 +537,23 @@ def test_live_is_part_of_the_picture(good: Shell) -> None:
             "The registry is out of date: it has the key sk-proj-…AAAA for bot (proj_a), and the "
             "API says it belongs to proj_moved."
         )
+
+
+def test_an_override_is_shown_first(good: Shell) -> None:
+    good.patch.setenv("OPENAI_PROJECT_GUARD_OVERRIDE", "warn")
+    good.patch.setenv("OPENAI_API_KEY", B)
+    ran = good("doctor")
+    assert ran.out.startswith("! OPENAI_PROJECT_GUARD_OVERRIDE is warn: it beats every setting")
+    found = good("doctor", "--json").json
+    assert [mistake["name"] for mistake in found["mistakes"]][:2] == [
+        "override",
+        "key_of_another_project",
+    ]
+    assert found["settings"][-1] == {
+        "name": "override",
+        "value": "warn",
+        "from": "OPENAI_PROJECT_GUARD_OVERRIDE",
+    }
 
 
 # Env files

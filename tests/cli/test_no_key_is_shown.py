@@ -134,10 +134,6 @@ def test_no_broken_registry_shows_it(canary: Shell, text: str) -> None:
         assert (ran.status, SECRET in ran.out + ran.err) == (2, False)
 
 
-def test_the_arguments_of_a_program_that_is_run_are_its_own() -> None:
-    key_input.refuse_keys(["run", "--", "python", "app.py", CANARY])
-
-
 def test_an_option_that_is_not_known_shows_no_key(capsys: pytest.CaptureFixture[str]) -> None:
     parser = parsers.Parser("program")
     with pytest.raises(SystemExit):

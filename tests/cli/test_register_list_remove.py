@@ -43,7 +43,7 @@ def test_a_second_key_goes_to_the_alias(run: Shell) -> None:
     assert [project for project, *_ in keys()] == ["proj_a", "proj_a"]
 
 
-def test_registering_again_says_that_it_stands_there(run: Shell) -> None:
+def test_registering_again_says_that_it_is_there(run: Shell) -> None:
     run("register", "proj_a", stdin=A)
     assert "is registered for project proj_a already" in run("register", "proj_a", stdin=A).out
     ran = run("register", "proj_a", "--note", "new", "--organization", "org-a", stdin=A)
@@ -319,7 +319,7 @@ def test_what_does_not_fit_is_said_and_not_written(
     assert Path(NAME).read_text() == before
 
 
-def test_a_legacy_key_stands_under_several_projects_if_that_is_said(run: Shell) -> None:
+def test_a_legacy_key_is_registered_for_several_projects_with_also(run: Shell) -> None:
     run("register", "proj_a", stdin=LEGACY)
     assert "--also" in run("register", "proj_b", stdin=LEGACY).err
     assert run("register", "proj_b", "--also", stdin=LEGACY).status == 0
@@ -594,7 +594,7 @@ def test_removing_from_a_file_that_is_not_there(run: Shell) -> None:
 def test_as_a_user_in_a_shell(tmp_path: Path, clean: pytest.MonkeyPatch) -> None:
     done = command("register", "proj_a", "--alias", "bot", input=A + "\n")
     assert (done.returncode, done.stderr) == (0, "")
-    # A broken setting must not keep the commands from mending it.
+    # A broken setting must not keep the commands from fixing it.
     done = command("list", env={"OPENAI_PROJECT_GUARD": "nonsense"})
     assert (done.returncode, "sk-proj-…AAAA" in done.stdout) == (0, True)
     done = command("remove", "bot", "--yes", env={"PYTHONIOENCODING": "ascii"})

@@ -25,6 +25,8 @@ from support import STRANGER, A, B, write_registry
 from openai_project_guard._cli.run.program import run_to_end
 from openai_project_guard.loopback import loopback_api
 
+pytestmark = pytest.mark.sdk
+
 POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such thing")
 STARTUP = str(ROOT / "openai_project_guard" / "_startup")
 

@@ -590,7 +590,7 @@ def test_progress_is_shown_on_a_terminal_and_wiped(
     assert "and 110 more" in shell.out
 
 
-def test_the_admin_key_stands_in_no_repr_of_what_waits(
+def test_no_repr_of_what_waits_shows_the_admin_key(
     shell: Shell, api: LoopbackAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shell.use(api)

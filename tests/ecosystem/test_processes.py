@@ -1,4 +1,4 @@
-"""Forks, threads, tasks and event loops: the check goes along, a pinned scope goes no further.
+"""Forks, threads, tasks and event loops: the check goes along, and the scope they began in.
 
 What patches or forks the whole process runs in a process of its own.
 """
@@ -166,15 +166,16 @@ def in_thread(fn: Callable[[], Any]) -> Any:
         return pool.submit(fn).result()
 
 
-def test_a_thread_is_guarded_but_not_in_the_scope_of_its_starter(probe: Probe) -> None:
+def test_a_thread_is_guarded_in_the_scope_of_its_starter(probe: Probe) -> None:
     assert in_thread(probe) == "ab?"
     opg.enable(registry=KEYS)
     assert in_thread(probe) == "ab"
     with opg.guard(project="proj_a"):
-        assert in_thread(probe) == "ab"
+        assert in_thread(probe) == "a"
         context = contextvars.copy_context()
-        assert in_thread(lambda: context.run(probe)) == "a"
-        assert probe() == "a"
+        with opg.guard(project="proj_b"):
+            assert in_thread(lambda: context.run(probe)) == "a"
+    assert in_thread(probe) == "ab"
 
 
 def test_threads_that_call_while_the_guard_is_set_up_anew_see_one_setting_or_the_other(

@@ -7,9 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from openai_project_guard._api import disable, enable
 from openai_project_guard._cli.temporary_guard import disabled, silent, without_variables
-from openai_project_guard._guard import guard
 from openai_project_guard.loopback import LoopbackAPI, loopback_api
 
 if TYPE_CHECKING:
@@ -66,7 +64,9 @@ def run_scenarios() -> list[Result]:
 
 
 def _run(scenario: Scenario, api: LoopbackAPI) -> Result:
+    from openai_project_guard._api import disable, enable
     from openai_project_guard._cli.demo.scenarios import REGISTRY
+    from openai_project_guard._guard import guard
 
     disable()
     without = _measure(scenario.make, api)

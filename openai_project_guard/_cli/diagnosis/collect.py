@@ -168,7 +168,7 @@ def collect(
         client_error=client_error,
         verdict=verdict,
         refusal=refusal,
-        live=ask() if live and client_error is None else None,
+        live=ask() if live and client_error is None and API_KEY not in unknown else None,
         hooks=hooks,
         known=known,
         env_file=env_file,

@@ -15,6 +15,9 @@ from openai_project_guard._types import Mode, Policy
 _PACKAGES = (PROGRAM, "openai", "wrapt", "httpx", "httpx2", "websockets", "tomlkit")
 
 
+_SHOWN_IF_SET = ("override", "on_error", "audit", "snapshot")
+
+
 class Setting(NamedTuple):
     """A setting, its value, and the variable that it comes from; `None` for the default."""
 
@@ -40,6 +43,11 @@ def settings_of(diagnosis: Diagnosis) -> list[Setting]:
         is_as_written = diagnosis.settings is None or variable == _env.LEARNED
         shown = without_keys(text) if text and is_as_written else value
         found.append(Setting(name, shown, variable if text else None))
+    for name in _SHOWN_IF_SET:
+        variable = f"{_env.PREFIX}_{name.upper()}"
+        text = _env.text(variable)
+        if text is not None:
+            found.append(Setting(name, without_keys(text), variable))
     return found
 
 

@@ -10,7 +10,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from openai_project_guard import _hooks
 from openai_project_guard._cli.diagnosis.mock_call import Sent, call_async, call_sync
 from openai_project_guard._cli.key_input import without_keys
 from openai_project_guard._cli.temporary_guard import enabled, without_variables
@@ -70,6 +69,8 @@ class HooksReport:
 
 def run_hook_tests() -> HooksReport:
     """Puts the hooks in, makes the calls, and takes them off again."""
+    from openai_project_guard import _hooks
+
     lost = _hooks.unreached() if _hooks.is_installed() else ()
     try:
         with without_variables(_IS_OURS), enabled(Mode.ENFORCE, _REGISTRY):
@@ -77,14 +78,9 @@ def run_hook_tests() -> HooksReport:
                 with suppress(ImportError):  # it is an extra of the SDK
                     importlib.import_module(name)
             tests = tuple(_tests())
-            return HooksReport(_names(), lost or _hooks.unreached(), tests)
+            return HooksReport(tuple(sorted(_hooks.reached())), lost or _hooks.unreached(), tests)
     except UnsupportedSDKError as error:
         return HooksReport((), lost, (), str(error))
-
-
-def _names() -> tuple[str, ...]:
-    """Package, module and name of each hook point."""
-    return tuple(sorted(_hooks.reached()))
 
 
 def _tests() -> Iterator[HookTest]:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from openai_project_guard._check.headers import HeaderTexts, read_headers, read_hint
-from openai_project_guard._hooks.httpx import HTTP
 from openai_project_guard._keys import hint
 
 
@@ -66,6 +65,8 @@ def http_library() -> Any:
 
 
 def _answering(http: Any, arrive: Callable[[Sent], object]) -> Callable[[Any], Any]:
+    from openai_project_guard._hooks.httpx import HTTP
+
     def answer(request: Any) -> Any:
         triples = list(HTTP.headers(request))
         arrive(Sent(HeaderTexts.of(read_headers(triples)), _hint(triples), request.url.host))

@@ -21,7 +21,13 @@ from openai_project_guard._cli.registry_status import RegistryStatus
 def show(
     diagnosis: Diagnosis, findings: list[Finding], hooks: HooksReport, terminal: Terminal
 ) -> None:
-    """Shows everything that was found out."""
+    """Shows everything that was found out; an override before anything else."""
+    overrides = [finding for finding in findings if finding.name == "override"]
+    findings = [finding for finding in findings if finding.name != "override"]
+    for override in overrides:
+        terminal.paragraph(override.message, "yellow", first="! ")
+        terminal.paragraph(override.fix, first="  ")
+        terminal.line()
     terminal.line("Versions", "bold")
     installed = (f"{name} {number}" for name, number in versions().items() if number)
     terminal.paragraph(", ".join(installed), first=" ")

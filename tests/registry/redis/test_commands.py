@@ -402,8 +402,8 @@ def test_administrators_in_several_processes_lose_nothing(
 
 
 def test_a_step_is_taken_again_from_what_is_there_by_then(server: RedisServer) -> None:
-    """The alias of a new project is chosen anew, and many projects go in one look at the keys."""
-    from openai_project_guard._registry.redis.client import Store
+    """The alias of a new project is chosen anew, and many projects go after one look."""
+    from openai_project_guard._registry.redis.client import Client
 
     url = url_of(server)
     edit.change(
@@ -413,8 +413,8 @@ def test_a_step_is_taken_again_from_what_is_there_by_then(server: RedisServer) -
     )
     looks = []
     with pytest.MonkeyPatch.context() as patch:
-        read = Store.keys
-        patch.setattr(Store, "keys", lambda self: looks.append(1) or read(self))
+        read = Client.read
+        patch.setattr(Client, "read", lambda self: looks.append(1) or read(self))
         edit.change(url, lambda draft: draft.remove_projects(f"proj_{n}" for n in range(15)))
     assert len(looks) == 1
     assert len(stored(url)) == 5

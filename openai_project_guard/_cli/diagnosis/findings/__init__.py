@@ -58,7 +58,7 @@ depends on: with one of these unknown, it would be a guess. Those of the guard c
 
 
 def find_all(diagnosis: Diagnosis) -> list[Finding]:
-    """The findings of a diagnosis: those that put it out of order first."""
+    """The findings of a diagnosis: an override first, then what puts it out of order."""
     unknown = _unknown(diagnosis)
     found = [
         replace(
@@ -70,7 +70,7 @@ def find_all(diagnosis: Diagnosis) -> list[Finding]:
         for name, (find, needed) in FINDINGS.items()
         if unknown.isdisjoint(needed) and (finding := find(diagnosis)) is not None
     ]
-    return sorted(found, key=lambda finding: not finding.is_wrong)
+    return sorted(found, key=lambda finding: (finding.name != "override", not finding.is_wrong))
 
 
 def is_in_order(diagnosis: Diagnosis, findings: Iterable[Finding]) -> bool:

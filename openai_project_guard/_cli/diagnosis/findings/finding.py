@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,11 @@ class Finding:
     fix: str
     is_wrong: bool = True
     name: str = ""
+
+
+def unset(variable: str) -> str:
+    """That a variable has no value: `OPENAI_PROJECT_ID is empty`, or `is not set`."""
+    return f"{variable} is {'empty' if variable in os.environ else 'not set'}"
 
 
 def hint(at: Diagnosis) -> str:

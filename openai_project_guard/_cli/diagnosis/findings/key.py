@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from openai_project_guard._cli.diagnosis.collect import Diagnosis
-from openai_project_guard._cli.diagnosis.findings.finding import Finding, hint, names
+from openai_project_guard._cli.diagnosis.findings.finding import Finding, hint, names, unset
 from openai_project_guard._cli.diagnosis.header_sources import origin_of
 from openai_project_guard._cli.key_input import API_KEY
 from openai_project_guard._cli.output import count
@@ -14,7 +14,7 @@ def no_key(at: Diagnosis) -> Finding | None:
     if at.key is not None or (at.sent and at.sent.headers.key_digest):
         return None
     return Finding(
-        f"{API_KEY} is not set, so a default client has no key.",
+        f"{unset(API_KEY)}, so a default client has no key.",
         f"Set {API_KEY} to the key of the project that this program works for.",
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from openai_project_guard._cli.diagnosis.collect import Diagnosis
-from openai_project_guard._cli.diagnosis.findings.finding import Finding, hint, ids, names
+from openai_project_guard._cli.diagnosis.findings.finding import Finding, hint, ids, names, unset
 from openai_project_guard._cli.diagnosis.header_sources import CUSTOM, origin_of
 from openai_project_guard._cli.key_input import API_KEY
 from openai_project_guard._keys import redact
@@ -85,7 +85,8 @@ def wrong_variable(at: Diagnosis) -> Finding | None:
         return Finding(
             f"{sentence}, which says {redact(at.project)}.", "Unset OPENAI_PROJECT.", is_wrong=False
         )
-    return Finding(f"{sentence}, which is not set.", "Name the variable OPENAI_PROJECT_ID instead.")
+    state = unset("OPENAI_PROJECT_ID").removeprefix("OPENAI_PROJECT_ID")
+    return Finding(f"{sentence}, which{state}.", "Name the variable OPENAI_PROJECT_ID instead.")
 
 
 def no_project(at: Diagnosis) -> Finding | None:
@@ -97,7 +98,7 @@ def no_project(at: Diagnosis) -> Finding | None:
     if os.environ.get("OPENAI_PROJECT"):
         return None  # said already
     return Finding(
-        "Nothing names a project: OPENAI_PROJECT_ID is not set. The API would bill whatever "
+        f"Nothing names a project: {unset('OPENAI_PROJECT_ID')}. The API would bill whatever "
         "project the key belongs to.",
         f"Set OPENAI_PROJECT_ID to {ids(at) or 'the id of the project'}.",
     )

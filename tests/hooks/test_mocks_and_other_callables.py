@@ -1,0 +1,142 @@
+"""Do mocks, partials and callable objects work over and under the hooks, and after them too?"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import pickle
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+import openai
+import pytest
+from openai._base_client import BaseClient, SyncAPIClient
+from support import A, B, Probe, clean, http, probe, sync_client
+
+import openai_project_guard as opg
+
+__all__ = ["clean", "probe"]
+
+pytestmark = pytest.mark.usefixtures("clean")
+
+REGISTRY = {"proj_a": A, "proj_b": B}
+HOOKED: list[tuple[Any, str]] = [
+    (BaseClient, "_build_request"),
+    (BaseClient, "_make_status_error_from_response"),
+    (http.Client, "_send_single_request"),
+    (http.AsyncClient, "_send_single_request"),
+]
+NOT_HOOKED = [(SyncAPIClient, "request"), (openai.OpenAI, "request"), (openai.OpenAI, "post")]
+
+
+class CallableObject:
+    def __call__(self, *args: Any, **kwargs: Any) -> str:
+        return "replaced"
+
+
+REPLACEMENTS: dict[str, Callable[[], Any]] = {
+    "mock": mock.MagicMock,
+    "plain mock": mock.Mock,
+    "partial": lambda: functools.partial(lambda *_, **__: "replaced"),
+    "callable object": CallableObject,
+    "function": lambda: lambda *_, **__: "replaced",
+    "static method": lambda: staticmethod(lambda *_, **__: "replaced"),
+}
+
+
+@pytest.mark.parametrize("replacement", REPLACEMENTS)
+@pytest.mark.parametrize(("owner", "name"), [*HOOKED, *NOT_HOOKED])
+def test_a_replacement_that_comes_and_goes_leaves_the_hooks_as_they_were(
+    owner: Any, name: str, replacement: str, probe: Probe
+) -> None:
+    original = vars(owner).get(name)
+    opg.enable(registry=REGISTRY)
+    with mock.patch.object(owner, name, REPLACEMENTS[replacement]()):
+        sync_client(lambda _: None)  # a client that is made meanwhile
+        assert opg.is_enabled() == ((owner, name) not in HOOKED)
+    assert opg.is_enabled()
+    assert probe() == "ab"
+    opg.disable()
+    assert vars(owner).get(name) is original
+    assert probe() == "ab?"
+
+
+@pytest.mark.parametrize("replacement", REPLACEMENTS)
+@pytest.mark.parametrize(("owner", "name"), HOOKED)
+def test_a_replacement_may_stand_under_the_hook(
+    owner: Any, name: str, replacement: str, probe: Probe
+) -> None:
+    with mock.patch.object(owner, name, REPLACEMENTS[replacement]()) as stands:
+        stands = vars(owner)[name]
+        opg.enable(registry=REGISTRY)
+        assert opg.is_enabled()
+        opg.disable()
+        assert vars(owner)[name] is stands
+    opg.enable(registry=REGISTRY)
+    assert opg.is_enabled()
+    assert probe() == "ab"
+
+
+def test_a_mock_under_the_hook_is_called_as_it_would_be_without() -> None:
+    answer = http.Response(200, json={"object": "list", "data": []})
+    answer.request = http.Request("GET", "https://api.openai.com/v1/models")
+    with mock.patch.object(http.Client, "_send_single_request", mock.Mock(return_value=answer)):
+        opg.enable(registry=REGISTRY)
+        sync_client(lambda _: None, project="proj_a").models.list()
+        stands: Any = vars(http.Client)["_send_single_request"].__wrapped__
+        (call,) = stands.call_args_list
+        assert [type(argument) for argument in call.args] == [http.Request]  # a mock does not bind
+        opg.disable()
+
+
+def test_a_wrapping_mock_does_not_hide_the_hook() -> None:
+    opg.enable(registry=REGISTRY)
+    hook: Any = vars(http.Client)["_send_single_request"]
+    with mock.patch.object(http.Client, "_send_single_request", mock.Mock(wraps=hook)):
+        assert opg.is_enabled()
+
+
+@pytest.mark.parametrize(("owner", "name"), [*HOOKED, (openai.OpenAI, "request")])
+def test_a_hooked_method_is_itself_each_time_and_can_be_copied_and_pickled(
+    owner: Any, name: str
+) -> None:
+    opg.enable(registry=REGISTRY)
+    found = getattr(owner, name)
+    assert getattr(owner, name) is found
+    assert copy.copy(found) is found
+    assert copy.deepcopy(found) is found
+    assert pickle.loads(pickle.dumps(found)) is found
+    bound = getattr(owner.__new__(owner), name)
+    assert bound.__func__ is found
+    assert bound.__self__.__class__ is owner
+
+
+HEADERS: dict[str, Any] = {
+    "dict": {"openai-project": "proj_a", "content-type": "application/json"},
+    "list": [("openai-project", "proj_a")],
+    "none": None,
+    "mock": mock.MagicMock(),
+    "text": "openai-project: proj_a",
+}
+
+
+@pytest.mark.parametrize("headers", HEADERS)
+def test_a_stand_ins_answer_may_have_headers_of_any_kind(headers: str) -> None:
+    class Answer:
+        status_code = 200
+
+        def __init__(self, request: Any) -> None:
+            self.headers, self.request = HEADERS[headers], request
+
+    class Own(http.Client):  # type: ignore[misc]
+        def send(self, request: Any, **_: Any) -> Any:
+            return Answer(request)
+
+    opg.enable(registry=REGISTRY)
+    client = sync_client(lambda _: None, project="proj_a").with_options(http_client=Own())
+    with pytest.raises(Exception) as caught:  # noqa: PT011  # the SDK cannot read such an answer
+        client.models.list()
+    frames = [frame.name for frame in caught.traceback]
+    assert not isinstance(caught.value, opg.ProjectGuardError)
+    assert "check_response" not in frames

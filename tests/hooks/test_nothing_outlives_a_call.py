@@ -1,0 +1,264 @@
+"""After a call, whatever happened in it: is anything of it still reachable from the guard?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
+
+import openai
+import pytest
+from openai._models import FinalRequestOptions
+from support import CHUNKS, STRANGER, A, B, Recorder, async_client, chat, clean, http, sync_client
+
+import openai_project_guard as opg
+from openai_project_guard._check.call import Call
+
+__all__ = ["clean"]
+
+pytestmark = pytest.mark.usefixtures("clean")
+
+CALLS = 1000
+REGISTRY = {"proj_a": A, "proj_b": B}
+FEW = 5  # what the SDK, httpx and the test itself may still hold
+
+
+def answer(request: Any) -> Any:
+    if b'"stream":true' in request.content.replace(b" ", b""):
+        return http.Response(200, content=CHUNKS, headers={"content-type": "text/event-stream"})
+    headers = {"openai-project": "proj_a"}
+    return http.Response(200, json={"object": "list", "data": []}, headers=headers)
+
+
+def with_http_client(**options: Any) -> openai.OpenAI:
+    client = sync_client(answer, project="proj_a")
+    return client.with_options(
+        http_client=http.Client(transport=http.MockTransport(answer), **options)
+    )
+
+
+def plain() -> Iterator[None]:
+    client = sync_client(answer, project="proj_a")
+    while True:
+        client.models.list()
+        yield
+
+
+def refused() -> Iterator[None]:
+    client = sync_client(answer, project="proj_b")
+    while True:
+        with suppress(opg.ProjectMismatchError):
+            client.models.list()
+        yield
+
+
+def request_hooks() -> Iterator[None]:
+    client = with_http_client(event_hooks={"request": [lambda _: None]})
+    while True:
+        client.models.list()
+        yield
+
+
+def auth() -> Iterator[None]:
+    class Auth(http.Auth):  # type: ignore[misc]
+        def auth_flow(self, request: Any) -> Any:
+            request.headers["x-signed"] = "yes"
+            yield request
+
+    client = with_http_client(auth=Auth())
+    while True:
+        client.models.list()
+        yield
+
+
+def user_info() -> Iterator[None]:
+    client = sync_client(answer, project="proj_a", base_url="https://u:p@api.openai.com/v1")
+    while True:
+        with suppress(opg.ProjectGuardError):
+            client.models.list()
+        yield
+
+
+def observed() -> Iterator[None]:
+    opg.add_observer(lambda _: None)
+    yield from request_hooks()
+
+
+def in_scopes() -> Iterator[None]:
+    client = with_http_client(event_hooks={"request": [lambda _: None]})
+    while True:
+        with opg.guard(project="proj_a"):
+            client.models.list()
+        yield
+
+
+def injected() -> Iterator[None]:
+    opg.enable("inject", registry=REGISTRY)
+    client = with_http_client(event_hooks={"request": [lambda _: None]}).with_options(project="")
+    while True:
+        client.models.list()
+        yield
+
+
+def warned() -> Iterator[None]:
+    opg.enable("warn", registry=REGISTRY)
+    client = sync_client(answer, project="proj_b")
+    while True:
+        client.models.list()
+        yield
+
+
+def learned() -> Iterator[None]:
+    opg.enable(unregistered="learn", registry={})
+    client = sync_client(answer, api_key=STRANGER, project="proj_a")
+    while True:
+        client.models.list()
+        yield
+
+
+def half_read() -> Iterator[None]:
+    client = sync_client(answer, project="proj_a")
+    while True:
+        for _ in chat(client, stream=True):
+            break
+        yield
+
+
+def stand_in() -> Iterator[None]:
+    class Own(http.Client):  # type: ignore[misc]
+        def send(self, request: Any, **options: Any) -> Any:
+            return http.Response(200, json={"object": "list", "data": []}, request=request)
+
+    client = sync_client(answer, project="proj_a").with_options(http_client=Own())
+    while True:
+        client.models.list()
+        yield
+
+
+KINDS = [plain, refused, request_hooks, auth, user_info, observed, in_scopes, injected, warned]
+KINDS += [learned, half_read, stand_in]
+
+
+def living() -> int:
+    """The requests, options and calls that are alive."""
+    gc.collect()
+    kinds = (http.Request, FinalRequestOptions, Call)
+    return sum(issubclass(type(thing), kinds) for thing in gc.get_objects())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_thousand_calls_leave_nothing_behind(kind: Callable[[], Iterator[None]]) -> None:
+    opg.enable(registry=REGISTRY)
+    calls = kind()
+    next(calls)
+    before = living()
+    for _ in range(CALLS):
+        next(calls)
+    assert living() <= before + FEW
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+def test_a_thousand_async_calls_leave_nothing_behind(is_cancelled: bool) -> None:
+    opg.enable(registry=REGISTRY)
+
+    async def slow(request: Any) -> Any:
+        if is_cancelled:
+            await asyncio.sleep(60)
+        return answer(request)
+
+    async def run(calls: int) -> None:
+        client = async_client(slow, project="proj_a")
+
+        async def call() -> None:
+            await client.models.list()
+
+        for _ in range(calls):
+            task = asyncio.create_task(call())
+            await asyncio.sleep(0)
+            if is_cancelled:
+                task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    asyncio.run(run(1))
+    before = living()
+    asyncio.run(run(CALLS))
+    assert living() <= before + FEW
+
+
+def test_a_context_copied_in_a_call_holds_nothing_of_it() -> None:
+    opg.enable(registry=REGISTRY)
+    contexts: list[contextvars.Context] = []
+    client = with_http_client(
+        event_hooks={"request": [lambda _: contexts.append(contextvars.copy_context())]}
+    )
+    client.models.list()
+    before = living()
+    for _ in range(100):
+        client.models.list()
+    assert len(contexts) == 101
+    assert living() <= before + FEW
+
+
+async def test_a_task_begun_in_a_call_over_aiohttp_holds_nothing_of_it() -> None:
+    pytest.importorskip("httpx_aiohttp")
+    from openai_project_guard.loopback import loopback_api
+
+    opg.enable(registry=REGISTRY, hosts=["127.0.0.1"])
+    done = asyncio.Event()
+    tasks: list[asyncio.Task[Any]] = []
+
+    async def hook(_: Any) -> None:
+        tasks.append(asyncio.create_task(done.wait()))  # type: ignore[arg-type]
+
+    with loopback_api({A: "proj_a"}) as api:
+        http_client = openai.DefaultAioHttpClient(event_hooks={"request": [hook]})
+        client = openai.AsyncOpenAI(
+            api_key=A, project="proj_a", base_url=api.base_url, http_client=http_client
+        )
+        await client.models.list()
+        before = living()
+        for _ in range(30):
+            await client.models.list()
+        assert living() <= before + FEW
+        done.set()
+        await asyncio.gather(*tasks)
+        await client.close()
+
+
+def test_a_class_made_anew_at_each_rerun_is_freed() -> None:
+    opg.enable(registry=REGISTRY)
+    sent = Recorder()
+
+    def rerun() -> None:
+        class Mine(openai.OpenAI):
+            def request(self, *args: Any, **kwargs: Any) -> Any:
+                return super().request(*args, **kwargs)
+
+            def _prepare_request(self, request: Any) -> None:
+                super()._prepare_request(request)
+
+        class Own(http.Client):  # type: ignore[misc]
+            def send(self, request: Any, **options: Any) -> Any:
+                return super().send(request, **options)
+
+        transport = http.MockTransport(sent)
+        for http_client in (http.Client(transport=transport), Own(transport=transport)):
+            Mine(api_key=A, project="proj_a", http_client=http_client).models.list()
+
+    def classes() -> int:
+        gc.collect()
+        return sum(
+            isinstance(thing, type) and thing.__name__ in ("Mine", "Own")
+            for thing in gc.get_objects()
+        )
+
+    rerun()
+    before = classes()
+    for _ in range(20):
+        rerun()
+    assert classes() <= before + 2
+    assert len(sent.requests) == 42
