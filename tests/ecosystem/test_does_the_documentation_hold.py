@@ -140,3 +140,8 @@ def test_every_python_block_is_python() -> None:
     for page in TEXTS:
         for block in blocks(page, "python"):
             ast.parse(block)
+
+
+def test_the_loopback_server_shown_bills_as_it_says() -> None:
+    (code,) = (block for block in blocks("testing.md", "python") if "loopback_api" in block)
+    exec(compile(code, "testing.md", "exec"), {})
