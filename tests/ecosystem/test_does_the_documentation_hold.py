@@ -103,9 +103,9 @@ def test_the_refusal_in_the_readme_is_what_a_program_gets(tmp_path: Path) -> Non
     registered, refused = outcomes
     assert registered.returncode == 0, registered.stderr
     assert refused.returncode == 1, refused.stdout
-    said = refused.stderr.replace(str(tmp_path), "/srv/app")
-    for line in refusal.splitlines():
-        assert f"{line}\n" in f"{said}\n", said
+    said = " ".join(refused.stderr.replace(str(tmp_path), "/srv/app").split())
+    for line in refusal.splitlines():  # broken and shortened there
+        assert line in said, line
     assert KEY not in refused.stdout + refused.stderr
 
 
