@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from os import PathLike
-from time import monotonic
-from typing import TypeVar, Union
+from typing import TypeVar
 
 from openai_project_guard import _env
 from openai_project_guard._errors import ConfigurationError
@@ -24,7 +23,7 @@ from openai_project_guard._types import (
     Policy,
 )
 
-RegistryName = Union[str, "PathLike[str]"]
+RegistryName = str | PathLike[str]
 RegistrySource = (
     RegistryName | Sequence[RegistryName] | Registry | Mapping[str, str | Sequence[str]]
 )
@@ -55,12 +54,6 @@ class Settings:
         """The same, but for the project that they pin the process to."""
         policy = self.policy._replace(pinned=project)
         return Settings(policy, self.registries, self.hosts, self.scope, self.sources)
-
-    def refresh(self) -> None:
-        """Brings the registries up to date; mostly there is nothing to do."""
-        now = monotonic()
-        for source in self.sources:
-            source.refresh(now)
 
     def is_openai(self, host: str) -> bool:
         """Whether a host counts as OpenAI's; a trailing dot makes no other host of it."""

@@ -27,7 +27,10 @@ HOOKED: list[tuple[Any, str]] = [
     (http.Client, "_send_single_request"),
     (http.AsyncClient, "_send_single_request"),
 ]
-NOT_HOOKED = [(SyncAPIClient, "request"), (openai.OpenAI, "request"), (openai.OpenAI, "post")]
+NOT_HOOKED: list[tuple[Any, str]] = [(openai.OpenAI, "request"), (openai.OpenAI, "post")]
+(NOT_HOOKED if hasattr(SyncAPIClient, "_send_request") else HOOKED).append(
+    (SyncAPIClient, "request")
+)
 
 
 class CallableObject:
@@ -135,7 +138,7 @@ def test_a_stand_ins_answer_may_have_headers_of_any_kind(headers: str) -> None:
 
     opg.enable(registry=REGISTRY)
     client = sync_client(lambda _: None, project="proj_a").with_options(http_client=Own())
-    with pytest.raises(Exception) as caught:  # noqa: PT011  # the SDK cannot read such an answer
+    with pytest.raises(Exception) as caught:  # the SDK cannot read such an answer
         client.models.list()
     frames = [frame.name for frame in caught.traceback]
     assert not isinstance(caught.value, opg.ProjectGuardError)
