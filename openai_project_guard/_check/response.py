@@ -8,7 +8,7 @@ from openai_project_guard._check import observers
 from openai_project_guard._check.call import Call, MessageAdapter
 from openai_project_guard._check.check import make_verdict, project_ids
 from openai_project_guard._check.faults import OWN_FAULTS, log_fault
-from openai_project_guard._check.headers import HeaderValues, read_hint
+from openai_project_guard._check.headers import HeaderValues, read_headers, read_hint
 from openai_project_guard._keys import fingerprint_of, redact
 from openai_project_guard._registry.model import KeyRecord, records_of
 from openai_project_guard._state import STATE
@@ -26,6 +26,21 @@ def check_response(call: Call, response: Any, message: Any, adapter: MessageAdap
         _check_other_project(call, answered, response, message, adapter)
     except OWN_FAULTS as fault:
         log_fault(fault, "The answer was returned unchecked.")
+
+
+def recalled_call(message: Any, adapter: MessageAdapter) -> Call:
+    """A call as it passed, where its library shows the request and the answer apart."""
+    call, settings = Call(), STATE.settings
+    values = read_headers(adapter.headers(message))
+    if settings is not None and values.key_digest is not None:
+        call.values = values
+        call.records = records_of(settings.registries, values.key_digest)
+        call.learns = (
+            not call.records
+            and settings.policy.unregistered == "learn"
+            and settings.is_openai(adapter.host(message))
+        )
+    return call
 
 
 def _check_other_project(
