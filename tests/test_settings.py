@@ -347,10 +347,17 @@ def test_an_argument_beats_the_environment_even_when_it_says_the_default(
     assert not settings.is_openai("gateway.example.com")
 
 
-def test_enable_means_enforce_where_the_environment_says_off(
+def test_off_in_the_environment_switches_a_bare_enable_off(
     clean: pytest.MonkeyPatch, probe: Probe
 ) -> None:
+    opg.enable(registry=BOTH)
     clean.setenv(GUARD, "off")
+    opg.enable(registry=BOTH)
+    assert not opg.is_enabled()
+    assert probe() == "ab?"
+    opg.enable("enforce", registry=BOTH)
+    assert probe() == "ab"
+    clean.setenv(GUARD, "")  # as a compose file passes a variable that is not set
     opg.enable(registry=BOTH)
     assert probe() == "ab"
 
@@ -405,7 +412,13 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"mode": "enforced"},
         "mode='enforced' is not a mode. Accepted: enforce, inject, warn, off.",
     ),
-    "no mode": ({"mode": None}, "mode=None is not a mode. Accepted: enforce, inject, warn, off."),
+    "empty mode": ({"mode": ""}, "mode='' is not a mode. Accepted: enforce, inject, warn, off."),
+    "unknown on_error": (
+        {"on_error": "ignore"},
+        "on_error='ignore' is not understood. Accepted: raise, log.",
+    ),
+    "audit of another type": ({"audit": 5}, "audit=5 is not the path of a folder."),
+    "empty audit": ({"audit": ""}, "audit='' is not the path of a folder."),
     "unknown unregistered": (
         {"unregistered": "maybe"},
         "unregistered='maybe' is not understood. Accepted: block, warn, allow, learn.",

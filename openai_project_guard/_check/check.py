@@ -6,7 +6,6 @@ knows the SDK. The steps: what is about to be sent, who the key belongs to, verd
 
 from __future__ import annotations
 
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from openai_project_guard._check import observers
@@ -75,7 +74,7 @@ def _passes_plainly(settings: Settings, call: Call, message: Any, adapter: Messa
     """
     # No local here holds the headers: a source may log, and what takes logs may look at frames.
     if settings.sources:
-        _refresh(settings)
+        settings.refresh(_log_source)
     values = read_headers(adapter.headers(message))
     key_digest, header, organization, second = values
     if key_digest is None or second is not None:
@@ -95,14 +94,8 @@ def _passes_plainly(settings: Settings, call: Call, message: Any, adapter: Messa
     return False
 
 
-def _refresh(settings: Settings) -> None:
-    """Brings the registries up to date; mostly there is nothing to do."""
-    now = monotonic()
-    for source in settings.sources:
-        try:
-            source.refresh(now)
-        except Exception as fault:  # noqa: PERF203  # its last good registry stays active
-            log_fault(fault, f"The registry of {source.name} was not brought up to date.")
+def _log_source(fault: Exception, name: str) -> None:
+    log_fault(fault, f"The registry of {name} was not brought up to date.")
 
 
 def _judge(
@@ -116,7 +109,7 @@ def _judge(
     if policy.mode is _OFF:
         return None
     if settings.sources:
-        _refresh(settings)
+        settings.refresh(_log_source)
     values = read_headers(adapter.headers(message))
     if values.key_digest is None:
         return None
