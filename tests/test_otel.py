@@ -310,8 +310,8 @@ def test_the_queries_of_the_readme_ask_for_what_is_there(
     exposed = prometheus_client.CollectorRegistry()
     opg.add_observer(PrometheusObserver(exposed))
     chat(sync_client(Recorder(), project="proj_a"))
-    readme = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
-    (queries,) = re.findall(r"```promql\n(.*?)```", readme, re.DOTALL)
+    page = (Path(__file__).parents[1] / "docs" / "fleet-on-redis.md").read_text("utf-8")
+    (queries,) = re.findall(r"```promql\n(.*?)```", page, re.DOTALL)
     asked = set(re.findall(r"openai_project_guard_\w+", queries))
     samples = {sample.name for family in exposed.collect() for sample in family.samples}
     assert asked == set(telemetry.names.values())
