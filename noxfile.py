@@ -132,7 +132,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session(python=PYTHONS[1])
 @nox.parametrize("framework", list(FRAMEWORKS))
 def frameworks(session: nox.Session, framework: str) -> None:
-    """Each framework for real, against the loopback server; what was seen is the README's table."""
+    """Each framework for real, against the loopback server: the table of docs/frameworks.md."""
     session.install(".", "pytest", *FRAMEWORKS[framework])
     report = session.cache_dir / f"framework-{framework}.jsonl"
     report.unlink(missing_ok=True)
@@ -144,10 +144,10 @@ def frameworks(session: nox.Session, framework: str) -> None:
 
 @nox.session(venv_backend="none")
 def frameworks_table(session: nox.Session) -> None:
-    """Makes what the frameworks' tests saw when they last ran the README's table."""
+    """Makes what the frameworks' tests saw when they last ran the table of docs/frameworks.md."""
     reports = [session.cache_dir / f"framework-{framework}.jsonl" for framework in FRAMEWORKS]
     found = [str(report) for report in reports if report.exists()]
-    session.run("python", "tests/frameworks/table.py", "README.md", *found)
+    session.run("python", "tests/frameworks/table.py", "docs/frameworks.md", *found)
 
 
 @nox.session(python=PYTHONS[1])

@@ -9,7 +9,7 @@ tells whether the block is still open.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from threading import local
 from typing import TYPE_CHECKING, Any
 from weakref import ref
@@ -96,11 +96,19 @@ def _leave(manager: Block, pending: Any = None, *_: object) -> None:
 def _leave_async(manager: Block, pending: Any = None, *_: object) -> Any:
     # At once, and not when it is awaited: until it has returned, the block still counts as open.
     _leave(manager, pending)
-    return _nothing()
+    return _NOTHING
 
 
-async def _nothing() -> None:
-    return None
+class _Nothing:
+    """Awaited, it is done. A coroutine would warn if it is dropped before it is awaited."""
+
+    __slots__ = ()
+
+    def __await__(self) -> Iterator[None]:
+        return iter(())
+
+
+_NOTHING = _Nothing()
 
 
 class Block:

@@ -13,6 +13,7 @@ from openai_project_guard._forks import fork_safe
 from openai_project_guard._registry.registry import Registry
 
 if TYPE_CHECKING:
+    from openai_project_guard._audit.record import Audit
     from openai_project_guard._check.verdict import Verdict
     from openai_project_guard._settings import Settings
 
@@ -26,14 +27,16 @@ class State:
             when the first scope is entered; `None` until then.
         registered: the keys given to `register()`. They outlive `enable()` and `disable()`.
         observers: who is told of each verdict.
+        audit: the open one of an enabled guard.
     """
 
-    __slots__ = ("observers", "registered", "scope_settings", "settings")
+    __slots__ = ("audit", "observers", "registered", "scope_settings", "settings")
 
     def __init__(self) -> None:
         self.settings: Settings | None = None
         self.scope_settings: Settings | None = None
         self.registered = Registry()
+        self.audit: Audit | None = None
         self.observers: tuple[Callable[[Verdict], object], ...] = ()
 
 

@@ -3,7 +3,8 @@
 They are `openai.OpenAIError`s: code that handles the SDK's errors handles these.
 """
 
-from __future__ import annotations
+# No `from __future__ import annotations`: these classes bear the package's name, where a tool that
+# evaluates their annotations would look for the names in them.
 
 from typing import Any, Final
 

@@ -12,14 +12,15 @@ from types import ModuleType
 from typing import Any
 
 from openai_project_guard._check.call import Call
-from openai_project_guard._check.check import refusal
+from openai_project_guard._check.check import is_active, refusal
 from openai_project_guard._check.faults import OWN_FAULTS, log_fault, refusal_for_fault
 from openai_project_guard._check.response import add_note, check_response
 from openai_project_guard._errors import UnsupportedSDKError
-from openai_project_guard._hooks import sdk_legacy
+from openai_project_guard._hooks import client_site, sdk_legacy
 from openai_project_guard._hooks.httpx import CALL, HTTP, new_call, reaches_transport_hook
 from openai_project_guard._hooks.patch import Function, hook, is_hooked
 from openai_project_guard._hooks.sdk_facts import BASE_MODULE, service_account
+from openai_project_guard._hooks.unsendable import refusal_of_unsendable
 from openai_project_guard._scope import SCOPE
 from openai_project_guard._state import STATE, changing
 
@@ -50,6 +51,7 @@ def install(openai: ModuleType) -> None:
             )
     if is_legacy:
         sdk_legacy.install(clients)
+    client_site.install(clients)
     hook(base, MAKE_ERROR, _note_hook)
     hook(base, BUILD_REQUEST, _marking_hook)
 
@@ -66,10 +68,19 @@ def _marking_hook(original: Function) -> Function:
     """Marks each request as a call of the SDK's when it is made."""
 
     def _build_request(self: Any, *args: Any, **kwargs: Any) -> Any:
+        options = args[0] if args else kwargs.get("options")
         try:
             request = original(self, *args, **kwargs)
+        except UnicodeEncodeError:
+            error = _unsendable(self, options)
+            if error is None:
+                raise
+        else:
+            error = None
         finally:
-            del args, kwargs  # the options may hold a key, and their repr shows it
+            del args, kwargs, options  # they may hold a key, and their repr shows it
+        if error is not None:
+            raise error
         if STATE.settings is not None or SCOPE.get() is not None:
             error = _mark(self, request)
             if error is not None:
@@ -77,6 +88,14 @@ def _marking_hook(original: Function) -> Function:
         return request
 
     return _build_request
+
+
+def _unsendable(client: Any, options: Any) -> BaseException | None:
+    try:
+        return refusal_of_unsendable(client, options) if is_active() else None
+    except OWN_FAULTS as fault:
+        log_fault(fault, "The SDK's own error was raised.")
+        return None
 
 
 def _mark(client: Any, request: Any) -> BaseException | None:
@@ -166,7 +185,7 @@ def _note_hook(original: Function) -> Function:
         try:
             call = response.request.extensions.get(CALL)
             if call is not None:
-                add_note(error, call)
+                add_note(error, call, HTTP)
         except OWN_FAULTS as fault:
             log_fault(fault, "The server's error was raised without the guard's note.")
         return error

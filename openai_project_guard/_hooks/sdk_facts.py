@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 from openai_project_guard._check.call import Sender
+from openai_project_guard._hooks.client_site import site_of
 
 BASE_MODULE = "openai._base_client"
 """The module that has `SyncAPIClient` and `AsyncAPIClient` in every release from 1.20.0 on."""
@@ -67,6 +68,7 @@ def _sender(client: Any, options: Any, websocket_note: str | None = None) -> Sen
         client_headers=_mapping(getattr(client, "_custom_headers", None)),
         http_headers=_mapping(getattr(getattr(client, "_client", None), "headers", None)),
         settings={name: getattr(client, name, None) for name in _SETTINGS},
+        client_site=site_of(client),
         websocket_note=websocket_note,
     )
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from os import PathLike
 from threading import Lock
-from typing import TYPE_CHECKING
 
 from openai_project_guard._errors import ConfigurationError, forgetful
 from openai_project_guard._forks import fork_safe
 from openai_project_guard._keys import digest, fingerprint_of, hint, validate_key
 from openai_project_guard._registry import validate
+from openai_project_guard._registry.entry import Entry
 from openai_project_guard._registry.model import (
     KeyRecord,
     Place,
@@ -18,11 +19,6 @@ from openai_project_guard._registry.model import (
     Snapshot,
 )
 from openai_project_guard._registry.validate import validate_argument, validate_project_id
-
-if TYPE_CHECKING:
-    from os import PathLike
-
-    from openai_project_guard._registry.entry import Entry
 
 _writing = fork_safe(Lock())
 
@@ -158,8 +154,6 @@ class Registry:
 
 
 def _entry(key_digest: bytes, record: KeyRecord) -> Entry:
-    from openai_project_guard._registry.entry import Entry
-
     fingerprint = fingerprint_of(key_digest)
     project = record.project
     return Entry(

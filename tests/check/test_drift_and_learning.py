@@ -155,9 +155,10 @@ def test_drift_is_logged_as_an_error_and_the_answer_returned(
     send(Server("proj_elsewhere"), project="proj_s")
     assert [verdict.reason for verdict in verdicts] == [None, "drift"]
     drift = verdicts[-1]
-    assert (drift.outcome, drift.expected, drift.actual) == (
+    assert (drift.outcome, drift.expected, drift.actual, drift.answered) == (
         "allowed",
         ("proj_s",),
+        "proj_s",
         "proj_elsewhere",
     )
     assert [record.levelno for record in caplog.records] == [logging.ERROR]

@@ -41,20 +41,27 @@ def active_registry(clean: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def refusal(client: Any, headers: dict[str, Any] | None = None) -> list[str]:
     with pytest.raises(opg.ProjectGuardError) as refused:
         chat(client, extra_headers=headers or {})
-    return str(refused.value).splitlines()
+    text = str(refused.value).splitlines()
+    assert re.fullmatch(r"Called at .*:\d+ in \w+; the client was built at .*:\d+ in .*\.", text[3])
+    return text
 
 
 def test_with_options_key_swap(sent: Recorder) -> None:
-    assert refusal(Sync.client(sent, project="proj_a").with_options(api_key=B)) == [
+    client = Sync.client(sent, project="proj_a").with_options(api_key=B)
+    lines = refusal(client)
+    place = re.search(r"then with_options at (.*:\d+ in test_with_options_key_swap)\.$", lines[3])
+    assert place is not None
+    assert lines == [
         "POST api.openai.com/v1/chat/completions was about to be sent with key sk-proj-…BBBB and "
         "OpenAI-Project 'proj_a'.",
         "The registry has this key for project proj_b (billing), in openai-projects.toml, line 13.",
         "That OpenAI-Project comes from the client's `project=` (`with_options()` and `copy()` "
         "keep it).",
+        lines[3],
         "Nothing was sent.",
-        "To fix it: give the client the right `project=`, in with_options(api_key=...) too "
-        "(expected: proj_b), or use a key of project proj_a. If the key does belong to proj_a, "
-        "register it there: openai-project-guard register proj_a.",
+        f"To fix it: pass `project=` to that with_options() too, at {place[1]} (expected: proj_b), "
+        "or use a key of project proj_a. If this key does belong to proj_a, the registry's entry "
+        "is wrong: correct it in openai-projects.toml, line 13.",
     ]
 
 
@@ -66,7 +73,7 @@ def test_stale_variable(sent: Recorder, monkeypatch: pytest.MonkeyPatch) -> None
         "openai-projects.toml, line 8.",
         "That OpenAI-Project comes from OPENAI_PROJECT_ID in the environment.",
     ]
-    assert lines[4].startswith(
+    assert lines[5].startswith(
         "To fix it: correct or unset OPENAI_PROJECT_ID (expected: proj_a), or use a key of "
     )
 
@@ -111,7 +118,7 @@ def test_default_headers(sent: Recorder) -> None:
 def test_extra_headers(sent: Recorder) -> None:
     lines = refusal(Sync.client(sent, project="proj_a"), {"OpenAI-Project": "proj_b"})
     assert lines[2] == "That OpenAI-Project comes from `extra_headers` of this call."
-    assert lines[4].startswith("To fix it: correct its `extra_headers` (expected: proj_a)")
+    assert lines[5].startswith("To fix it: correct its `extra_headers` (expected: proj_a)")
 
 
 def test_a_subclass(sent: Recorder) -> None:
@@ -135,7 +142,7 @@ def test_nothing_sets_the_header(sent: Recorder) -> None:
         "Nothing sets the header: the client has no `project=`, and OPENAI_PROJECT_ID was not set "
         "when it was made."
     )
-    assert lines[4] == (
+    assert lines[5] == (
         "To fix it: pass `project=` to the client or set OPENAI_PROJECT_ID (expected: proj_a), or "
         'use mode="inject" to have it put in.'
     )
@@ -168,17 +175,17 @@ def test_unregistered_says_where_the_key_comes_from(
     if variable:
         monkeypatch.setenv("OPENAI_API_KEY", STRANGER)
     lines = refusal(Sync.client(sent, api_key=STRANGER, project="proj_a"))
-    assert lines[1] == "No registry knows this key."
+    assert lines[1] == "This key is not in any registry: not in openai-projects.toml."
     place = "OPENAI_API_KEY in the environment" if variable else "the client's `api_key=`"
     assert lines[2] == f"The key comes from {place}."
-    assert "openai-project-guard register PROJECT --key-env NAME" in lines[4]
+    assert "openai-project-guard register PROJECT --key-env NAME" in lines[5]
 
 
 def test_scope_names_the_pinned_project(sent: Recorder) -> None:
     with opg.guard(project="billing"):
         lines = refusal(Sync.client(sent, project="proj_a"))
     assert lines[1].endswith("; the scope here is pinned to project proj_b.")
-    assert lines[4].startswith("To fix it: use a key and an OpenAI-Project of proj_b here, or ")
+    assert lines[5].startswith("To fix it: use a key and an OpenAI-Project of proj_b here, or ")
 
 
 def test_organization(sent: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +193,7 @@ def test_organization(sent: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = refusal(Sync.client(sent, project="proj_a"))
     assert lines[0].endswith("OpenAI-Project 'proj_a' and OpenAI-Organization 'org-2'.")
     assert lines[2] == "That OpenAI-Organization comes from OPENAI_ORG_ID in the environment."
-    assert lines[4] == (
+    assert lines[5] == (
         "To fix it: correct or unset OPENAI_ORG_ID (expected: org-1), or correct the registry's "
         "entry."
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -156,9 +155,17 @@ def test_a_wrong_call_is_an_event_on_the_current_span(telemetry: Telemetry) -> N
         "key_hint": "sk-proj-…AAAA",
         "expected": ("proj_a",),
     }
-    assert events(span) == [
-        (EVENT, {"outcome": "blocked", "reason": "mismatch", "actual": "proj_b", **destination}),
-        (EVENT, {"outcome": "injected", "reason": "missing", **destination}),
+    found = events(span)
+    for _, attributes in found:
+        path, line = attributes.pop("code.filepath"), attributes.pop("code.lineno")
+        function = attributes.pop("code.function")
+        assert attributes.pop("call_site") == f"{path}:{line} in {function}"
+        assert (Path(path).name, function) == ("support.py", "chat")
+        assert attributes.pop("client_site").endswith(" in sync_client")
+    blocked = {"outcome": "blocked", "reason": "mismatch", "actual": "proj_b", "origin": "project="}
+    assert found == [
+        (EVENT, {**blocked, **destination}),
+        (EVENT, {"outcome": "injected", "reason": "missing", "origin": "unset", **destination}),
     ]
 
 
@@ -171,7 +178,7 @@ def test_an_answer_that_contradicts_the_registry_is_an_event(telemetry: Telemetr
     ):
         client.models.list()
     (event,) = events(telemetry.spans[0])
-    assert (event[1]["reason"], event[1]["actual"]) == ("drift", "proj_moved")
+    assert (event[1]["reason"], event[1]["answered"]) == ("drift", "proj_moved")
 
 
 async def test_events_of_tasks_stand_on_their_own_spans(telemetry: Telemetry) -> None:
@@ -301,8 +308,8 @@ def test_the_queries_of_the_readme_ask_for_what_is_there(
     exposed = prometheus_client.CollectorRegistry()
     opg.add_observer(PrometheusObserver(exposed))
     chat(sync_client(Recorder(), project="proj_a"))
-    readme = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
-    (queries,) = re.findall(r"```promql\n(.*?)```", readme, re.DOTALL)
+    page = (Path(__file__).parents[2] / "docs" / "fleet-on-redis.md").read_text("utf-8")
+    (queries,) = re.findall(r"```promql\n(.*?)```", page, re.DOTALL)
     asked = set(re.findall(r"openai_project_guard_\w+", queries))
     samples = {sample.name for family in exposed.collect() for sample in family.samples}
     assert asked == set(telemetry.names.values())
@@ -413,7 +420,7 @@ def test_structlog_logs_what_is_worth_an_event() -> None:
     opg.add_observer(StructlogObserver())
     with structlog.testing.capture_logs() as logged:
         chat(sync_client(Recorder(), project="proj_a"))
-        with pytest.raises(opg.ProjectMismatchError) as refused:
+        with pytest.raises(opg.ProjectMismatchError):
             chat(sync_client(Recorder(), project="proj_b"))
         with (
             loopback_api({A: "proj_a"}) as api,
@@ -422,9 +429,22 @@ def test_structlog_logs_what_is_worth_an_event() -> None:
         ):
             client.models.list()
     blocked, drifted = logged
+    path, line = blocked.pop("code.filepath"), blocked.pop("code.lineno")
+    assert blocked.pop("call_site") == f"{path}:{line} in {blocked.pop('code.function')}"
+    assert blocked.pop("client_site").endswith(" in sync_client")
+    assert drifted["answered"] == "proj_moved"
     assert blocked == {
         "event": "openai_call",
         "log_level": "warning",
-        **dataclasses.asdict(refused.value.verdict),
+        "outcome": "blocked",
+        "reason": "mismatch",
+        "expected": ("proj_a",),
+        "actual": "proj_b",
+        "key_hint": "sk-proj-…AAAA",
+        "method": "POST",
+        "host": "api.openai.com",
+        "path": "/v1/chat/completions",
+        "transport": "http",
+        "origin": "project=",
     }
     assert (drifted["log_level"], drifted["reason"]) == ("error", "drift")

@@ -285,7 +285,9 @@ def test_tasks_of_one_call_drift_each_for_itself(verdicts: list[opg.Verdict]) ->
     opg.enable(registry={**KEYS, "proj_x": STRANGER})
     run_two_tasks(Server("proj_z", of={A: "proj_a", STRANGER: "proj_x"}))
     drifted = [verdict for verdict in verdicts if verdict.reason == "drift"]
-    assert [(verdict.expected, verdict.actual) for verdict in drifted] == [(("proj_b",), "proj_z")]
+    assert [(verdict.expected, verdict.answered) for verdict in drifted] == [
+        (("proj_b",), "proj_z")
+    ]
     assert drifted[0].key_hint.endswith(B[-4:])
 
 

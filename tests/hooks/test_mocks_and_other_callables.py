@@ -27,7 +27,10 @@ HOOKED: list[tuple[Any, str]] = [
     (http.Client, "_send_single_request"),
     (http.AsyncClient, "_send_single_request"),
 ]
-NOT_HOOKED = [(SyncAPIClient, "request"), (openai.OpenAI, "request"), (openai.OpenAI, "post")]
+NOT_HOOKED: list[tuple[Any, str]] = [(openai.OpenAI, "request"), (openai.OpenAI, "post")]
+(NOT_HOOKED if hasattr(SyncAPIClient, "_send_request") else HOOKED).append(
+    (SyncAPIClient, "request")
+)
 
 
 class CallableObject:

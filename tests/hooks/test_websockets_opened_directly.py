@@ -218,7 +218,7 @@ def test_the_answer_on_a_socket_is_checked(
         request.applymarker(xfail_legacy)
     with api.answer_as("proj_elsewhere"):
         opener(api.websocket_base_url, headers_of(A, "proj_a"))
-    assert (verdicts[-1].reason, verdicts[-1].actual) == ("drift", "proj_elsewhere")
+    assert (verdicts[-1].reason, verdicts[-1].answered) == ("drift", "proj_elsewhere")
     assert verdicts[-1].transport == "websocket"
     assert [r.levelno for r in caplog.records if r.name == "openai_project_guard"] == [
         logging.ERROR

@@ -340,10 +340,17 @@ def test_an_argument_beats_the_environment_even_when_it_says_the_default(
     assert not settings.is_openai("gateway.example.com")
 
 
-def test_enable_means_enforce_where_the_environment_says_off(
+def test_off_in_the_environment_switches_a_bare_enable_off(
     clean: pytest.MonkeyPatch, probe: Probe
 ) -> None:
+    opg.enable(registry=KEYS)
     clean.setenv(GUARD, "off")
+    opg.enable(registry=KEYS)
+    assert not opg.is_enabled()
+    assert probe() == "ab?"
+    opg.enable("enforce", registry=KEYS)
+    assert probe() == "ab"
+    clean.setenv(GUARD, "")  # as a compose file passes a variable that is not set
     opg.enable(registry=KEYS)
     assert probe() == "ab"
 

@@ -28,7 +28,13 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"mode": "enforced"},
         "mode='enforced' is not a mode. Accepted: enforce, inject, warn, off.",
     ),
-    "no mode": ({"mode": None}, "mode=None is not a mode. Accepted: enforce, inject, warn, off."),
+    "empty mode": ({"mode": ""}, "mode='' is not a mode. Accepted: enforce, inject, warn, off."),
+    "unknown on_error": (
+        {"on_error": "ignore"},
+        "on_error='ignore' is not understood. Accepted: raise, log.",
+    ),
+    "audit of another type": ({"audit": 5}, "audit=5 is not the path of a folder."),
+    "empty audit": ({"audit": ""}, "audit='' is not the path of a folder."),
     "unknown unregistered": (
         {"unregistered": "maybe"},
         "unregistered='maybe' is not understood. Accepted: block, warn, allow, learn.",

@@ -1,0 +1,348 @@
+"""Does a fault of the guard, an observer, a log handler or a thread ever touch an allowed call?"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import threading
+import typing
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import openai
+import pytest
+from support import (
+    STRANGER,
+    A,
+    B,
+    Recorder,
+    async_client,
+    chat,
+    clean,
+    frames_holding,
+    http,
+    sync_client,
+)
+
+import openai_project_guard as opg
+from openai_project_guard._check import faults
+from openai_project_guard._hooks import sdk
+from openai_project_guard._registry.model import Snapshot
+from openai_project_guard.loopback import loopback_api
+
+__all__ = ["clean"]
+
+pytestmark = pytest.mark.usefixtures("clean")
+
+REGISTRY = {"proj_a": A, "proj_b": B}
+
+
+class Answering(Recorder):
+    """Names the project that the call was billed to."""
+
+    def __init__(self, project: str) -> None:
+        super().__init__()
+        self.project = project
+
+    def __call__(self, request: Any) -> Any:
+        answer = super().__call__(request)
+        answer.headers["openai-project"] = self.project
+        return answer
+
+
+# --- log handlers, observers and threads that fail ------------------------------------------------
+
+
+class Raising(logging.Handler):
+    def emit(self, _: logging.LogRecord) -> None:
+        raise OSError("the disk is full")
+
+
+@pytest.fixture
+def raising_handler() -> Iterator[None]:
+    handler, logger = Raising(), logging.getLogger("openai_project_guard")
+    logger.addHandler(handler)
+    yield
+    logger.removeHandler(handler)
+
+
+@pytest.mark.usefixtures("raising_handler")
+@pytest.mark.parametrize(
+    ("mode", "project"), [("warn", "proj_b"), ("inject", None), ("enforce", "proj_a")]
+)
+def test_a_log_handler_that_raises_changes_nothing(
+    mode: Any, project: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    opg.enable(mode, registry=REGISTRY)
+    sent = Answering("proj_other")  # which is drift, and logged too
+    assert sync_client(sent, project=project, max_retries=2).models.list().data == []
+    assert len(sent.requests) == 1
+    assert "a log handler raised an error" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("raising_handler")
+async def test_a_log_handler_that_raises_changes_nothing_of_an_async_call() -> None:
+    opg.enable("warn", registry=REGISTRY)
+    sent = Answering("proj_other")
+    await chat(async_client(sent, project="proj_b", max_retries=2))
+    assert len(sent.requests) == 1
+
+
+@pytest.mark.usefixtures("raising_handler")
+def test_a_log_handler_that_raises_does_not_let_a_wrong_call_through() -> None:
+    opg.enable(registry=REGISTRY)
+    sent = Recorder()
+    with pytest.raises(opg.ProjectMismatchError):
+        sync_client(sent, project="proj_b").models.list()
+    assert sent.requests == []
+
+
+def test_a_thread_that_cannot_be_started_while_learning_is_logged(
+    clean: pytest.MonkeyPatch, tmp_path: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    clean.setenv("OPENAI_PROJECT_GUARD_LEARNED", str(tmp_path / "learned.toml"))
+    opg.enable(unregistered="learn", registry={})
+
+    def refuse(_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    clean.setattr(threading.Thread, "start", refuse)
+    client = sync_client(Answering("proj_a"), api_key=STRANGER, project="proj_a")
+    assert client.models.list().data == []
+    assert "could not be kept" in caplog.text
+
+
+# --- faults of ours -------------------------------------------------------------------------------
+
+
+class Broken(Snapshot):
+    """A registry that cannot be asked."""
+
+    @property
+    def keys(self) -> Any:
+        raise TypeError(f"broken, and {A} is in it")
+
+    @keys.setter
+    def keys(self, _: Any) -> None: ...
+
+
+@pytest.fixture
+def broken(clean: pytest.MonkeyPatch) -> opg.Registry:
+    clean.setattr(faults, "_logged", set())
+    registry = opg.Registry()
+    registry.snapshot = Broken()
+    return registry
+
+
+@pytest.mark.parametrize("mode", ["enforce", "inject"])
+def test_a_call_that_cannot_be_judged_is_refused(
+    mode: Any, broken: opg.Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    opg.enable(mode, registry=broken)
+    sent = Recorder()
+    for _ in range(3):
+        with pytest.raises(opg.ProjectGuardError) as caught:
+            sync_client(sent, project="proj_a", max_retries=2).models.list()
+        assert "cannot be checked, and nothing was sent" in str(caught.value)
+        assert A not in str(caught.value)
+        assert caught.value.verdict.outcome == "blocked"
+        assert frames_holding(caught.value, A) == []
+    assert sent.requests == []
+    assert len(caplog.records) == 1
+    assert A not in caplog.text
+
+
+def test_in_warn_a_call_that_cannot_be_judged_is_sent(
+    broken: opg.Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    opg.enable("warn", registry=broken)
+    sent = Recorder()
+    for _ in range(3):
+        sync_client(sent, project="proj_a").models.list()
+    assert len(sent.requests) == 3
+    assert len(caplog.records) == 1
+    assert "sent without a check" in caplog.text
+
+
+def test_a_fault_after_a_call_was_sent_is_logged_and_the_answer_returned(
+    clean: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clean.setattr(faults, "_logged", set())
+    opg.enable(registry=REGISTRY)
+
+    class Odd:
+        def __eq__(self, _: object) -> bool:
+            raise ValueError("odd")
+
+        __hash__ = None  # type: ignore[assignment]
+
+    clean.setattr(sdk.HTTP.__class__, "response_project", staticmethod(lambda _: Odd()))
+    for _ in range(2):
+        assert sync_client(Recorder(), project="proj_a").models.list().data == []
+    assert len(caplog.records) == 1
+    assert "returned unchecked" in caplog.text
+
+
+def test_a_source_that_raises_keeps_its_last_good_registry(
+    clean: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    from support import write_registry
+
+    from openai_project_guard._state import STATE
+
+    clean.setattr(faults, "_logged", set())
+    opg.enable(registry=write_registry(tmp_path / "r.toml", a=f"proj_a:{A}"))
+    assert STATE.settings is not None
+
+    def refuse(_: float) -> None:
+        raise OSError("gone")
+
+    for source in STATE.settings.sources:
+        clean.setattr(source, "refresh", refuse)
+    sent = Recorder()
+    sync_client(sent, project="proj_a").models.list()
+    with pytest.raises(opg.ProjectMismatchError):
+        sync_client(sent, project="proj_b").models.list()
+    assert len(sent.requests) == 1
+
+
+# --- hostile text ---------------------------------------------------------------------------------
+
+HOSTILE = "@" + ":/" * 50_000
+"""A quadratic pattern takes minutes over it."""
+
+
+@pytest.mark.parametrize("project", ["proj_a", "proj_b"])
+def test_a_hostile_path_does_not_hold_a_call_up(project: str) -> None:
+    opg.enable(registry=REGISTRY)
+    seen: list[opg.Verdict] = []
+    opg.add_observer(seen.append)
+    with suppress(opg.ProjectMismatchError, openai.APIConnectionError, http.InvalidURL):
+        sync_client(Recorder(), project=project).get("/models/" + HOSTILE[:60_000], cast_to=object)
+    assert len(seen) == 1
+
+
+def test_a_hostile_header_of_an_answer_does_not_hold_a_call_up() -> None:
+    opg.enable(registry=REGISTRY)
+    assert sync_client(Answering(HOSTILE), project="proj_a").models.list().data == []
+
+
+def test_a_hostile_header_of_a_call_does_not_hold_it_up() -> None:
+    opg.enable(registry=REGISTRY)
+    with pytest.raises(opg.ProjectGuardError):
+        sync_client(Recorder(), project=HOSTILE).models.list()
+
+
+# --- headers that hide, or cannot be sent ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("blank", ["", " ", "Bearer ", "Bearer  "])
+def test_a_blank_authorization_hides_no_registered_key(blank: str) -> None:
+    opg.enable(registry=REGISTRY)
+    sent = Recorder()
+    headers = {"api-key": B, "Authorization": blank}
+    with pytest.raises((opg.ProjectGuardError, openai.APIConnectionError)) as caught:
+        sync_client(sent, project="proj_a", default_headers=headers).models.list()
+    assert sent.requests == []
+    assert isinstance(caught.value, opg.ProjectMismatchError) or blank.endswith(" ")
+
+
+def test_two_registered_keys_on_one_call_are_refused() -> None:
+    opg.enable(registry=REGISTRY)
+    sent = Recorder()
+    with pytest.raises(opg.MalformedHeaderError):
+        sync_client(sent, project="proj_a", default_headers={"api-key": B}).models.list()
+    assert sent.requests == []
+
+
+@pytest.mark.parametrize("project", ["proj_é", "proj_—"])
+@pytest.mark.parametrize("where", ["argument", "default", "call"])
+def test_a_project_that_is_not_ascii_is_refused_with_a_word(project: str, where: str) -> None:
+    opg.enable(registry=REGISTRY)
+    seen: list[opg.Verdict] = []
+    opg.add_observer(seen.append)
+    header = {"OpenAI-Project": project}
+    options: Any = {"project": project} if where == "argument" else {"project": "proj_a"}
+    client = sync_client(
+        Recorder(), **options, **({"default_headers": header} if where == "default" else {})
+    )
+    with pytest.raises(opg.MalformedHeaderError) as caught:
+        client.models.list(extra_headers=header if where == "call" else None)
+    assert [verdict.reason for verdict in seen] == ["malformed"]
+    assert "characters that no project id has" in str(caught.value)
+    assert frames_holding(caught.value, A) == []
+
+
+def test_another_header_that_is_not_ascii_is_the_sdks_affair() -> None:
+    opg.enable(registry=REGISTRY)
+    with pytest.raises(UnicodeEncodeError):
+        sync_client(Recorder(), project="proj_a", default_headers={"x": "é"}).models.list()
+
+
+# --- what tools read off the package --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "thing",
+    [
+        opg.enable,
+        opg.register,
+        opg.guard,
+        opg.add_observer,
+        opg.Registry.from_file,
+        opg.Registry.register,
+        opg.Registry.lookup,
+        opg.Verdict,
+        opg.Entry,
+        opg.ProjectGuardError,
+        opg.ProjectGuardError.__init__,
+        opg.ProjectMismatchError,
+    ],
+)
+def test_type_hints_can_be_read(thing: Any) -> None:
+    assert typing.get_type_hints(thing) is not None
+
+
+def test_every_module_that_a_freezer_must_find_is_imported_by_name() -> None:
+    hooks: Any = importlib.import_module("openai_project_guard._hooks")
+    for installer in hooks._INSTALLERS.values():
+        assert installer.__module__.startswith("openai_project_guard._hooks.")
+    names = set(hooks.install.__globals__) & {"httpx", "sdk", "websockets", "other_clients"}
+    assert len(names) == 4
+
+
+# --- websockets that cannot be opened -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("fault", ["uri", "headers", "nothing"])
+async def test_no_frame_of_a_socket_that_cannot_be_opened_holds_the_key(
+    fault: str, is_async: bool
+) -> None:
+    name = "websockets.asyncio.client" if is_async else "websockets.sync.client"
+    module = pytest.importorskip(name)
+    opg.enable(registry=REGISTRY)
+    headers: Any = {"Authorization": f"Bearer {A}", "OpenAI-Project": "proj_a"}
+    args: tuple[Any, ...] = () if fault == "nothing" else ("ws://127.0.0.1:9/v1/realtime",)
+    if fault == "uri":
+        args = ("ws://[bad",)
+    if fault == "headers":
+        headers = [("Authorization", f"Bearer {A}", "three")]
+
+    async def connect() -> None:
+        opened = module.connect(*args, additional_headers=headers)
+        if is_async:
+            await opened
+
+    with pytest.raises(Exception) as caught:
+        await connect()
+    assert frames_holding(caught.value, A) == []
+
+
+def test_the_loopback_server_serves_the_tests() -> None:
+    with loopback_api({A: "proj_a"}) as api:
+        opg.enable(registry=REGISTRY, hosts=["127.0.0.1"])
+        client = openai.OpenAI(api_key=A, project="proj_a", base_url=api.base_url)
+        assert client.models.list().data is not None
+        client.close()

@@ -1,0 +1,344 @@
+"""Does the check hold where threads meet, imports are in progress and signals come in?"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import openai
+import pytest
+from support import A, B, Probe, Recorder, clean, http, output, probe, python, sync_client
+
+import openai_project_guard as opg
+from openai_project_guard._scope import SCOPE, current_scope
+
+__all__ = ["clean", "probe"]
+
+pytestmark = pytest.mark.usefixtures("clean")
+
+REGISTRY = {"proj_a": A, "proj_b": B}
+
+
+# --- hooks go in whole ----------------------------------------------------------------------------
+
+
+def test_first_scopes_that_are_entered_together_let_nothing_through(
+    clean: pytest.MonkeyPatch,
+) -> None:
+    pytest.importorskip("websockets.sync.client")
+    clean.setenv("OPENAI_PROJECT_GUARD_KEYS", f"proj_a={fingerprint(A)}")
+    sent, refused = Recorder(), list[bool]()
+    client = sync_client(sent, project="proj_b")
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for _ in range(50):
+            opg.disable()
+            gate = threading.Barrier(4)
+
+            def call(gate: threading.Barrier = gate) -> None:
+                gate.wait()
+                with suppress(opg.ProjectGuardError), opg.guard(project="proj_a"):
+                    client.models.list()
+                    return
+                refused.append(True)
+
+            threads = [threading.Thread(target=call) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert sent.requests == []
+    assert len(refused) == 200
+
+
+def fingerprint(key: str) -> str:
+    from openai_project_guard._keys import digest, fingerprint_of
+
+    return fingerprint_of(digest(key))
+
+
+def test_enable_and_disable_from_many_threads_end_in_one_state(probe: Probe) -> None:
+    originals = [vars(http.Client)["_send_single_request"], vars(openai.OpenAI).get("request")]
+
+    def switch(number: int) -> None:
+        for turn in range(50):
+            opg.enable(registry=REGISTRY) if (turn + number) % 2 else opg.disable()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(switch, range(8)))
+    opg.enable(registry=REGISTRY)
+    assert opg.is_enabled()
+    assert probe() == "ab"
+    opg.disable()
+    assert probe() == "ab?"
+    assert originals == [
+        vars(http.Client)["_send_single_request"],
+        vars(openai.OpenAI).get("request"),
+    ]
+
+
+IMPORTING = f"""
+import importlib.abc, os, sys, threading
+import openai_project_guard as opg
+
+half_way, enabled = threading.Event(), threading.Event()
+
+class Slow(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == "openai._base_client":
+            half_way.set()
+            enabled.wait(2)
+        return None
+
+sys.meta_path.insert(0, Slow())
+
+def enable():
+    half_way.wait()
+    opg.enable(registry={{"proj_a": {A!r}}})
+    enabled.set()
+
+thread = threading.Thread(target=enable, daemon=True)
+thread.start()
+import openai
+thread.join(30)
+assert not thread.is_alive(), "enable() waits for ever"
+child = os.fork() if hasattr(os, "fork") else 0
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+elif hasattr(os, "fork"):
+    os._exit(0 if opg.is_enabled() else 1)
+assert opg.is_enabled()
+try:
+    openai.OpenAI(api_key={A!r}, project="proj_b").models.list()
+except opg.ProjectMismatchError:
+    print("refused")
+"""
+
+
+@pytest.mark.parametrize("mode", ["enforce", "off"])
+def test_enable_while_another_thread_imports_the_sdk(mode: str) -> None:
+    assert output(IMPORTING, OPENAI_PROJECT_GUARD=mode) == "refused"
+
+
+# --- scopes reach what is started inside them -----------------------------------------------------
+
+
+def upload(client: Any) -> Any:
+    """What uses a pool of the SDK's own."""
+    return client.vector_stores.file_batches.upload_and_poll(
+        "vs_1", files=[b"one", b"two", b"three"], max_concurrency=3
+    )
+
+
+@pytest.mark.skipif(not hasattr(openai.OpenAI(api_key="x"), "vector_stores"), reason="not there")
+def test_a_pool_of_the_sdks_own_is_inside_the_scope() -> None:
+    opg.enable(registry=REGISTRY)
+    sent = Recorder()
+    with opg.guard(project="proj_a"), pytest.raises(opg.ProjectScopeError):
+        upload(sync_client(sent, api_key=B, project="proj_b"))
+    assert sent.requests == []
+    with opg.guard(mode="inject"), suppress(openai.OpenAIError, AttributeError):
+        upload(sync_client(sent, api_key=B))
+    assert {request.headers["openai-project"] for request in sent.requests} == {"proj_b"}
+    assert len(sent.requests) >= 3
+
+
+def test_each_submitted_call_takes_the_scope_of_its_submitter(probe: Probe) -> None:
+    opg.enable(registry=REGISTRY)
+    with ThreadPoolExecutor(1) as pool:
+        with opg.guard(project="proj_a"):
+            assert pool.submit(probe).result() == "a"  # it starts the thread, too
+        assert pool.submit(probe).result() == "ab"
+        with opg.guard(project="proj_b"):
+            inside = pool.submit(probe)
+        assert inside.result() == "b"
+        assert pool.submit(probe).result() == "ab"
+
+
+def test_a_thread_is_left_as_it_was(probe: Probe) -> None:
+    opg.enable(registry=REGISTRY)
+
+    class Mine(threading.Thread):
+        said = ""
+
+        def run(self) -> None:
+            self.said = f"{probe()} {'run' in vars(self)}"
+
+    with opg.guard(project="proj_a"):
+        thread = Mine()
+        thread.start()
+    thread.join()
+    assert thread.said == "a False"
+
+
+# --- signals --------------------------------------------------------------------------------------
+
+
+class Interrupt(Exception):  # noqa: N818
+    """What a signal's handler raises, as task queues do when a task has taken too long."""
+
+
+def interrupted_at(step: int, run: Callable[[], object]) -> bool:
+    """Runs something and raises just before the given instruction of our scopes' code."""
+    passed = 0
+
+    def trace(frame: Any, event: str, _: Any) -> Any:
+        nonlocal passed
+        if not frame.f_code.co_filename.endswith(("_guard.py", "_scope.py", "_block.py")):
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            passed += 1
+            if passed == step:
+                raise Interrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        run()
+    except Interrupt:
+        pass
+    finally:
+        sys.settrace(before)
+    return passed >= step
+
+
+def with_block() -> None:
+    with opg.guard(project="proj_a"):
+        pass
+
+
+def reused() -> None:
+    scope = opg.guard(project="proj_a")
+    with scope:
+        pass
+    with scope:
+        pass
+
+
+@opg.guard(project="proj_a")
+def decorated() -> None:
+    pass
+
+
+@opg.guard(project="proj_a")
+def generator() -> Any:
+    yield 1
+    yield 2
+
+
+def async_with() -> None:
+    async def run() -> None:
+        async with opg.guard(project="proj_a"):
+            pass
+
+    with suppress(StopIteration):
+        run().send(None)
+
+
+WAYS = [with_block, reused, decorated, lambda: list(generator()), async_with]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_interrupt_at_any_instruction_leaves_no_scope_behind(
+    way: Callable[[], object], clean: pytest.MonkeyPatch
+) -> None:
+    opg.enable(registry=REGISTRY)
+    way()  # what is imported at the first use
+    step = 1
+    while interrupted_at(step, way):
+        assert current_scope() is None, f"interrupted at instruction {step}"
+        assert SCOPE.get() is None
+        step += 1
+    assert step > 50
+
+
+def test_within_the_handler_of_the_interrupt_no_scope_is_open() -> None:
+    opg.enable(registry=REGISTRY)
+    with_block()
+    step, found = 1, []
+
+    def run() -> None:
+        try:
+            with_block()
+        except Interrupt:
+            found.append(current_scope())
+            raise
+
+    while interrupted_at(step, run):
+        step += 1
+    assert len(found) > 50
+    assert found == [None] * len(found)
+
+
+def test_an_interrupt_within_the_check_is_the_applications() -> None:
+    opg.enable(registry=REGISTRY)
+    client = sync_client(Recorder(), project="proj_a")
+    client.models.list()
+    lines = 0
+    for line in range(1, 1000):
+        passed = 0
+
+        def trace(frame: Any, event: str, _: Any, line: int = line) -> Any:
+            nonlocal passed
+            if not frame.f_code.co_filename.endswith(("check.py", "headers.py", "response.py")):
+                return None
+            if event == "line":
+                passed += 1
+                if passed == line:
+                    raise Interrupt
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            client.models.list()
+        except (Interrupt, openai.APIConnectionError) as error:
+            # The SDKs before 2.31 take every Exception for their HTTP client's.
+            lines += Interrupt in (type(error), type(error.__cause__))
+        else:
+            assert passed < line
+            break
+        finally:
+            sys.settrace(before)
+    assert lines > 20
+
+
+def test_real_signals_leave_no_scope_behind() -> None:
+    run = python(
+        f"""
+import signal, time
+import openai_project_guard as opg
+from openai_project_guard._scope import current_scope
+
+class Limit(Exception): ...
+
+def handler(*_):
+    raise Limit
+
+signal.signal(signal.SIGALRM, handler)
+opg.enable(registry={{"proj_a": {A!r}}})
+caught = 0
+for _ in range(300):
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
+        while True:
+            with opg.guard(project="proj_a"):
+                pass
+    except Limit:
+        caught += 1
+        assert current_scope() is None
+print(caught)
+"""
+    )
+    if "SIGALRM" in run.stderr and "AttributeError" in run.stderr:
+        pytest.skip("this system has no SIGALRM")
+    assert run.stdout.strip() == "300", run.stderr
