@@ -98,16 +98,16 @@ def zero_code(session: nox.Session) -> None:
     servers = ("gunicorn", "celery", "uvicorn", "jupyter_client", "ipykernel")
     tracers = ("ddtrace", "opentelemetry-instrumentation")
     session.install(".[test,auto]", *servers, *tracers)
-    session.run(
-        "python", "-m", "pytest", "tests/ecosystem/test_zero_code.py", "tests/test_pytest_plugin.py"
-    )
+    files = ("test_zero_code.py", "test_pytest_plugin.py")
+    session.run("python", "-m", "pytest", *(f"tests/ecosystem/{file}" for file in files))
 
 
 @nox.session(python=PYTHONS[1])
 def examples(session: nox.Session) -> None:
     """Every example, and what type checkers say of a project made of them; none is skipped."""
     session.install(".[test]", "celery", "mypy", "pyright[nodejs]", "ty")
-    session.run("python", "-m", "pytest", "tests/test_examples.py", "-rs", *session.posargs)
+    file = "tests/ecosystem/test_examples.py"
+    session.run("python", "-m", "pytest", file, "-rs", *session.posargs)
 
 
 @nox.session(python=PYTHONS[1], tags=["ci"])

@@ -1,36 +1,21 @@
-"""`scope="process"`: calls that go round the SDK are judged too, and nothing is judged twice."""
+"""With `scope="process"`, are calls without the SDK judged too, and nothing twice?"""
 
 from __future__ import annotations
 
 import asyncio
 import pickle
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import openai
 import pytest
+from support import A, B
 
 import openai_project_guard as opg
-from openai_project_guard.loopback import LoopbackAPI, loopback_api
+from openai_project_guard.loopback import LoopbackAPI
 
-A = "sk-proj-not-a-real-key-of-project-a-AAAA"
-B = "sk-proj-not-a-real-key-of-project-b-BBBB"
-
-
-@pytest.fixture
-def api() -> Iterator[LoopbackAPI]:
-    with loopback_api({A: "proj_a", B: "proj_b"}) as api:
-        yield api
-    opg.disable()
-
-
-@pytest.fixture
-def verdicts() -> Iterator[list[opg.Verdict]]:
-    seen: list[opg.Verdict] = []
-    opg.add_observer(seen.append)
-    yield seen
-    opg.remove_observer(seen.append)
+pytestmark = pytest.mark.usefixtures("clean")
 
 
 def enable(mode: Any = "enforce", scope: Any = "process") -> None:
@@ -212,15 +197,15 @@ def test_other_hosts_and_calls_without_a_key_are_not_seen(
 
 
 def test_off_it_costs_nothing_for_nothing_of_theirs_is_replaced(api: LoopbackAPI) -> None:
-    doors = [
+    hook_points = [
         (pytest.importorskip("requests.adapters").HTTPAdapter, "send"),
         (pytest.importorskip("urllib3.connectionpool").HTTPConnectionPool, "urlopen"),
         (pytest.importorskip("aiohttp.connector").BaseConnector, "connect"),
     ]
-    before = [vars(owner)[name] for owner, name in doors]
+    before = [vars(owner)[name] for owner, name in hook_points]
 
     def are_theirs() -> set[bool]:  # by identity, for a wrapper is equal to what it wraps
-        after = [vars(owner)[name] for owner, name in doors]
+        after = [vars(owner)[name] for owner, name in hook_points]
         return {function is original for function, original in zip(after, before, strict=True)}
 
     enable(scope="sdk")
@@ -232,7 +217,7 @@ def test_off_it_costs_nothing_for_nothing_of_theirs_is_replaced(api: LoopbackAPI
 
 
 @EVERY
-def test_disable_lets_go_of_them(post: Post, api: LoopbackAPI) -> None:
+def test_disable_takes_the_hooks_out(post: Post, api: LoopbackAPI) -> None:
     enable()
     opg.disable()
     assert post(f"{api.base_url}/responses", headers(A, "proj_b")) == 401
@@ -267,7 +252,7 @@ def test_the_sdk_over_aiohttp_is_judged_once(api: LoopbackAPI, verdicts: list[op
     assert len(api.ledger) == 1
 
 
-def test_drift_is_heard_from_requests(api: LoopbackAPI, verdicts: list[opg.Verdict]) -> None:
+def test_drift_is_seen_by_requests(api: LoopbackAPI, verdicts: list[opg.Verdict]) -> None:
     enable()
     with api.answer_as("proj_z"):
         by_requests(f"{api.base_url}/responses", headers(A, "proj_a"))

@@ -1,4 +1,6 @@
-"""Tracing tools wrap the SDK too, before the guard or after it, and are taken off in any order.
+"""Do the guard and tracing tools, which wrap the SDK too, work together?
+
+They are put on before the guard or after it, and are taken off in any order.
 
 The check still happens, theirs still records, and what a call returns is what it returns with
 that tool alone. Ran with:
@@ -29,11 +31,9 @@ from typing import Any
 import openai
 import pytest
 import wrapt
-from support import A, Recorder, async_client, chat, clean, http, python, sync_client
+from support import A, Recorder, async_client, chat, http, python, sync_client
 
 import openai_project_guard as opg
-
-__all__ = ["clean"]
 
 REGISTRY = {"proj_a": A}
 
@@ -473,7 +473,7 @@ def places() -> dict[str, tuple[type[Any], type[Any], str]]:
     return {
         "OpenAI.request": (openai.OpenAI, openai.AsyncOpenAI, "request"),
         "SyncAPIClient.request": (*bases, "request"),
-        "where the SDK lets go": (*bases, last),
+        "where the SDK sends": (*bases, last),
         "Client.send": (http.Client, http.AsyncClient, "send"),
         "Client._send_single_request": (http.Client, http.AsyncClient, "_send_single_request"),
         "Completions.create": (Completions, AsyncCompletions, "create"),
@@ -487,7 +487,7 @@ HOWS = pytest.mark.parametrize(
 )
 WHERE = pytest.mark.parametrize("where", places())
 HOOKED = pytest.mark.parametrize(
-    "where", ["SyncAPIClient.request", "where the SDK lets go", "Client._send_single_request"]
+    "where", ["SyncAPIClient.request", "where the SDK sends", "Client._send_single_request"]
 )
 
 

@@ -1,100 +1,17 @@
-"""A call whose key and project do not agree does not leave, however they came together."""
+"""Is a call whose key and project do not agree refused, however they came together?"""
 
 from __future__ import annotations
 
-import asyncio
-import os
 from collections.abc import Callable
 from typing import Any
 
 import openai
 import pytest
+from support import BOTH, STRANGER, VERSION, A, B, Recorder, Sync, chat, http
 
 import openai_project_guard as opg
 
-IS_3 = int(openai.__version__.split(".")[0]) >= 3
-if IS_3:
-    import httpx2 as http
-else:
-    import httpx as http  # type: ignore[no-redef]
-
-A = "sk-proj-not-a-real-key-of-project-a-AAAA"
-B = "sk-proj-not-a-real-key-of-project-b-BBBB"
-STRANGER = "sk-proj-not-a-real-key-of-nobody-ZZZZ"
-
-CHUNKS = (
-    b'data: {"id":"c","object":"chat.completion.chunk","created":1,"model":"m","choices":[]}\n\n'
-    b"data: [DONE]\n\n"
-)
-
-
-class Recorder:
-    """A transport that keeps what reaches it and answers as the API would."""
-
-    def __init__(self) -> None:
-        self.requests: list[Any] = []
-
-    def __call__(self, request: Any) -> Any:
-        self.requests.append(request)
-        if request.url.path.endswith("/files"):
-            page = {"object": "list", "data": [{"id": "file-1"}], "has_more": True}
-            return http.Response(200, json=page)
-        if b'"stream":true' in request.content.replace(b" ", b""):
-            return http.Response(200, content=CHUNKS, headers={"content-type": "text/event-stream"})
-        return http.Response(200, json={"id": "c", "object": "list", "data": [], "choices": []})
-
-
-@pytest.fixture
-def sent() -> Recorder:
-    return Recorder()
-
-
-@pytest.fixture(autouse=True)
-def guard(monkeypatch: pytest.MonkeyPatch) -> Any:
-    for name in list(os.environ):
-        if name.startswith("OPENAI_"):
-            monkeypatch.delenv(name)
-    opg.enable(registry={"proj_a": A, "proj_b": B})
-    yield
-    opg.disable()
-
-
-class Sync:
-    """One way to call: through the sync client."""
-
-    @staticmethod
-    def client(sent: Recorder, **options: Any) -> openai.OpenAI:
-        options = {"api_key": A, "max_retries": 5, **options}
-        return openai.OpenAI(http_client=http.Client(transport=http.MockTransport(sent)), **options)
-
-    @staticmethod
-    def run(result: Callable[[], Any]) -> Any:
-        return result()
-
-
-class Async:
-    """The same through the async client."""
-
-    @staticmethod
-    def client(sent: Recorder, **options: Any) -> openai.AsyncOpenAI:
-        options = {"api_key": A, "max_retries": 5, **options}
-        return openai.AsyncOpenAI(
-            http_client=http.AsyncClient(transport=http.MockTransport(sent)), **options
-        )
-
-    @staticmethod
-    def run(result: Callable[[], Any]) -> Any:
-        async def finish() -> Any:
-            value = result()
-            if hasattr(value, "__aenter__") and not hasattr(value, "__await__"):
-                async with value as entered:
-                    return entered
-            return await value
-
-        return asyncio.run(finish())
-
-
-BOTH = pytest.mark.parametrize("way", [Sync, Async])
+pytestmark = pytest.mark.usefixtures("enabled")
 
 # Rows of "how the header gets its value": what the caller does, and what is wrong with it.
 WRONG: dict[str, tuple[Callable[..., tuple[Any, dict[str, Any]]], str]] = {}
@@ -163,7 +80,7 @@ def no_project_at_all(way: Any, sent: Recorder, _: pytest.MonkeyPatch) -> Any:
 
 
 @wrong("unregistered")
-def a_key_nobody_registered(way: Any, sent: Recorder, _: pytest.MonkeyPatch) -> Any:
+def an_unregistered_key(way: Any, sent: Recorder, _: pytest.MonkeyPatch) -> Any:
     return way.client(sent, api_key=STRANGER, project="proj_a"), {}
 
 
@@ -172,7 +89,7 @@ def extra_headers_with_another_key(way: Any, sent: Recorder, _: pytest.MonkeyPat
     return way.client(sent, project="proj_a"), {"Authorization": f"Bearer {B}"}
 
 
-if int(openai.__version__.split(".")[0]) >= 2:
+if VERSION >= (2,):
 
     @wrong("missing")
     def extra_headers_omit(way: Any, sent: Recorder, _: pytest.MonkeyPatch) -> Any:
@@ -181,7 +98,7 @@ if int(openai.__version__.split(".")[0]) >= 2:
         return way.client(sent, project="proj_a"), {"OpenAI-Project": Omit()}
 
 
-if IS_3:
+if VERSION >= (3,):
 
     @wrong("mismatch")
     def custom_headers_variable(way: Any, sent: Recorder, env: pytest.MonkeyPatch) -> Any:
@@ -189,16 +106,9 @@ if IS_3:
         return way.client(sent, project="proj_a"), {}
 
 
-def call(client: Any, headers: dict[str, Any], **more: Any) -> Any:
-    message: Any = {"role": "user", "content": "hello"}
-    return client.chat.completions.create(
-        model="m", messages=[message], extra_headers=headers, **more
-    )
-
-
 STYLES: dict[str, Callable[[Any, dict[str, Any]], Callable[[], Any]]] = {
-    "plain": lambda client, headers: lambda: call(client, headers),
-    "stream": lambda client, headers: lambda: call(client, headers, stream=True),
+    "plain": lambda client, headers: lambda: chat(client, extra_headers=headers),
+    "stream": lambda client, headers: lambda: chat(client, extra_headers=headers, stream=True),
     "raw": lambda client, headers: (
         lambda: client.chat.completions.with_raw_response.create(
             model="m", messages=[], extra_headers=headers
@@ -254,7 +164,7 @@ def test_each_reason_has_its_error_class(
     prepare, reason = WRONG[row]
     client, headers = prepare(Sync, sent, monkeypatch)
     with pytest.raises(opg.ProjectGuardError) as refused:
-        call(client, headers)
+        chat(client, extra_headers=headers)
     assert type(refused.value) is ERROR_OF_REASON[reason]
 
 
@@ -316,7 +226,7 @@ def test_two_project_headers_are_refused_even_if_both_are_right(way: Any, sent: 
 
     client._build_request = twice
     with pytest.raises(opg.MalformedHeaderError):
-        way.run(lambda: call(client, {}))
+        way.run(lambda: chat(client))
     assert sent.requests == []
 
 
@@ -333,5 +243,5 @@ def test_two_keys_on_one_call_are_refused(way: Any, sent: Recorder) -> None:
 
     client._build_request = twice
     with pytest.raises(opg.MalformedHeaderError, match="more than one key"):
-        way.run(lambda: call(client, {}))
+        way.run(lambda: chat(client))
     assert sent.requests == []

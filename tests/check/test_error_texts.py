@@ -1,4 +1,4 @@
-"""Every refusal says what, what the registry says, where from, nothing sent, and how to fix it."""
+"""Does a refusal say what, what the registry says, where from, nothing sent, and how to fix it?"""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import openai
 import pytest
-from test_wrong_calls import IS_3, STRANGER, A, B, Recorder, Sync, call, http
+from support import STRANGER, VERSION, A, B, Recorder, Sync, chat, fingerprint, http
 
 import openai_project_guard as opg
 
@@ -28,38 +28,22 @@ keys = [{ fingerprint = "FINGERPRINT-B" }]
 """
 
 
-def fingerprint(key: str) -> str:
-    from hashlib import sha256
-
-    return "sha256:" + sha256(key.encode()).hexdigest()
-
-
 @pytest.fixture(autouse=True)
-def guard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    for name in ("OPENAI_API_KEY", "OPENAI_PROJECT_ID", "OPENAI_ORG_ID", "OPENAI_CUSTOM_HEADERS"):
-        monkeypatch.delenv(name, raising=False)
+def active_registry(clean: pytest.MonkeyPatch, tmp_path: Path) -> None:
     path = tmp_path / "openai-projects.toml"
     text = REGISTRY
     for name, key in (("A", A), ("B", B), ("C", "another key")):
         text = text.replace(f"FINGERPRINT-{name}", fingerprint(key))
     path.write_text(text, encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
     opg.enable(registry="openai-projects.toml")
-    yield
-    opg.disable()
 
 
 def refusal(client: Any, headers: dict[str, Any] | None = None) -> list[str]:
     with pytest.raises(opg.ProjectGuardError) as refused:
-        call(client, headers or {})
+        chat(client, extra_headers=headers or {})
     text = str(refused.value).splitlines()
     assert re.fullmatch(r"Called at .*:\d+ in \w+; the client was built at .*:\d+ in .*\.", text[3])
     return text
-
-
-@pytest.fixture
-def sent() -> Recorder:
-    return Recorder()
 
 
 def test_with_options_key_swap(sent: Recorder) -> None:
@@ -102,7 +86,7 @@ def test_a_variable_that_this_client_did_not_take_over_is_not_blamed(
     assert refusal(client)[2].startswith("That OpenAI-Project comes from the client's `project=`")
 
 
-@pytest.mark.skipif(not IS_3, reason="OPENAI_CUSTOM_HEADERS came with openai 2")
+@pytest.mark.skipif(not VERSION >= (3,), reason="OPENAI_CUSTOM_HEADERS came with openai 2")
 def test_custom_headers_variable(sent: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-A: 1\nOpenAI-Project: proj_b")
     assert (
@@ -122,7 +106,7 @@ def test_default_headers_in_lower_case_lose(sent: Recorder) -> None:
 
 def sent_without_guard(client: Any, sent: Recorder) -> bool:
     with opg.guard(mode="off"):
-        call(client, {})
+        chat(client)
     return "openai-project" in sent.requests.pop().headers
 
 
@@ -244,3 +228,10 @@ def test_the_servers_401_gets_a_note(sent: Recorder) -> None:
     (note,) = failed.value.__notes__  # type: ignore[attr-defined]
     assert "the registry has its key for project proj_a" in note
     assert "out of date" in note
+
+
+def test_the_fix_for_a_name_in_the_header_is_the_id(sent: Recorder) -> None:
+    with pytest.raises(opg.ProjectMismatchError) as refused:
+        Sync.client(sent, project="my billing project").models.list()
+    assert "register my billing" not in str(refused.value)
+    assert "the header takes a project's id, proj_…" in str(refused.value)

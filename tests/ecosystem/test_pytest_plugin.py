@@ -43,7 +43,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
     for name in list(os.environ):
         if name.startswith("OPENAI_") or name == "PYTEST_ADDOPTS":
             monkeypatch.delenv(name)
-    places = [Path(opg.__file__).parents[1], Path(__file__).parent]
+    places = [Path(opg.__file__).parents[1], Path(__file__).parents[1]]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, places)))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(pytester.path / "config"))
     pytester.makeini("[pytest]\naddopts = --strict-markers\nasyncio_mode = auto\n")
@@ -85,7 +85,7 @@ def test_the_fixture_enforces_and_tells_of_every_call(run: Run) -> None:
     ).assert_outcomes(passed=2)
 
 
-def test_the_fixture_heeds_neither_environment_nor_files(
+def test_the_fixture_reads_neither_environment_nor_files(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_PROJECT_GUARD_PROJECT", "proj_other")
@@ -301,7 +301,7 @@ def test_a_marker_that_names_no_project_is_an_error_of_its_test(run: Run) -> Non
         @pytest.mark.openai_project("proj_a", "proj_b")
         def test_two(): ...
 
-        @pytest.mark.openai_project("nobody")
+        @pytest.mark.openai_project("unknown")
         def test_unknown(): ...
 
         def test_other(): ...
@@ -311,7 +311,7 @@ def test_a_marker_that_names_no_project_is_an_error_of_its_test(run: Run) -> Non
     result.stdout.fnmatch_lines(
         [
             *['*openai_project takes one project: @pytest.mark.openai_project("proj_...")'] * 3,
-            "*openai_project: 'nobody' is neither a project id*",
+            "*openai_project: 'unknown' is neither a project id*",
         ]
     )
 
@@ -420,7 +420,7 @@ def test_under_xdist(run: Run) -> None:
     ).assert_outcomes(passed=40)
 
 
-# What it costs where nobody uses it
+# What it costs where it is not used
 
 
 def test_a_run_that_does_not_use_it_imports_neither_the_sdk_nor_wrapt(

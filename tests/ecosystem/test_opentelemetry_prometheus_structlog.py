@@ -11,7 +11,6 @@ from typing import Any
 
 import openai
 import pytest
-import support
 from redis_server import RedisServer, needs_redis
 from support import A, B, Recorder, async_client, chat, sync_client
 
@@ -21,7 +20,6 @@ from openai_project_guard._keys import digest, fingerprint_of
 from openai_project_guard._registry import stores as edit
 from openai_project_guard.loopback import LoopbackAPI, loopback_api
 
-clean = support.clean
 pytestmark = pytest.mark.usefixtures("clean")
 
 COUNTER = "openai.project_guard.calls"
@@ -214,8 +212,8 @@ def test_the_api_alone_is_enough(clean: pytest.MonkeyPatch) -> None:
     )
 
 
-def test_gauges_show_how_a_file_stands(telemetry: Telemetry, tmp_path: Path) -> None:
-    assert telemetry.gauges == {}  # a mapping stands for good
+def test_gauges_show_the_state_of_a_file(telemetry: Telemetry, tmp_path: Path) -> None:
+    assert telemetry.gauges == {}  # a mapping does not change
     path = tmp_path / "some.toml"
     edit.add(path, "proj_a", fingerprint_of(digest(A)))
     opg.enable(registry=path)
@@ -228,7 +226,7 @@ def test_gauges_show_how_a_file_stands(telemetry: Telemetry, tmp_path: Path) -> 
         ("status", name, "stale"): 0,
     }
     path.write_text("version = 2\n")
-    wait_for(lambda: telemetry.gauges["status", name, "stale"] == 1)  # though nobody calls
+    wait_for(lambda: telemetry.gauges["status", name, "stale"] == 1)  # though no call is made
     assert telemetry.gauges["keys", name] == 1
     before = telemetry.gauges["age", name]
     wait_for(lambda: telemetry.gauges["age", name] > before + 0.3)
@@ -253,7 +251,7 @@ def test_gauges_know_a_scope_without_enable(
 
 
 @needs_redis
-def test_gauges_show_how_redis_stands(
+def test_gauges_show_the_state_of_redis(
     telemetry: Telemetry, tmp_path: Path, clean: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("redis")
@@ -284,7 +282,7 @@ def test_gauges_show_how_redis_stands(
         server.kill()
 
 
-def test_a_source_of_somebody_elses_need_not_say_how_it_stands(
+def test_a_source_of_somebody_elses_need_not_report_its_state(
     telemetry: Telemetry, clean: pytest.MonkeyPatch
 ) -> None:
     class Vault:
@@ -310,7 +308,7 @@ def test_the_queries_of_the_readme_ask_for_what_is_there(
     exposed = prometheus_client.CollectorRegistry()
     opg.add_observer(PrometheusObserver(exposed))
     chat(sync_client(Recorder(), project="proj_a"))
-    page = (Path(__file__).parents[1] / "docs" / "fleet-on-redis.md").read_text("utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "fleet-on-redis.md").read_text("utf-8")
     (queries,) = re.findall(r"```promql\n(.*?)```", page, re.DOTALL)
     asked = set(re.findall(r"openai_project_guard_\w+", queries))
     samples = {sample.name for family in exposed.collect() for sample in family.samples}
@@ -354,7 +352,7 @@ def test_together_with_an_openai_instrumentation(
         key(outcome="allowed", project="proj_a"): 2,
         key(outcome="blocked", reason="mismatch", project="proj_a"): 2,
     }
-    # One span of the instrumentation for each call; each refusal stands on that of its call.
+    # One span of the instrumentation for each call; each refusal is an event of its call's.
     assert sorted(len(events(span)) for span in telemetry.spans) == [0, 0, 1, 1]
     for span in telemetry.spans:
         assert (span.status.status_code.name == "ERROR") is bool(events(span))
@@ -393,7 +391,7 @@ def test_prometheus_counts_every_call() -> None:
     assert f"{name}{{{blocked}}} 1.0" in text
 
 
-def test_prometheus_gauges_show_how_a_file_stands(tmp_path: Path) -> None:
+def test_prometheus_gauges_show_the_state_of_a_file(tmp_path: Path) -> None:
     prometheus_client = pytest.importorskip("prometheus_client")
     from openai_project_guard.prometheus import PrometheusObserver
 
@@ -422,7 +420,7 @@ def test_structlog_logs_what_is_worth_an_event() -> None:
     opg.add_observer(StructlogObserver())
     with structlog.testing.capture_logs() as logged:
         chat(sync_client(Recorder(), project="proj_a"))
-        with pytest.raises(opg.ProjectMismatchError):
+        with pytest.raises(opg.ProjectMismatchError) as refused:
             chat(sync_client(Recorder(), project="proj_b"))
         with (
             loopback_api({A: "proj_a"}) as api,

@@ -1,7 +1,7 @@
 """What could escape? Every place in the installed SDK's source from where something can be sent.
 
 The sweep finds what the methods of today do. This reads what the code could do, and fails, naming
-file and line, on a place that nobody has looked at. Then look: if it lies behind a hook, or can
+file and line, on a place that has not been looked at. Then look: if it lies behind a hook, or can
 carry no API key, say so in `KNOWN`; if not, it needs a hook.
 """
 
@@ -45,7 +45,7 @@ OTHERS = set(
         "sounddevice tqdm trio typing_extensions",
     )
 )
-"""The other packages that the SDK imports. One that is not here, nobody has looked at."""
+"""The other packages that the SDK imports. One that is not here has not been looked at."""
 
 SENDS = re.compile(
     r"\.(send|handle_request|handle_async_request|_send_single_request|send_api_request|urlopen|"
@@ -85,12 +85,12 @@ class Known(NamedTuple):
 
 SDK_CLIENT = r"(Sync|Async)APIClient"
 KNOWN = (
-    # The SDK's own doors.
+    # Where the SDK's client sends.
     Known(
         r"_base_client\.py",
         rf"{SDK_CLIENT}\.(_send_request|request|_request)",
         r"self\._client\.send",
-        "here the SDK lets go of a request: `_send_request`, or `request` in older releases, where "
+        "the SDK sends a request here: `_send_request`, or `request` in older releases, where "
         "`_prepare_request` comes before it (`_request`, called by `request`, up to 1.66)",
     ),
     Known(
@@ -209,9 +209,9 @@ KNOWN = (
 def test_every_place_of_the_installed_sdk_is_known() -> None:
     found = list(places(SDK))
     unknown = unknown_of(found)
-    assert not unknown, "nobody has looked at these:\n" + "\n".join(map(str, unknown))
-    doors = [place for place in found if place.call == "self._client.send"]
-    assert len(doors) == 2, "the SDK lets go of a request elsewhere"
+    assert not unknown, "these have not been looked at:\n" + "\n".join(map(str, unknown))
+    hook_points = [place for place in found if place.call == "self._client.send"]
+    assert len(hook_points) == 2, "the SDK sends a request elsewhere"
 
 
 PLANTED = {

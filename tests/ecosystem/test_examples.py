@@ -22,7 +22,7 @@ import openai_project_guard
 from openai_project_guard.loopback import loopback_api
 
 HOME = Path(openai_project_guard.__file__).parents[1]
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 TENANTS = ("support", "billing")
 
 pytestmark = [

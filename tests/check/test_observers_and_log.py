@@ -10,8 +10,8 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import openai
 import pytest
-import support
 from support import STRANGER, A, B, Recorder, async_client, chat, output, sync_client
 
 import openai_project_guard as opg
@@ -19,7 +19,6 @@ from openai_project_guard._check import log as _log
 from openai_project_guard._state import STATE
 from openai_project_guard.loopback import loopback_api
 
-clean = support.clean
 pytestmark = pytest.mark.usefixtures("clean")
 
 LOGGER = "openai_project_guard"
@@ -262,7 +261,7 @@ def test_drift_is_an_error_in_the_log() -> None:
     logging.getLogger(LOGGER).addHandler(handler)
     try:
         with loopback_api({A: "proj_a"}) as api, api.answer_as("proj_moved"):
-            client = support.openai.OpenAI(api_key=A, project="proj_a", base_url=api.base_url)
+            client = openai.OpenAI(api_key=A, project="proj_a", base_url=api.base_url)
             with client:
                 chat(client)
     finally:

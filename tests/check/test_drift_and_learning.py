@@ -1,4 +1,4 @@
-"""The server's word: learning a key's project from an answer, drift, and the 401 that is noted."""
+"""What does the guard do with an answer: learn a key's project, log drift, explain a 401?"""
 
 from __future__ import annotations
 
@@ -11,35 +11,12 @@ from typing import Any
 
 import openai
 import pytest
-from support import STRANGER, A, async_client, clean, http, sync_client
+from support import STRANGER, A, Server, async_client, http, sync_client
 
 import openai_project_guard as opg
 from openai_project_guard._keys import digest, fingerprint_of
 
-__all__ = ["clean"]
-
-
 pytestmark = pytest.mark.usefixtures("clean")
-
-
-class Server:
-    """Answers with a status and, in the header, with a project."""
-
-    def __init__(self, project: str | None = "proj_x", status: int = 200) -> None:
-        self.project, self.status, self.requests = project, status, 0
-
-    def __call__(self, request: Any) -> Any:
-        self.requests += 1
-        headers = {} if self.project is None else {"openai-project": self.project}
-        body = {"object": "list", "data": [], "error": {"message": "no", "code": "no"}}
-        return http.Response(self.status, json=body, headers=headers)
-
-
-@pytest.fixture
-def verdicts(clean: Any) -> list[opg.Verdict]:
-    seen: list[opg.Verdict] = []
-    opg.add_observer(seen.append)
-    return seen
 
 
 def learn() -> None:
@@ -66,23 +43,29 @@ def test_a_key_is_learned_from_an_answer_and_judged_from_then_on(
 ) -> None:
     caplog.set_level(logging.INFO, logger="openai_project_guard")
     learn()
-    send(Server())
+    send(Server("proj_x"))
     assert [(verdict.outcome, verdict.reason) for verdict in verdicts] == [
         ("allowed", "unregistered")
     ]
     assert "belongs to project proj_x" in caplog.text
-    send(Server(), project="proj_x")
+    send(Server("proj_x"), project="proj_x")
     assert verdicts[-1].reason is None
-    refused = Server()
+    refused = Server("proj_x")
     with pytest.raises(opg.ProjectMissingError, match="what was learned from the server's answer"):
         send(refused)
-    assert refused.requests == 0
+    assert refused.requests == []
 
 
 @EACH
 @pytest.mark.parametrize(
     "server",
-    [Server(status=401), Server(status=404), Server(None), Server("x"), Server("proj_a b")],
+    [
+        Server("proj_x", status=401),
+        Server("proj_x", status=404),
+        Server(None),
+        Server("x"),
+        Server("proj_a b"),
+    ],
     ids=["401", "404", "no header", "no id", "malformed id"],
 )
 def test_nothing_is_learned_from_an_error_or_a_malformed_id(
@@ -97,20 +80,20 @@ def test_nothing_is_learned_from_an_error_or_a_malformed_id(
 
 def test_nothing_is_learned_from_a_host_that_is_not_openai(verdicts: list[opg.Verdict]) -> None:
     learn()
-    call(Server(), base_url="https://gateway.example.com/v1")
-    call(Server())  # were it learned, this would be refused
+    call(Server("proj_x"), base_url="https://gateway.example.com/v1")
+    call(Server("proj_x"))  # were it learned, this would be refused
     assert [verdict.reason for verdict in verdicts] == ["unregistered"]
 
 
 def test_a_registered_key_is_never_learned_anew(verdicts: list[opg.Verdict]) -> None:
     learn()
     opg.register(STRANGER, "proj_s")
-    call(Server(), project="proj_s")
-    call(Server(), project="proj_s")
+    call(Server("proj_x"), project="proj_s")
+    call(Server("proj_x"), project="proj_s")
     assert [verdict.reason for verdict in verdicts] == [None, "drift", None, "drift"]
 
 
-def test_a_key_registered_while_its_call_was_under_way_keeps_its_project() -> None:
+def test_a_key_registered_during_its_call_keeps_its_project() -> None:
     learn()
 
     class Registers(Server):
@@ -126,7 +109,7 @@ def test_what_was_learned_is_kept_in_the_file(clean: Any, tmp_path: Path) -> Non
     path = tmp_path / "learned.toml"
     clean.setenv("OPENAI_PROJECT_GUARD_LEARNED", str(path))
     learn()
-    call(Server())
+    call(Server("proj_x"))
     deadline = time.monotonic() + 10
     while not path.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -146,9 +129,9 @@ def test_a_learned_file_is_read_at_the_next_start(clean: Any, tmp_path: Path) ->
     clean.chdir(tmp_path)
     clean.setenv("OPENAI_PROJECT_GUARD_LEARNED", str(path))
     opg.enable()
-    call(Server(), project="proj_x")
+    call(Server("proj_x"), project="proj_x")
     with pytest.raises(opg.ProjectMismatchError):
-        call(Server(), project="proj_a")
+        call(Server("proj_x"), project="proj_a")
 
 
 def test_a_file_that_cannot_be_written_is_logged(
@@ -157,7 +140,7 @@ def test_a_file_that_cannot_be_written_is_logged(
     (tmp_path / "learned.toml").mkdir()
     learn()
     clean.setenv("OPENAI_PROJECT_GUARD_LEARNED", str(tmp_path / "learned.toml"))
-    call(Server())
+    call(Server("proj_x"))
     deadline = time.monotonic() + 10
     while "could not be kept" not in caplog.text and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -182,7 +165,7 @@ def test_drift_is_logged_as_an_error_and_the_answer_returned(
 
 
 @pytest.mark.parametrize("code", ["mismatched_project", "mismatched_organization", "other"])
-def test_a_401_of_the_server_is_noted_where_the_guard_let_the_call_pass(code: str) -> None:
+def test_a_401_of_the_server_is_noted_where_the_guard_allowed_the_call(code: str) -> None:
     def disagrees(_: Any) -> Any:
         return http.Response(401, json={"error": {"message": "no", "code": code}})
 
