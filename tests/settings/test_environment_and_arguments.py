@@ -343,15 +343,15 @@ def test_an_argument_beats_the_environment_even_when_it_says_the_default(
 def test_off_in_the_environment_switches_a_bare_enable_off(
     clean: pytest.MonkeyPatch, probe: Probe
 ) -> None:
-    opg.enable(registry=BOTH)
+    opg.enable(registry=KEYS)
     clean.setenv(GUARD, "off")
-    opg.enable(registry=BOTH)
+    opg.enable(registry=KEYS)
     assert not opg.is_enabled()
     assert probe() == "ab?"
-    opg.enable("enforce", registry=BOTH)
+    opg.enable("enforce", registry=KEYS)
     assert probe() == "ab"
     clean.setenv(GUARD, "")  # as a compose file passes a variable that is not set
-    opg.enable(registry=BOTH)
+    opg.enable(registry=KEYS)
     assert probe() == "ab"
 
 
