@@ -60,7 +60,10 @@ def test_what_was_put_on_an_error_is_pickled_with_it() -> None:
 
 def test_a_verdict_is_a_value() -> None:
     verdict = refusal().verdict
-    assert dataclasses.asdict(verdict) == {
+    fields = dataclasses.asdict(verdict)
+    assert fields.pop("call_site").endswith(" in chat")
+    assert fields.pop("client_site").endswith(" in sync_client")
+    assert fields == {
         "outcome": "blocked",
         "reason": "mismatch",
         "expected": ("proj_a",),
@@ -70,9 +73,7 @@ def test_a_verdict_is_a_value() -> None:
         "host": "api.openai.com",
         "path": "/v1/chat/completions",
         "transport": "http",
-        "call_site": None,
-        "client_site": None,
-        "origin": None,
+        "origin": "project=",
         "answered": None,
     }
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -420,7 +420,7 @@ def test_structlog_logs_what_is_worth_an_event() -> None:
     opg.add_observer(StructlogObserver())
     with structlog.testing.capture_logs() as logged:
         chat(sync_client(Recorder(), project="proj_a"))
-        with pytest.raises(opg.ProjectMismatchError) as refused:
+        with pytest.raises(opg.ProjectMismatchError):
             chat(sync_client(Recorder(), project="proj_b"))
         with (
             loopback_api({A: "proj_a"}) as api,

@@ -83,7 +83,7 @@ def test_a_gateway_that_counts_as_openai_is_judged(
     hosts = ["gateway.example.com"]
     if told_by != "hosts=":
         clean.setenv(told_by, hosts.pop())
-    opg.enable(registry=KEYS, hosts=hosts)
+    opg.enable(registry=KEYS, hosts=hosts or None)
     url = "https://gateway.example.com/openai"
     stranger = way.client(sent, api_key=STRANGER, base_url=url)
     refused(way, lambda: chat(stranger), opg.UnregisteredKeyError)
