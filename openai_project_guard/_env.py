@@ -57,7 +57,7 @@ def given_mode() -> Mode | None:
         return Mode.ENFORCE
     if value in _OFF:
         return Mode.OFF
-    return _one_of(PREFIX, tuple(Mode), _SYNONYMS)
+    return _one_of(PREFIX, tuple(Mode))
 
 
 def override() -> Mode | None:
@@ -211,9 +211,10 @@ def check_names() -> None:
             from openai_project_guard._keys import redact
 
             nearest = get_close_matches(name, names, n=1, cutoff=0.0)[0]
+            accepted = VARIABLES[names.index(nearest)].accepted
             raise ConfigurationError(
                 f"The environment variable {redact(name)} is not one that the guard knows. The "
-                f"nearest is {nearest}. Correct the name, or unset it."
+                f"nearest is {nearest} ({accepted}). Correct the name, or unset it."
             )
 
 
@@ -221,7 +222,7 @@ def _word(variable: str) -> str:
     return (text(variable) or "").lower()
 
 
-def _one_of(variable: str, accepted: tuple[T, ...], synonyms: str = "") -> T | None:
+def _one_of(variable: str, accepted: tuple[T, ...]) -> T | None:
     value = _word(variable)
     for word in accepted:
         if value == word:
@@ -230,7 +231,8 @@ def _one_of(variable: str, accepted: tuple[T, ...], synonyms: str = "") -> T | N
         return None
     from openai_project_guard._keys import shown
 
+    words = next(known.accepted for known in VARIABLES if known.name == variable)
     raise ConfigurationError(
         f"The environment variable {variable} is {shown(value)}, which is not understood. "
-        f"Accepted: {', '.join(accepted)}{synonyms}."
+        f"Accepted: {words}."
     )

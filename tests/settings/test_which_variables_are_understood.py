@@ -37,7 +37,8 @@ def test_an_unknown_variable_is_refused_and_the_nearest_is_named(
     with pytest.raises(opg.ConfigurationError) as refused:
         opg.enable(registry=BOTH)
     assert f"The environment variable {GUARD}{mistyped} is not one" in str(refused.value)
-    assert f"The nearest is {GUARD}{nearest}. Correct the name" in str(refused.value)
+    assert f"The nearest is {GUARD}{nearest} (" in str(refused.value)
+    assert "). Correct the name, or unset it." in str(refused.value)
     assert A not in str(refused.value)
     assert not opg.is_enabled()
     with pytest.raises(opg.ConfigurationError), opg.guard():
