@@ -26,15 +26,25 @@ class State:
             when the first scope is entered; `None` until then.
         registered: the keys given to `register()`. They outlive `enable()` and `disable()`.
         observers: who is told of each verdict.
+        is_told: whether somebody is told of calls that are in order, an observer or the audit: one
+            look for both, on the path of every call. It follows from the other fields.
     """
 
-    __slots__ = ("observers", "registered", "scope_settings", "settings")
+    __slots__ = ("is_told", "observers", "registered", "scope_settings", "settings")
+
+    is_told: bool
 
     def __init__(self) -> None:
         self.settings: Settings | None = None
         self.scope_settings: Settings | None = None
         self.registered = Registry()
         self.observers: tuple[Callable[[Verdict], object], ...] = ()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+        if name in ("audit", "observers"):
+            is_told = bool(getattr(self, "observers", ())) or getattr(self, "audit", None)
+            object.__setattr__(self, "is_told", bool(is_told))
 
 
 STATE = State()
