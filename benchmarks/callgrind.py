@@ -120,8 +120,12 @@ def _work(wanted: str) -> None:
 
     clients = {is_async: stage.mocked_client(is_async=is_async) for is_async in (False, True)}
     wrong = stage.client(is_async=False, project="proj_of_somebody_else")
-    base = stage.base_of(clients[False])
-    original = vars(base)["_send_request"]
+    hooked = [
+        (stage.owner_of(type(each), method), method)
+        for client in clients.values()
+        for each, method in ((client, "_build_request"), (client._client, "_send_single_request"))
+    ]
+    originals = [vars(owner)[method] for owner, method in hooked]
     for row, is_wanted in zip(ROWS, wanted, strict=True):
         for calls in (FEW, MANY) if is_wanted == "1" else ():
             child = os.fork()
@@ -143,8 +147,9 @@ def _work(wanted: str) -> None:
                     pass
                 else:
                     sys.exit("the guard is not in force: nothing was counted")
-            if (vars(base)["_send_request"] is original) != (state == "bare"):
-                sys.exit(f"{row}: the hooks are not as they should be: nothing was counted")
+            for (owner, method), original in zip(hooked, originals, strict=True):
+                if (vars(owner)[method] is original) != (state == "bare"):
+                    sys.exit(f"{row}: {owner.__name__}.{method} is not as it should be")
             run = _calls(clients[kind == "async"], is_async=kind == "async")
             gc.collect()
             gc.freeze()

@@ -5,8 +5,8 @@
 - **opcodes**: the interpreter's own instructions that the guard adds, and the calls into functions
   that are written in C, which an opcode hides. Both are the same in each run on each machine, for a
   given minor version of Python. It fails where a count is more than the tolerance above the stored
-  one (`instructions.json`; the tolerance is for differences between releases of the SDK and of
-  wrapt); `--store` writes what it counted.
+  one (`instructions.json`; the tolerance is for differences between releases of the SDK);
+  `--store` writes what it counted.
 - **machine instructions** of a whole mocked call, by valgrind's callgrind (see `callgrind.py`), as
   a share of the same call without the guard. They see into the C functions too. It fails where a
   share is above its target. Skipped where valgrind is missing.
@@ -31,6 +31,7 @@ from types import FrameType
 from typing import Any
 
 import callgrind
+import hot_path
 import stage
 
 import openai_project_guard as opg
@@ -80,13 +81,18 @@ def measure() -> dict[str, float]:
     """What the guard adds to an allowed call, by name of the figure."""
     found: dict[str, float] = {}
     for kind, is_async in (("sync", False), ("async", True)):
-        made, request = stage.stubbed_client(is_async=is_async)
-        mocked = stage.mocked_client(is_async=is_async)
-        for case, run in (
-            ("_send_request", _hand_overs(made, request)),
-            ("chat.completions.create", _creations(mocked)),
+        made = stage.client(is_async=is_async)
+        request, sends = stage.marked_request(made), hot_path.Sends(made, is_async=is_async)
+        create = _creations(stage.mocked_client(is_async=is_async), is_async=is_async)
+        for case, run_bare, run in (
+            (
+                "_send_single_request",
+                _hand_overs(sends.bare, request, is_async=is_async),
+                _hand_overs(sends.guarded, request, is_async=is_async),
+            ),
+            ("chat.completions.create", create, create),
         ):
-            bare = per_call(run)
+            bare = per_call(run_bare)
             opg.enable(registry={stage.PROJECT: stage.KEY})
             try:
                 guarded = per_call(run)
@@ -97,19 +103,19 @@ def measure() -> dict[str, float]:
     return found
 
 
-def _hand_overs(made: Any, request: Any) -> Callable[[int], object]:
+def _hand_overs(send: stage.Send, request: Any, *, is_async: bool) -> Callable[[int], object]:
     async def wait(calls: int) -> None:
         for _ in range(calls):
-            await made._send_request(request, stream=False)
+            await send(request)
 
     def run(calls: int) -> None:
         for _ in range(calls):
-            made._send_request(request, stream=False)
+            send(request)
 
-    return _either(wait, run, type(made).__name__)
+    return _either(wait, run, is_async=is_async)
 
 
-def _creations(made: Any) -> Callable[[int], object]:
+def _creations(made: Any, *, is_async: bool) -> Callable[[int], object]:
     async def wait(calls: int) -> None:
         for _ in range(calls):
             await made.chat.completions.create(**stage.QUESTION)
@@ -118,12 +124,12 @@ def _creations(made: Any) -> Callable[[int], object]:
         for _ in range(calls):
             made.chat.completions.create(**stage.QUESTION)
 
-    return _either(wait, run, type(made).__name__)
+    return _either(wait, run, is_async=is_async)
 
 
-def _either(wait: Any, run: Any, name: str) -> Callable[[int], object]:
-    if not name.startswith("Async"):
-        return run  # type: ignore[no-any-return]
+def _either(wait: Any, run: Callable[[int], None], *, is_async: bool) -> Callable[[int], object]:
+    if not is_async:
+        return run
     loop = asyncio.new_event_loop()
     return lambda calls: loop.run_until_complete(wait(calls))
 
@@ -135,7 +141,7 @@ def opcodes_by_function(*, is_async: bool) -> Counter[str]:
 
     def trace(frame: FrameType, event: str, _: Any) -> Any:
         code = frame.f_code
-        # wrapt is written in C where it can be; what else is not ours the call does without us too.
+        # What is not ours the call does without us too.
         if not code.co_filename.startswith(ours):
             return None
         frame.f_trace_opcodes, frame.f_trace_lines = True, False
@@ -143,7 +149,7 @@ def opcodes_by_function(*, is_async: bool) -> Counter[str]:
             found[f"{code.co_filename[len(ours) :]}:{code.co_firstlineno} {code.co_name}"] += 1
         return trace
 
-    run = _creations(stage.mocked_client(is_async=is_async))
+    run = _creations(stage.mocked_client(is_async=is_async), is_async=is_async)
     opg.enable(registry={stage.PROJECT: stage.KEY})
     try:
         run(2)

@@ -183,18 +183,24 @@ def reload(repeats: int) -> Row:
 
 def _load(path: Path, pace: float, new_text: str | None) -> float:
     """Has 8 threads call for a second, with a new file after a third of it; the longest call."""
-    import openai_project_guard._settings as settings
+    import hot_path
+
+    from openai_project_guard._state import STATE
 
     longest = [0.0] * 8
     ends = time.perf_counter() + 1.2
 
+    def handing_over() -> tuple[stage.Send, Any]:
+        made = stage.client(is_async=False)
+        return hot_path.Sends(made, is_async=False).guarded, stage.marked_request(made)
+
     def calls(number: int) -> None:
-        made, request = stage.stubbed_client(is_async=False)
-        send, worst = made._send_request, 0.0
+        send, request = handing_over()
+        worst = 0.0
         start.wait()
         while True:
             before = time.perf_counter()
-            send(request, stream=False)
+            send(request)
             after = time.perf_counter()
             worst = max(worst, after - before)
             if after > ends:
@@ -209,9 +215,8 @@ def _load(path: Path, pace: float, new_text: str | None) -> float:
         thread.start()
     start.wait()
     ends = time.perf_counter() + 1.2
-    in_force = settings.in_force
-    assert in_force is not None
-    registry = in_force.sources[0].registry
+    assert STATE.settings is not None
+    registry = STATE.settings.sources[0].registry
     snapshot = registry.snapshot
     time.sleep(0.4)
     if new_text is not None:
@@ -222,9 +227,9 @@ def _load(path: Path, pace: float, new_text: str | None) -> float:
         thread.join()
     if new_text is not None:
         patience = time.perf_counter() + 5
-        made, request = stage.stubbed_client(is_async=False)
+        send, request = handing_over()
         while registry.snapshot is snapshot and time.perf_counter() < patience:
-            made._send_request(request, stream=False)
+            send(request)
             time.sleep(0.01)
         assert registry.snapshot is not snapshot, "the file was not reloaded"
     return max(longest)

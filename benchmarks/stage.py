@@ -96,70 +96,85 @@ def mocked_client(*, is_async: bool) -> Any:
 
 
 class Stub:
-    """Stands in for the HTTP client: one answer, at once."""
+    """Stands in for the HTTP client where the guard hooks it: one answer, at once."""
 
     def __init__(self, answer: Any) -> None:
         self._answer = answer
 
-    def send(self, _: Any, **__: Any) -> Any:
+    def send(self, request: Any) -> Any:
+        """Looks the method up for each request, as httpx does."""
+        return self._send_single_request(request)
+
+    def _send_single_request(self, request: Any) -> Any:
         return self._answer
 
 
 class AsyncStub(Stub):
-    async def send(self, _: Any, **__: Any) -> Any:
+    async def send(self, request: Any) -> Any:
+        return await self._send_single_request(request)
+
+    async def _send_single_request(self, request: Any) -> Any:
         return self._answer
 
 
-def stubbed_client(*, is_async: bool, key: str = KEY) -> tuple[Any, Any]:
-    """A client with a stub for its HTTP client, and a finished request of the real SDK."""
-    made = client(is_async=is_async, key=key)
-    answer = http_package(made).Response(200, headers=ANSWER_HEADERS, content=ANSWER_BODY)
-    request = finished_request(made)
-    made._client = (AsyncStub if is_async else Stub)(answer)
-    return made, request
+def answer(made: Any) -> Any:
+    """A server's answer, as the HTTP package of this client gives it."""
+    return http_package(made).Response(200, headers=ANSWER_HEADERS, content=ANSWER_BODY)
 
 
-def finished_request(made: Any) -> Any:
-    """The request of a chat completion, as the SDK hands it to its HTTP client."""
+def options() -> Any:
+    """What the SDK makes the request of a chat completion from."""
     from openai._models import FinalRequestOptions
 
-    options: dict[str, Any] = {"method": "post", "url": "/chat/completions", "json_data": QUESTION}
+    given: dict[str, Any] = {"method": "post", "url": "/chat/completions", "json_data": QUESTION}
     if "security" in FinalRequestOptions.__annotations__:
-        options["security"] = {"bearer_auth": True}
-    return made._build_request(FinalRequestOptions.construct(**options))
+        given["security"] = {"bearer_auth": True}
+    return FinalRequestOptions.construct(**given)
 
 
-def base_of(made: Any, method: str = "_send_request") -> type:
+def marked_request(made: Any) -> Any:
+    """The request of a chat completion, as it gets to the transport hook."""
+    from openai_project_guard._hooks.httpx import CALL, new_call
+
+    request = made._build_request(options())
+    request.extensions[CALL] = new_call()
+    return request
+
+
+def owner_of(cls: type, method: str) -> type:
     """The class that defines a method at the bottom: where the guard hooks it."""
-    return next(owner for owner in reversed(type(made).__mro__) if method in vars(owner))
+    return next(owner for owner in reversed(cls.__mro__) if method in vars(owner))
 
 
-def seconds_per_call(made: Any, requests: list[Any], calls: int) -> float:
+Send = Callable[[Any], Any]
+
+
+def seconds_per_call(send: Send, requests: list[Any], calls: int) -> float:
     """Hands requests over in a row; one list lasts as many calls as are asked for."""
-    send, rounds = made._send_request, range(calls // len(requests))
+    rounds = range(calls // len(requests))
     start = time.perf_counter()
     for _ in rounds:
         for request in requests:
-            send(request, stream=False)
+            send(request)
     return (time.perf_counter() - start) / (len(rounds) * len(requests))
 
 
-async def _await_calls(made: Any, requests: list[Any], calls: int) -> float:
-    send, rounds = made._send_request, range(calls // len(requests))
+async def _await_calls(send: Send, requests: list[Any], calls: int) -> float:
+    rounds = range(calls // len(requests))
     start = time.perf_counter()
     for _ in rounds:
         for request in requests:
-            await send(request, stream=False)
+            await send(request)
     return (time.perf_counter() - start) / (len(rounds) * len(requests))
 
 
 def timer(
-    made: Any, requests: list[Any], calls: int, loop: asyncio.AbstractEventLoop | None
+    send: Send, requests: list[Any], calls: int, loop: asyncio.AbstractEventLoop | None = None
 ) -> Callable[[], float]:
     """A function that makes one short round of calls and tells the seconds a call."""
     if loop is None:
-        return lambda: seconds_per_call(made, requests, calls)
-    return lambda: loop.run_until_complete(_await_calls(made, requests, calls))
+        return lambda: seconds_per_call(send, requests, calls)
+    return lambda: loop.run_until_complete(_await_calls(send, requests, calls))
 
 
 def registry_text(projects: int, keys: int) -> str:

@@ -56,8 +56,8 @@ def throughput(turns: int, calls: int = 5) -> Row:
 
     def both(load: Callable[[Any], float], *, is_async: bool) -> dict[str, Callable[[], float]]:
         made = stage.mocked_client(is_async=is_async)
-        bare = hot_path.dressed_whole(made, is_guarded=False)
-        guarded = hot_path.dressed_whole(made, is_guarded=True)
+        bare = hot_path.whole_twin(made, is_guarded=False)
+        guarded = hot_path.whole_twin(made, is_guarded=True)
         must_refuse(guarded, is_async=is_async)
         return {
             "bare": hot_path.under(None, lambda: load(bare)),
@@ -75,7 +75,7 @@ def throughput(turns: int, calls: int = 5) -> Row:
             return
         raise AssertionError("the guard is not in force: nothing was measured")
 
-    with hot_path.settings_restored():
+    with hot_path.enabled():
         threads_times = in_turns(both(threads, is_async=False), turns * 4)
         tasks_times = in_turns(both(tasks, is_async=True), turns)
     loop.close()

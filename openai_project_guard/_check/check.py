@@ -7,13 +7,12 @@ knows the SDK. The steps: what is about to be sent, who the key belongs to, verd
 from __future__ import annotations
 
 from dataclasses import replace
-from time import monotonic
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_project_guard._check import observers
 from openai_project_guard._check.call import Call, MessageAdapter
 from openai_project_guard._check.call_site import Site, call_site
-from openai_project_guard._check.faults import OWN_FAULTS, log_fault, refusal_for_fault
+from openai_project_guard._check.faults import OWN_FAULTS, log_source_fault, refusal_for_fault
 from openai_project_guard._check.headers import (
     HeaderTexts,
     candidate_digests,
@@ -78,7 +77,7 @@ def _passes_plainly(settings: Settings, call: Call, message: Any, adapter: Messa
     """
     # No local here holds the headers: a source may log, and what takes logs may look at frames.
     if settings.sources:
-        _refresh(settings)
+        settings.refresh(log_source_fault)
     values = read_headers(adapter.headers(message))
     key_digest, header, organization, second = values
     if key_digest is None or second is not None:
@@ -98,16 +97,6 @@ def _passes_plainly(settings: Settings, call: Call, message: Any, adapter: Messa
     return False
 
 
-def _refresh(settings: Settings) -> None:
-    """Brings the registries up to date; mostly there is nothing to do."""
-    now = monotonic()
-    for source in settings.sources:
-        try:
-            source.refresh(now)
-        except Exception as fault:  # noqa: PERF203  # its last good registry stays active
-            log_fault(fault, f"The registry of {source.name} was not brought up to date.")
-
-
 def _judge(
     call: Call, message: Any, adapter: MessageAdapter, is_trial: bool
 ) -> ProjectGuardError | None:
@@ -125,11 +114,11 @@ def _judge(
         _count_allowed(settings, call, message, adapter)
         return None
     settings = settings or settings_in_force()
+    if settings.sources:
+        settings.refresh(log_source_fault)
     policy = settings.policy if scope is None else scope.over(settings.policy)
     if policy.mode is _OFF:
         return None
-    if settings.sources:
-        _refresh(settings)
     values = read_headers(adapter.headers(message))
     if values.key_digest is None:
         return None
@@ -162,7 +151,7 @@ def _judge(
 
 def _count_allowed(settings: Settings, call: Call, message: Any, adapter: MessageAdapter) -> None:
     """Tells the audit, if there is one, of a call that is in order."""
-    audit = getattr(settings, "audit", None)
+    audit = settings.audit
     if audit is None:
         return
     destination = adapter.destination(message)

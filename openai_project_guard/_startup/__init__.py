@@ -44,11 +44,11 @@ def start() -> None:
     """
     if _is_settled or _is_own_command():
         return
-    from openai_project_guard._env import check_choices, mode
+    from openai_project_guard._env import check_choices, mode, override
     from openai_project_guard._types import Mode
 
     check_choices()
-    if mode() is not Mode.OFF:
+    if mode() is not Mode.OFF or override() not in (None, Mode.OFF):
         from openai_project_guard._api import enable
 
         enable()
