@@ -80,7 +80,11 @@ class MessageAdapter(Protocol):
         ...
 
     def sender(self) -> Sender:
-        """Who is sending it just now; asked only when a call is being refused."""
+        """Who is sending it just now; asked only when a call is not in order."""
+        ...
+
+    def client_site(self) -> str | None:
+        """Where the client was built that is sending it just now."""
         ...
 
     def response_project(self, response: Any) -> bytes | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import CodeType, FrameType
 from typing import Any, Final
 
@@ -96,11 +96,14 @@ class ClientSite:
     """Where a client was built, and those that it was derived from."""
 
     steps: tuple[Step, ...] = (Step(None),)
+    _text: list[str] = field(default_factory=list, compare=False, repr=False)
 
     def then(self, step: Step) -> ClientSite:
         """That of a client derived from this one."""
         steps = (*self.steps, step)
-        return ClientSite((steps[0], *steps[1 - _MOST_STEPS :]) if len(steps) > 8 else steps)
+        return ClientSite(
+            (steps[0], *steps[1 - _MOST_STEPS :]) if len(steps) > _MOST_STEPS else steps
+        )
 
     @property
     def last_with_key(self) -> Step | None:
@@ -113,7 +116,9 @@ class ClientSite:
         return next((step for step in reversed(self.steps) if step.gives_project), None)
 
     def __str__(self) -> str:
-        return ", then ".join(map(str, self.steps))
+        if not self._text:  # the audit asks for it at each call
+            self._text.append(", then ".join(map(str, self.steps)))
+        return self._text[0]
 
 
 UNKNOWN_CLIENT: Final = ClientSite()

@@ -59,7 +59,7 @@ def refusal(
         settings = STATE.settings
         if (
             settings is not None
-            and not STATE.observers
+            and not STATE.is_told
             and SCOPE.get() is None
             and _passes_plainly(settings, call, message, adapter)
         ):
@@ -103,6 +103,16 @@ def _judge(
     settings, scope = STATE.settings, current_scope()
     if scope is None and settings is None:
         return None
+    if (
+        scope is None
+        and settings is not None
+        and not STATE.observers
+        and not is_trial
+        and not call.is_sent
+        and _passes_plainly(settings, call, message, adapter)
+    ):
+        _count_allowed(settings, call, message, adapter)
+        return None
     settings = settings or settings_in_force()
     if settings.sources:
         settings.refresh(log_source_fault)
@@ -131,11 +141,27 @@ def _judge(
         return None
     if reason is None:
         call.values, call.records = values, records
+        _count_allowed(settings, call, message, adapter)
         if not STATE.observers:
             return None
     texts = texts.shown()  # a frame's locals: somebody pastes a key anywhere
     del values
     return _carry_out(call, message, adapter, texts, records, policy, outcome, reason)
+
+
+def _count_allowed(settings: Settings, call: Call, message: Any, adapter: MessageAdapter) -> None:
+    """Tells the audit, if there is one, of a call that is in order."""
+    audit = settings.audit
+    if audit is None:
+        return
+    destination = adapter.destination(message)
+    audit.record_allowed(
+        adapter.client_site(),
+        read_hint(adapter.headers(message)),
+        call.records[0].project.id if call.records else None,
+        destination.host,
+        destination.method,
+    )
 
 
 def _carry_out(

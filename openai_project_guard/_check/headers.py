@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from hashlib import sha256
+from operator import itemgetter
 from typing import NamedTuple
 
 from openai_project_guard._keys import hint, redact
@@ -12,8 +13,9 @@ from openai_project_guard._types import Credential
 PROJECT_HEADER = "OpenAI-Project"
 _CREDENTIALS = (b"authorization", b"api-key")
 _READ = frozenset({*_CREDENTIALS, b"openai-project", b"openai-organization"})
+_IN_LAYOUT = (b"authorization", b"openai-project", b"openai-organization", b"api-key")
 
-RawHeaders = Iterable[tuple[bytes, bytes, bytes]]
+RawHeaders = Sequence[tuple[bytes, bytes, bytes]]
 """Headers as httpx keeps them: name as written, name in lower case, value."""
 
 
@@ -36,8 +38,52 @@ class HeaderValues(NamedTuple):
     second_digest: bytes | None = None
 
 
+class _Layout(NamedTuple):
+    """The names of a request's headers, and where among them what is read stands, each once."""
+
+    names: list[bytes] | None
+    authorization: int
+    project: int
+    organization: int | None
+
+
+_name_of = itemgetter(1)
+_new_tuple = tuple.__new__  # a named tuple's own is written in Python
+
+_layout = _Layout(None, 0, 0, None)
+"""That of the last request: a program sends the same headers in nearly each of its calls, and
+comparing all the names in one step costs a third of looking at each."""
+
+
 def read_headers(headers: RawHeaders) -> HeaderValues:
     """Reads them in one pass; the key itself does not leave this function."""
+    names, at_key, at_project, at_organization = _layout
+    found = list(map(_name_of, headers))
+    if found == names and headers[at_key][2][:7] == b"Bearer ":
+        key = headers[at_key][2][7:].strip()
+        if key:
+            organization = None if at_organization is None else headers[at_organization][2]
+            values = (sha256(key).digest(), headers[at_project][2], organization, None)
+            return _new_tuple(HeaderValues, values)
+    else:
+        _remember(found)
+    return _read_each(headers)
+
+
+def _remember(names: list[bytes]) -> None:
+    global _layout
+    counts = [names.count(name) for name in _IN_LAYOUT]
+    if counts in ([1, 1, 0, 0], [1, 1, 1, 0]):
+        authorization, project, organization = _IN_LAYOUT[:3]
+        _layout = _Layout(
+            names,
+            names.index(authorization),
+            names.index(project),
+            names.index(organization) if counts[2] else None,
+        )
+
+
+def _read_each(headers: RawHeaders) -> HeaderValues:
     authorization: bytes | None = None
     project: bytes | None = None
     organization: bytes | None = None

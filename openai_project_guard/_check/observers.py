@@ -61,6 +61,10 @@ def tell(verdict: Verdict, site: Site | None = None, of_key: tuple[str, ...] = (
     """
     if is_noteworthy(verdict):
         log_verdict(verdict, site, of_key)
+    if verdict.reason is not None:
+        settings = STATE.settings or STATE.scope_settings
+        if settings is not None and settings.audit is not None:
+            settings.audit.record(verdict)
     for observer in STATE.observers:
         try:
             observer(verdict)

@@ -120,7 +120,8 @@ def _on_organization(
     adapter: MessageAdapter, texts: HeaderTexts, records: tuple[KeyRecord, ...]
 ) -> str:
     """Of an organization the registry may know nothing: then the header is what is wrong."""
-    origin = origin_of(ORGANIZATION, texts.organization, adapter.sender(), "http", texts.key_digest)
+    sender = adapter.sender()
+    origin = origin_of(ORGANIZATION, texts.organization, sender, "http", texts.key_digest)
     named = f"its OpenAI-Organization header said {texts.organization!r}"
     if any(record.project.organization == texts.organization for record in records):
         return (

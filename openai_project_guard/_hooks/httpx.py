@@ -19,7 +19,11 @@ from openai_project_guard._errors import UnsupportedSDKError
 from openai_project_guard._hooks import sdk_legacy
 from openai_project_guard._hooks.call import OtherCall
 from openai_project_guard._hooks.patch import Function, hook, is_reached
-from openai_project_guard._hooks.sdk_facts import is_sent_by_sdk, sender_of_http
+from openai_project_guard._hooks.sdk_facts import (
+    client_site_of_http,
+    is_sent_by_sdk,
+    sender_of_http,
+)
 from openai_project_guard._scope import SCOPE
 from openai_project_guard._state import STATE
 from openai_project_guard._types import Destination
@@ -33,49 +37,47 @@ CALL = "openai_project_guard"
 
 
 class Http:
-    """How the check reads and mends a request of httpx or httpx2."""
+    """How the check reads and mends a request of httpx or httpx2.
+
+    No static methods: the interpreter looks them up anew at each call.
+    """
 
     sender: Callable[[], Sender] = staticmethod(sender_of_http)
+    client_site: Callable[[], str | None] = staticmethod(client_site_of_http)
 
-    @staticmethod
-    def headers(message: Any) -> RawHeaders:
+    def headers(self, message: Any) -> RawHeaders:
         """Its headers, as they stand."""
         try:  # what `.raw` is made from in httpx and httpx2, at a third of the cost
             return message.headers._list  # type: ignore[no-any-return]
         except AttributeError:
             return [(name, name.lower(), value) for name, value in message.headers.raw]
 
-    @staticmethod
-    def host(message: Any) -> str:
+    def host(self, message: Any) -> str:
         """The host of its URL."""
         host: str = message.url.host
         return host
 
-    @staticmethod
-    def destination(message: Any) -> Destination:
+    def destination(self, message: Any) -> Destination:
         """Where it goes; neither query nor user info is kept."""
         url = message.url
         return Destination(message.method, url.host, url.path, "http")
 
-    @staticmethod
-    def put_project(message: Any, project: str) -> None:
+    def put_project(self, message: Any, project: str) -> None:
         """Sets the header; an empty one that is there is replaced."""
         message.headers[PROJECT_HEADER] = project
 
-    @staticmethod
-    def response_project(response: Any) -> bytes | None:
+    def response_project(self, response: Any) -> bytes | None:
         """The project that the server's answer names, if it names one."""
         try:
             headers = response.headers._list
         except AttributeError:  # a stand-in's response has headers of any kind, or none
             return named_project(getattr(response, "headers", None))
-        for _, name, value in headers:
-            if name == b"openai-project":
-                return value  # type: ignore[no-any-return]
+        for header in headers:
+            if header[1] == b"openai-project":
+                return header[2]  # type: ignore[no-any-return]
         return None
 
-    @staticmethod
-    def status(response: Any) -> int:
+    def status(self, response: Any) -> int:
         """The status of the answer."""
         status: int = response.status_code
         return status
@@ -163,7 +165,8 @@ def _async_hook(original: Callable[..., Awaitable[Any]], module: ModuleType) -> 
 
 def _call_of(request: Any, module: ModuleType) -> Call | None:
     """The call that a request belongs to; `None` where it is none that is judged."""
-    call: Call | None = getattr(request, "extensions", {}).get(CALL)
+    extensions = getattr(request, "extensions", None)
+    call: Call | None = extensions.get(CALL) if extensions else None
     if call is None:
         # An auth flow or an event hook may have sent a request of its own in place of the SDK's.
         if is_sent_by_sdk():
@@ -193,8 +196,8 @@ def reaches_transport_hook(client: Any) -> bool:
     if stands is not _HOOKED[base] and not is_reached(base, SEND_SINGLE_REQUEST):
         return False
     own = client.__dict__
-    for step in _STEPS:  # noqa: SIM110  # at half the cost of a generator
-        if step in own or not _has(cls, base, step):
+    for step in _STEPS:  # at half the cost of a generator
+        if step in own or (cls is not base and not _has(cls, base, step)):
             return False
     return True
 

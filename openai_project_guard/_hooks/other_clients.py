@@ -50,6 +50,10 @@ class MappedHeaders:
         return Sender(is_sdk=False)
 
     @staticmethod
+    def client_site() -> None:
+        """No client of the SDK sends it."""
+
+    @staticmethod
     def headers(message: Request) -> RawHeaders:
         """Its headers, as they stand."""
         pairs = getattr(message.headers, "iteritems", message.headers.items)  # urllib3 joins items

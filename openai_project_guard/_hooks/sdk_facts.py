@@ -62,6 +62,22 @@ def sender_of_websocket() -> Sender:
     return Sender(is_sdk=False)
 
 
+def client_site_of_http() -> str | None:
+    """Where the client was built whose request is being sent just now; on the path of a call."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__") == BASE_MODULE and "self" in frame.f_code.co_varnames:
+            return str(site_of(frame.f_locals["self"]))
+        frame = frame.f_back
+    return None
+
+
+def client_site_of_websocket() -> str | None:
+    """Where the client was built that is opening a WebSocket just now."""
+    site = sender_of_websocket().client_site
+    return None if site is None else str(site)
+
+
 def _sender(client: Any, options: Any, websocket_note: str | None = None) -> Sender:
     return Sender(
         call_headers=_mapping(getattr(options, "headers", None)),

@@ -7,13 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from support import STRANGER, A, B, clean
+from support import STRANGER, A, B
 
 import openai_project_guard as opg
 from openai_project_guard._state import STATE
 from openai_project_guard.loopback import LoopbackAPI, loopback_api
-
-__all__ = ["clean"]
 
 pytestmark = pytest.mark.usefixtures("clean")
 

@@ -8,11 +8,9 @@ from typing import Any
 import openai
 import pytest
 from openai._base_client import SyncAPIClient
-from support import A, B, Recorder, async_client, clean, http, sync_client
+from support import A, B, Recorder, async_client, http, sync_client
 
 import openai_project_guard as opg
-
-__all__ = ["clean"]
 
 pytestmark = [
     pytest.mark.usefixtures("clean"),

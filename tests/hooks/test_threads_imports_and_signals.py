@@ -11,12 +11,10 @@ from typing import Any
 
 import openai
 import pytest
-from support import A, B, Probe, Recorder, clean, http, output, probe, python, sync_client
+from support import A, B, Probe, Recorder, http, output, python, sync_client
 
 import openai_project_guard as opg
 from openai_project_guard._scope import SCOPE, current_scope
-
-__all__ = ["clean", "probe"]
 
 pytestmark = pytest.mark.usefixtures("clean")
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import openai
 import pytest
-from support import VERSION, Async, Recorder, Sync, chat
+from support import VERSION, Async, Recorder, Sync, chat, needs_sdk
 
 import openai_project_guard as opg
 from openai_project_guard._state import STATE
@@ -118,9 +118,7 @@ def test_an_error_of_the_sdk_that_passes_through_our_frames(way: Any) -> None:
     assert SECRET not in our_locals(failed.value)
 
 
-@pytest.mark.skipif(
-    not VERSION >= (3,), reason="a WebSocket with the client's project came with openai 3.15"
-)
+@needs_sdk(VERSION >= (3,), "WebSocket with the client's project")
 @pytest.mark.parametrize("project", ["proj_a", "proj_b"])
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_websocket_that_fails(project: str, is_async: bool) -> None:

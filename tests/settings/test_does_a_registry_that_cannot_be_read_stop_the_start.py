@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import support
 from support import A, B, Probe, write_registry
 
 import openai_project_guard as opg
@@ -18,8 +17,6 @@ from openai_project_guard._registry import late, stores
 from openai_project_guard._registry.registry import Registry
 from openai_project_guard._state import STATE
 
-clean = support.clean
-probe = support.probe
 pytestmark = pytest.mark.usefixtures("clean")
 
 GUARD = "OPENAI_PROJECT_GUARD"

@@ -10,7 +10,6 @@ from typing import Any
 
 import openai
 import pytest
-import support
 from openai._base_client import AsyncAPIClient, SyncAPIClient
 from support import A, B, Probe
 
@@ -19,8 +18,6 @@ from openai_project_guard import _hooks
 from openai_project_guard._activation import isolated
 from openai_project_guard._state import STATE, changing
 
-clean = support.clean
-probe = support.probe
 pytestmark = pytest.mark.usefixtures("clean")
 
 BOTH = {"proj_a": A, "proj_b": B}

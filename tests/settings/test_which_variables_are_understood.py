@@ -7,15 +7,12 @@ import os
 from pathlib import Path
 
 import pytest
-import support
 from support import A, B, Probe, fingerprint, output, python, write_registry
 
 import openai_project_guard as opg
 from openai_project_guard import _env
 from openai_project_guard._state import STATE
 
-clean = support.clean
-probe = support.probe
 pytestmark = pytest.mark.usefixtures("clean")
 
 GUARD = "OPENAI_PROJECT_GUARD"
