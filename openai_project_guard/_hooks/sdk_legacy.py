@@ -13,7 +13,7 @@ from typing import Any
 
 from openai_project_guard._check.call import Call
 from openai_project_guard._hooks.call import HiddenCall
-from openai_project_guard._hooks.patch import Function, hook
+from openai_project_guard._hooks.patch import Function, hook, links
 from openai_project_guard._hooks.sdk_facts import frames
 
 REQUEST = "request"
@@ -65,9 +65,14 @@ def install(clients: tuple[type, type]) -> None:
     what stands in the base by now is then gone round.
     """
     for client, make in zip(clients, (_request_hook, _async_request_hook), strict=True):
-        for owner in (client, *_descendants(client)):
-            if REQUEST in owner.__dict__:
+        hook(client, REQUEST, make)
+        for owner in _descendants(client):
+            if REQUEST in owner.__dict__ and not _comes_by_hook(owner.__dict__[REQUEST]):
                 hook(owner, REQUEST, make)
+
+
+def _comes_by_hook(method: Any) -> bool:
+    return any(getattr(link, "__code__", None) in _CODES for link in links(method))
 
 
 def _descendants(base: type) -> Iterator[type]:

@@ -46,7 +46,13 @@ def test_json_of_what_is_refused(good: Shell) -> None:
         "passes": False,
         "mode": "off",
         "judged_as": "enforce",
-        "verdict": {**VERDICT, "outcome": "blocked", "reason": "mismatch", "actual": "proj_b"},
+        "verdict": {
+            **VERDICT,
+            "outcome": "blocked",
+            "reason": "mismatch",
+            "actual": "proj_b",
+            "origin": "OPENAI_PROJECT_ID",
+        },
         "refusal": {"type": "ProjectMismatchError"},
         "mistakes": [
             {

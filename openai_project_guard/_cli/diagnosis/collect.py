@@ -204,7 +204,9 @@ def _judge() -> tuple[str, str] | None:
 
 
 def _shown(verdict: Verdict) -> Verdict:
-    return replace(verdict, actual=verdict.actual and without_keys(verdict.actual))
+    # The call is the command's own: it was made nowhere in an application.
+    actual = verdict.actual and without_keys(verdict.actual)
+    return replace(verdict, actual=actual, call_site=None, client_site=None)
 
 
 def _key_info(known: tuple[Registry, ...]) -> KeyInfo | None:
