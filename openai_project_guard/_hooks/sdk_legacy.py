@@ -59,7 +59,7 @@ def is_running() -> bool:
 
 
 def install(clients: tuple[type, type]) -> None:
-    """Hooks `request()` of `SyncAPIClient` and `AsyncAPIClient`, and of classes that have their own.
+    """Hooks `request()` of `SyncAPIClient` and `AsyncAPIClient`, and of classes with their own.
 
     A tracing tool may have put its wrapper on `OpenAI`, over the method that it found in the base:
     what stands in the base by now is then gone round.
