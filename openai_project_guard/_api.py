@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from openai_project_guard import _env, _hooks, _settings, _startup
 from openai_project_guard._activation import activate, deactivate
 from openai_project_guard._check.log import log
+from openai_project_guard._check.start_log import log_started
 from openai_project_guard._errors import ConfigurationError, forgetful
 from openai_project_guard._keys import validate_key
 from openai_project_guard._registry.model import project_id
@@ -92,6 +93,7 @@ def enable(
     )
     _settings.log_override()
     activate(settings)
+    log_started(settings)
     _startup.settle()
 
 

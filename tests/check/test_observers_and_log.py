@@ -54,7 +54,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
     return [
         (each.levelname, without_places(each.getMessage()))
         for each in caplog.records
-        if each.name == LOGGER
+        if each.name == LOGGER and not each.getMessage().startswith("Started: ")
     ]
 
 

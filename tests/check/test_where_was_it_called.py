@@ -425,3 +425,18 @@ time.sleep(30)
     assert "(and 3 more)" in run.stdout
     assert ("own" in run.stdout) == handled
     assert run.returncode == (3 if handled else -15)
+
+
+def test_the_start_says_by_what_calls_are_judged(
+    clean: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="openai_project_guard")
+    path = support.write_registry(tmp_path / "keys.toml", a=f"proj_a:{A}", b=f"proj_b:{B}")
+    opg.enable("warn", registry=path, project="proj_a")
+    (record,) = caplog.records
+    assert record.levelname == "INFO"
+    assert record.getMessage().startswith(
+        f"Started: mode warn, pinned to proj_a, registry {path}, 2 keys of 2 projects, "
+        "openai-project-guard "
+    )
+    assert record.getMessage().endswith(f", openai {openai.__version__}.")

@@ -136,6 +136,7 @@ def test_is_enabled_is_quiet_while_all_is_well(caplog: pytest.LogCaptureFixture)
     caplog.set_level(logging.DEBUG, logger="openai_project_guard")
     assert not opg.is_enabled()
     opg.enable()
+    caplog.clear()  # of the record at the start
     assert opg.is_enabled()
     opg.disable()
     assert not opg.is_enabled()

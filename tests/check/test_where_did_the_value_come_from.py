@@ -1,0 +1,97 @@
+"""Does a verdict name the place that set the wrong value, and its error the fix for that case?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import openai
+import pytest
+import support
+from support import A, B, Recorder, http, sync_client
+
+import openai_project_guard as opg
+
+clean = support.clean
+pytestmark = pytest.mark.usefixtures("clean")
+
+
+@pytest.fixture(autouse=True)
+def enabled(clean: pytest.MonkeyPatch) -> None:
+    opg.enable(registry={"proj_a": A, "proj_b": B})
+
+
+def refused(client: openai.OpenAI, **more: Any) -> tuple[str | None, str]:
+    with pytest.raises(opg.ProjectGuardError) as error:
+        client.models.list(**more)
+    return error.value.verdict.origin, str(error.value)
+
+
+def test_a_key_swapped_in_is_put_right_there_and_not_in_the_variable(
+    clean: pytest.MonkeyPatch,
+) -> None:
+    clean.setenv("OPENAI_API_KEY", A)
+    clean.setenv("OPENAI_PROJECT_ID", "proj_a")
+    origin, text = refused(sync_client(Recorder()).with_options(api_key=B))
+    assert origin == "OPENAI_PROJECT_ID"
+    assert "To fix it: pass `project=` to that with_options() too, at " in text
+    assert "correct or unset" not in text
+
+
+def test_another_clients_key_does_not_make_the_variable_wrong(clean: pytest.MonkeyPatch) -> None:
+    clean.setenv("OPENAI_API_KEY", A)
+    clean.setenv("OPENAI_PROJECT_ID", "proj_a")
+    origin, text = refused(sync_client(Recorder(), api_key=B))
+    assert origin == "OPENAI_PROJECT_ID"
+    assert "To fix it: pass `project=` where the client is given this key, which is not " in text
+
+
+def test_the_headers_of_an_http_client() -> None:
+    sent = http.Client(
+        transport=http.MockTransport(Recorder()), headers={"OpenAI-Project": "proj_b"}
+    )
+    origin, text = refused(openai.OpenAI(api_key=A, http_client=sent))
+    assert origin == "http_client"
+    assert "comes from the headers of the client's `http_client=`." in text
+
+
+def test_an_empty_variable_is_not_one_that_was_not_set(clean: pytest.MonkeyPatch) -> None:
+    clean.setenv("OPENAI_PROJECT_ID", "")
+    origin, text = refused(sync_client(Recorder()))
+    assert origin == "OPENAI_PROJECT_ID"
+    assert "OPENAI_PROJECT_ID is set, but it is empty." in text
+
+
+def test_an_empty_default_header() -> None:
+    origin, text = refused(sync_client(Recorder(), default_headers={"OpenAI-Project": ""}))
+    assert origin == "default_headers"
+    assert "`default_headers` of the client sets OpenAI-Project to nothing." in text
+
+
+def test_quotes_that_docker_kept(clean: pytest.MonkeyPatch) -> None:
+    clean.setenv("OPENAI_PROJECT_ID", '"proj_a"')
+    _, text = refused(sync_client(Recorder()))
+    assert "take the quotes off the value in OPENAI_PROJECT_ID" in text
+
+
+def test_a_401_for_an_organization_that_the_registry_does_not_know_names_the_header(
+    clean: pytest.MonkeyPatch,
+) -> None:
+    clean.setenv("OPENAI_ORG_ID", "org-old")
+
+    def disagree(request: Any) -> Any:
+        return http.Response(
+            401, json={"error": {"message": "no", "code": "mismatched_organization"}}
+        )
+
+    with pytest.raises(openai.AuthenticationError) as failed:
+        sync_client(disagree, project="proj_a").models.list()
+    (note,) = failed.value.__notes__  # type: ignore[attr-defined]
+    assert "OpenAI-Organization header said 'org-old'" in note
+    assert "correct or unset OPENAI_ORG_ID" in note
+    assert "out of date" not in note
+
+
+def test_a_line_of_a_scope_says_whose_the_key_is(caplog: pytest.LogCaptureFixture) -> None:
+    with opg.guard(project="proj_b"):
+        refused(sync_client(Recorder(), project="proj_a"))
+    assert "expected proj_b; its key is registered for proj_a; called at " in caplog.text
