@@ -98,16 +98,16 @@ def zero_code(session: nox.Session) -> None:
     servers = ("gunicorn", "celery", "uvicorn", "jupyter_client", "ipykernel")
     tracers = ("ddtrace", "opentelemetry-instrumentation")
     session.install(".[test,auto]", *servers, *tracers)
-    session.run(
-        "python", "-m", "pytest", "tests/ecosystem/test_zero_code.py", "tests/test_pytest_plugin.py"
-    )
+    files = ("test_zero_code.py", "test_pytest_plugin.py")
+    session.run("python", "-m", "pytest", *(f"tests/ecosystem/{file}" for file in files))
 
 
 @nox.session(python=PYTHONS[1])
 def examples(session: nox.Session) -> None:
     """Every example, and what type checkers say of a project made of them; none is skipped."""
     session.install(".[test]", "celery", "mypy", "pyright[nodejs]", "ty")
-    session.run("python", "-m", "pytest", "tests/test_examples.py", "-rs", *session.posargs)
+    file = "tests/ecosystem/test_examples.py"
+    session.run("python", "-m", "pytest", file, "-rs", *session.posargs)
 
 
 @nox.session(python=PYTHONS[1], tags=["ci"])
@@ -132,7 +132,7 @@ def coverage(session: nox.Session) -> None:
 @nox.session(python=PYTHONS[1])
 @nox.parametrize("framework", list(FRAMEWORKS))
 def frameworks(session: nox.Session, framework: str) -> None:
-    """Each framework for real, against the loopback server; what was seen is the README's table."""
+    """Each framework for real, against the loopback server: the table of docs/frameworks.md."""
     session.install(".", "pytest", *FRAMEWORKS[framework])
     report = session.cache_dir / f"framework-{framework}.jsonl"
     report.unlink(missing_ok=True)
@@ -144,10 +144,10 @@ def frameworks(session: nox.Session, framework: str) -> None:
 
 @nox.session(venv_backend="none")
 def frameworks_table(session: nox.Session) -> None:
-    """Makes what the frameworks' tests saw when they last ran the README's table."""
+    """Makes what the frameworks' tests saw when they last ran the table of docs/frameworks.md."""
     reports = [session.cache_dir / f"framework-{framework}.jsonl" for framework in FRAMEWORKS]
     found = [str(report) for report in reports if report.exists()]
-    session.run("python", "tests/frameworks/table.py", "README.md", *found)
+    session.run("python", "tests/frameworks/table.py", "docs/frameworks.md", *found)
 
 
 @nox.session(python=PYTHONS[1])

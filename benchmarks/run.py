@@ -136,7 +136,7 @@ def _arguments() -> argparse.Namespace:
         "--only", action="append", choices=ORDER, metavar="NAME", help=", ".join(ORDER)
     )
     parser.add_argument("--details", action="store_true", help="how each figure came about")
-    parser.add_argument("--markdown", action="store_true", help="the table for the README")
+    parser.add_argument("--markdown", action="store_true", help="the table for docs/performance.md")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 

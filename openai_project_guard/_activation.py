@@ -12,6 +12,7 @@ from openai_project_guard._scope import SCOPE
 from openai_project_guard._state import STATE, changing
 
 if TYPE_CHECKING:
+    from openai_project_guard._audit.record import Audit
     from openai_project_guard._settings import Settings
 
 
@@ -22,11 +23,25 @@ def activate(settings: Settings) -> None:
         UnsupportedSDKError: the installed SDK lacks a method that must be hooked; the settings are
             as they were then.
     """
+    before = STATE.audit
+    settings.open_audit(before)  # which may make a folder, so no lock is held meanwhile
+    replaced: Audit | None = None
 
     def put_in_force() -> None:
+        nonlocal replaced
+        if settings.audit is before is not STATE.audit:  # it was closed meanwhile
+            settings.open_audit()
+        replaced, STATE.audit = STATE.audit, settings.audit
         STATE.settings = settings
 
-    _hooks.install(all_clients=settings.scope == "process", then=put_in_force)
+    try:
+        _hooks.install(all_clients=settings.scope == "process", then=put_in_force)
+    except BaseException:
+        replaced = settings.audit
+        raise
+    finally:
+        if replaced is not None and replaced is not STATE.audit:
+            replaced.close()
 
 
 def deactivate() -> None:
@@ -34,6 +49,9 @@ def deactivate() -> None:
     with changing:
         STATE.settings = None
         _hooks.remove()
+        audit, STATE.audit = STATE.audit, None
+    if audit is not None:
+        audit.close()
 
 
 @contextmanager
@@ -46,6 +64,7 @@ def isolated() -> Iterator[None]:
         before = {name: getattr(STATE, name) for name in STATE.__slots__}
         was_installed, registered = _hooks.is_installed(), STATE.registered.snapshot
         STATE.registered.snapshot = registered.copy()
+        STATE.audit = None  # or switching the guard off inside would close it
     scope, counts = SCOPE.get(), log.take_counts()
     try:
         yield

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from typing import cast
 
 from openai_project_guard import _env, _hooks, _settings, _startup
 from openai_project_guard._activation import activate, deactivate
@@ -13,46 +13,46 @@ from openai_project_guard._keys import validate_key
 from openai_project_guard._registry.model import project_id
 from openai_project_guard._settings import RegistrySource
 from openai_project_guard._state import STATE
-from openai_project_guard._types import CallScope, Mode, ModeName, Unregistered
-
-
-class _Default(str):
-    """A default that can be told from the same word given: the environment beats it."""
-
-    __slots__ = ()
-
-
-_ENFORCE = cast("ModeName", _Default("enforce"))
-_BLOCK = cast("Unregistered", _Default("block"))
-_SDK = cast("CallScope", _Default("sdk"))
+from openai_project_guard._types import CallScope, Mode, ModeName, OnError, Unregistered
 
 
 @forgetful
 def enable(
-    mode: ModeName | Mode = _ENFORCE,
+    mode: ModeName | Mode | None = None,
     *,
     registry: RegistrySource | None = None,
     project: str | None = None,
-    unregistered: Unregistered = _BLOCK,
-    hosts: Sequence[str] = (),
-    scope: CallScope = _SDK,
+    unregistered: Unregistered | None = None,
+    hosts: Sequence[str] | None = None,
+    scope: CallScope | None = None,
+    on_error: OnError | None = None,
+    audit: str | os.PathLike[str] | None = None,
 ) -> None:
     """Checks every call of the OpenAI SDK in this process before it is sent.
 
     Called again, it replaces the settings in one step: no call is judged by a mix of old and new.
-    An argument beats the environment; what is left out is taken from there. If `openai` is not
-    imported yet, the hooks go in when it is.
+    What is left out comes from the environment as it is now, else from the defaults: after
+    `load_dotenv()`, call it once more. With `OPENAI_PROJECT_GUARD=off` in the environment and no
+    `mode`, it is `disable()`. `OPENAI_PROJECT_GUARD_OVERRIDE` beats even the arguments. If `openai`
+    is not imported yet, the hooks go in when it is.
 
     Args:
         mode: `enforce` refuses a wrong call, `inject` puts a missing header in and refuses every
-            other wrong call, `warn` sends and logs it, `off` is `disable()`.
+            other wrong call, `warn` sends and logs it, `off` is `disable()`. Default: `enforce`.
         registry: which project each key belongs to: a path or a URL, a list of these, a `Registry`,
-            or a mapping `{project id: key or list of keys}`. Default: what the environment names.
+            or a mapping `{project id: key or list of keys}`. Default: the file
+            `openai-projects.toml` here, or the one in the user's configuration folder.
         project: pins the process to one project, by id or alias. Default: not pinned.
         unregistered: what happens to a key that no registry knows, on an OpenAI host: `block`,
-            `warn`, `allow`, or `learn` its project from the server's answer.
-        hosts: names of further hosts that count as OpenAI's, such as a gateway.
-        scope: `sdk` judges the SDK's calls, `process` those of other HTTP libraries too.
+            `warn`, `allow`, or `learn` its project from the server's answer. Default: `block`.
+        hosts: names of further hosts that count as OpenAI, such as a gateway. Default: none.
+        scope: `sdk` judges the SDK's calls, `process` those of other HTTP libraries too. Default:
+            `sdk`.
+        on_error: what a registry does that cannot be read now: `raise` an error, or `log` it and
+            try again; until it is read, its keys count as unregistered. Default: `raise`; in
+            `warn`, `log`.
+        audit: the folder, made if missing, in which this process keeps its audit file, for
+            `openai-project-guard report`. Default: none is kept.
 
     Raises:
         ConfigurationError: an argument or a variable is not understood, or two contradict.
@@ -63,29 +63,34 @@ def enable(
         >>> enable(registry={"proj_support": "sk-proj-0123456789Ab3d"})
     """
     given = {
-        "registry": registry is not None,
-        "project": project is not None,
-        "unregistered": not isinstance(unregistered, _Default),
-        "hosts": bool(hosts),
-        "scope": not isinstance(scope, _Default),
+        "registry": registry,
+        "project": project,
+        "unregistered": unregistered,
+        "hosts": hosts,
+        "scope": scope,
+        "on_error": on_error,
+        "audit": audit,
     }
-    wanted = _settings.read_mode(mode)
-    if isinstance(mode, _Default) and _env.mode() is not Mode.OFF:
-        wanted = _env.mode()
-    if wanted is Mode.OFF:
-        useless = ", ".join(f"{name}=" for name, is_given in given.items() if is_given)
-        if useless:
-            raise ConfigurationError(f"mode='off' contradicts {useless}. Leave them out.")
+    override = _env.override()
+    wanted = (_env.given_mode() or Mode.ENFORCE) if mode is None else _settings.read_mode(mode)
+    useless = ", ".join(f"{name}=" for name, value in given.items() if value is not None)
+    if mode is not None and wanted is Mode.OFF and useless:
+        raise ConfigurationError(f"mode='off' contradicts {useless}. Leave them out.")
+    if (override or wanted) is Mode.OFF:
         disable()
+        _settings.log_override()
         return
     settings = _settings.build(
         wanted,
         registry=registry,
         project=project,
-        unregistered=unregistered if given["unregistered"] else None,
+        unregistered=unregistered,
         hosts=hosts,
-        scope=scope if given["scope"] else None,
+        scope=scope,
+        on_error=on_error,
+        audit=audit,
     )
+    _settings.log_override()
     activate(settings)
     _startup.settle()
 

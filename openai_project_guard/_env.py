@@ -4,11 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from openai_project_guard._errors import ConfigurationError
-from openai_project_guard._types import CALL_SCOPES, UNREGISTERED, CallScope, Mode, Unregistered
+from openai_project_guard._types import (
+    CALL_SCOPES,
+    ON_ERROR_CHOICES,
+    UNREGISTERED,
+    CallScope,
+    Mode,
+    OnError,
+    Unregistered,
+)
+
+if TYPE_CHECKING:
+    from openai_project_guard._registry.registry import Registry
 
 T = TypeVar("T", bound=str)
 
@@ -16,77 +28,124 @@ PREFIX = "OPENAI_PROJECT_GUARD"
 REGISTRY = PREFIX + "_REGISTRY"
 KEYS = PREFIX + "_KEYS"
 PROJECT = PREFIX + "_PROJECT"
+POLICY_UNREGISTERED = PREFIX + "_UNREGISTERED"
 HOSTS = PREFIX + "_HOSTS"
 LEARNED = PREFIX + "_LEARNED"
+SCOPE = PREFIX + "_SCOPE"
+SNAPSHOT = PREFIX + "_SNAPSHOT"
+OVERRIDE = PREFIX + "_OVERRIDE"
+ON_ERROR = PREFIX + "_ON_ERROR"
+AUDIT = PREFIX + "_AUDIT"
 
 _NAMES = re.compile(r"\s*[A-Za-z]+://[^/@]*@[^,]*|[^,]+")  # a password may have commas in it
 
 HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:]+")
 _ON = ("1", "true", "on", "yes")
-_OFF = ("0", "false", "no", "")
+_OFF = ("0", "false", "no")
+_SYNONYMS = f"; {', '.join(_ON)} for enforce; {', '.join(_OFF)} for off"
 
 
 def mode() -> Mode:
     """`OPENAI_PROJECT_GUARD`; unset is `off`."""
-    value = os.environ.get(PREFIX, "").strip().lower()
+    return given_mode() or Mode.OFF
+
+
+def given_mode() -> Mode | None:
+    """`OPENAI_PROJECT_GUARD`, or `None` where it is not set or empty."""
+    value = _word(PREFIX)
     if value in _ON:
         return Mode.ENFORCE
     if value in _OFF:
         return Mode.OFF
-    synonyms = f"; {', '.join(_ON)} for enforce; {', '.join(_OFF[:-1])} for off"
-    return _one_of(PREFIX, tuple(Mode), synonyms) or Mode.OFF
+    return _one_of(PREFIX, tuple(Mode))
+
+
+def override() -> Mode | None:
+    """`OPENAI_PROJECT_GUARD_OVERRIDE`, or `None` where it is not set."""
+    return _one_of(OVERRIDE, tuple(Mode))
 
 
 def unregistered() -> Unregistered | None:
     """`OPENAI_PROJECT_GUARD_UNREGISTERED`, or `None` where it is not set."""
-    return _one_of(PREFIX + "_UNREGISTERED", UNREGISTERED)
+    return _one_of(POLICY_UNREGISTERED, UNREGISTERED)
 
 
 def scope() -> CallScope | None:
     """`OPENAI_PROJECT_GUARD_SCOPE`, or `None` where it is not set."""
-    return _one_of(PREFIX + "_SCOPE", CALL_SCOPES)
+    return _one_of(SCOPE, CALL_SCOPES)
+
+
+def on_error() -> OnError | None:
+    """`OPENAI_PROJECT_GUARD_ON_ERROR`, or `None` where it is not set."""
+    return _one_of(ON_ERROR, ON_ERROR_CHOICES)
 
 
 def text(variable: str) -> str | None:
-    """A free text, or `None` where it is not set or empty."""
-    return os.environ.get(variable, "").strip() or None
+    """A free text, or `None` where it is not set or empty.
+
+    White space and matching quotes around it are no part of it: `docker --env-file` keeps both.
+    """
+    value = os.environ.get(variable, "").strip()
+    inside = value[1:-1]
+    if len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" and value[0] not in inside:
+        value = inside.strip()
+    return value or None
+
+
+def path(variable: str) -> str | None:
+    """The path of a file or a folder, with `~` expanded, or `None` where it is not set."""
+    named = text(variable)
+    return None if named is None else os.path.expanduser(named)
+
+
+def inline_registry() -> Registry | None:
+    """The registry that `OPENAI_PROJECT_GUARD_KEYS` holds, or `None` where it is not set.
+
+    Raises:
+        RegistryError: it cannot be read.
+    """
+    pairs = text(KEYS)
+    if pairs is None:
+        return None
+    from openai_project_guard._registry.literal import from_text
+
+    return from_text(pairs, KEYS)
 
 
 def _hosts() -> tuple[str, ...]:
     return tuple(part for part in (text(HOSTS) or "").split(",") if part.strip())
 
 
-def host_names(given: Sequence[str] = ()) -> Iterator[str]:
+def host_names(given: Sequence[str] | None = None) -> Iterator[str]:
     """The names of further hosts that count as OpenAI's: those given, or else the variable's.
 
     Raises:
         ConfigurationError: one of them is not a host name alone.
     """
-    if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+    if isinstance(given, (str, bytes)) or not (given is None or isinstance(given, Iterable)):
         from openai_project_guard._keys import shown
 
         what = "one string" if isinstance(given, str) else "no list"
         raise ConfigurationError(f"hosts={shown(given)} is {what}. Expected a list of host names.")
-    for argument, names in (("hosts=", given), (HOSTS, _hosts())):
-        for name in names:
-            from openai_project_guard._keys import redact, shown
+    where, names = (HOSTS, _hosts()) if given is None else ("hosts=", given)
+    for name in names:
+        from openai_project_guard._keys import redact, shown
 
-            host = name.strip().lower().rstrip(".") if isinstance(name, str) else ""
-            if not HOST_NAME.fullmatch(host) or redact(host) != host:
-                raise ConfigurationError(
-                    f"{argument} has {shown(name)}, which is not a host name. Expected a name "
-                    "alone, such as gateway.example.com, without scheme, port or path."
-                )
-            yield host
-        if given:
-            return  # the argument beats the environment
+        host = name.strip().lower().rstrip(".") if isinstance(name, str) else ""
+        if not HOST_NAME.fullmatch(host) or redact(host) != host:
+            raise ConfigurationError(
+                f"{where} has {shown(name)}, which is not a host name. Expected a name "
+                "alone, such as gateway.example.com, without scheme, port or path."
+            )
+        yield host
 
 
 def registry_names() -> tuple[str, ...]:
     """`OPENAI_PROJECT_GUARD_REGISTRY`, or the two default files if they are there."""
     named = text(REGISTRY)
     if named is not None:
-        return tuple(part.strip() for part in _NAMES.findall(named) if part.strip())
+        parts = (part.strip() for part in _NAMES.findall(named))
+        return tuple(os.path.expanduser(part) for part in parts if part)  # no URL begins with ~
     return tuple(filter(os.path.lexists, default_registries()))[:1]
 
 
@@ -96,25 +155,75 @@ def default_registries() -> tuple[str, str]:
     return "openai-projects.toml", os.path.join(home, "openai-project-guard", "registry.toml")
 
 
+class Variable(NamedTuple):
+    """One of the guard's variables.
+
+    Attributes:
+        name: its name.
+        read: reads it; raises a `ConfigurationError` if the value is not understood.
+        accepted: the values that it takes, in words.
+    """
+
+    name: str
+    read: Callable[[], object]
+    accepted: str
+
+
+VARIABLES = (
+    Variable(PREFIX, mode, f"{', '.join(Mode)}{_SYNONYMS}"),
+    Variable(REGISTRY, partial(text, REGISTRY), "paths and redis:// URLs, with commas between"),
+    Variable(KEYS, inline_registry, "proj_a=sha256:…,proj_b=sha256:…"),
+    Variable(PROJECT, partial(text, PROJECT), "the id or alias of a project"),
+    Variable(POLICY_UNREGISTERED, unregistered, ", ".join(UNREGISTERED)),
+    Variable(HOSTS, lambda: tuple(host_names()), "host names, with commas between"),
+    Variable(LEARNED, partial(path, LEARNED), "the path of a file"),
+    Variable(SCOPE, scope, ", ".join(CALL_SCOPES)),
+    Variable(SNAPSHOT, partial(path, SNAPSHOT), "the path of a file"),
+    Variable(OVERRIDE, override, ", ".join(Mode)),
+    Variable(ON_ERROR, on_error, ", ".join(ON_ERROR_CHOICES)),
+    Variable(AUDIT, partial(path, AUDIT), "the path of a folder"),
+)
+"""Every variable of the guard. What is none of them is a mistake: see `check_names()`."""
+
+
 def check_choices() -> None:
-    """Refuses a value that is not understood, even of a guard that is off.
+    """Refuses a name or a value that is not understood, even of a guard that is off.
 
     Raises:
         ConfigurationError: names the variable, the value and the accepted ones.
     """
-    mode()
-    unregistered()
-    scope()
-    tuple(host_names())
-    inline = text(KEYS)
-    if inline is not None:
-        from openai_project_guard._registry.literal import from_text
-
-        from_text(inline, KEYS)
+    check_names()
+    for variable in VARIABLES:
+        variable.read()
 
 
-def _one_of(variable: str, accepted: tuple[T, ...], synonyms: str = "") -> T | None:
-    value = os.environ.get(variable, "").strip().lower()
+def check_names() -> None:
+    """Refuses a variable that begins like the guard's and is none of them.
+
+    Raises:
+        ConfigurationError: names it, and the nearest one that there is.
+    """
+    names = [variable.name for variable in VARIABLES]
+    for name in os.environ:
+        if name.startswith(PREFIX + "_") and name not in names:
+            from difflib import get_close_matches
+
+            from openai_project_guard._keys import redact
+
+            nearest = get_close_matches(name, names, n=1, cutoff=0.0)[0]
+            accepted = VARIABLES[names.index(nearest)].accepted
+            raise ConfigurationError(
+                f"The environment variable {redact(name)} is not one that the guard knows. The "
+                f"nearest is {nearest} ({accepted}). Correct the name, or unset it."
+            )
+
+
+def _word(variable: str) -> str:
+    return (text(variable) or "").lower()
+
+
+def _one_of(variable: str, accepted: tuple[T, ...]) -> T | None:
+    value = _word(variable)
     for word in accepted:
         if value == word:
             return word
@@ -122,7 +231,8 @@ def _one_of(variable: str, accepted: tuple[T, ...], synonyms: str = "") -> T | N
         return None
     from openai_project_guard._keys import shown
 
+    words = next(known.accepted for known in VARIABLES if known.name == variable)
     raise ConfigurationError(
         f"The environment variable {variable} is {shown(value)}, which is not understood. "
-        f"Accepted: {', '.join(accepted)}{synonyms}."
+        f"Accepted: {words}."
     )

@@ -104,11 +104,15 @@ def guard(
 
 @forgetful
 def _pinned(project: str | None) -> str | None:
-    from openai_project_guard._registry.model import project_id
+    from openai_project_guard._check.faults import log_source_fault
     from openai_project_guard._settings import settings_in_force
 
     settings = settings_in_force()  # now: what is wrong with them must not wait for the first call
-    return None if project is None else project_id(settings.registries, project)
+    mode, _, _, is_override = settings.policy
+    if project is None or (is_override and mode is Mode.OFF):
+        return None
+    settings.refresh(log_source_fault)
+    return settings.project_id(project)
 
 
 def _install_hooks() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from openai_project_guard._check.verdict import Verdict
 from openai_project_guard._state import STATE
+
+_SITE = re.compile(r"(.+):(\d+) in (.+?)(?: \(nearest known\))?")
 
 if TYPE_CHECKING:
     from openai_project_guard._registry.source import Status
@@ -21,6 +24,15 @@ def project_of(verdict: Verdict) -> str | None:
     if verdict.actual in verdict.expected:
         return verdict.actual
     return verdict.expected[0] if len(verdict.expected) == 1 else None
+
+
+def code_of(verdict: Verdict) -> dict[str, str | int]:
+    """The call site in parts, by the names that OpenTelemetry gives them."""
+    found = _SITE.fullmatch(verdict.call_site or "")
+    if found is None:
+        return {}
+    path, line, function = found.groups()
+    return {"code.filepath": path, "code.lineno": int(line), "code.function": function}
 
 
 def source_statuses() -> Iterator[tuple[str, Status]]:

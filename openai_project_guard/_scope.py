@@ -45,8 +45,10 @@ class Scope:
 
     def over(self, policy: Policy) -> Policy:
         """The policy inside this scope, given the one of the process."""
-        mode, unregistered, pinned = policy
-        return Policy(self.mode or mode, unregistered, self.pinned or pinned)
+        mode, unregistered, pinned, is_override = policy
+        if not is_override:
+            mode = self.mode or mode
+        return Policy(mode, unregistered, self.pinned or pinned, is_override)
 
     def copy_over(self, outer: Scope | None) -> Scope:
         """The same scope around which another one is."""

@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from os import PathLike
-from typing import TypeVar
+from time import monotonic
+from typing import TYPE_CHECKING, TypeVar
 
 from openai_project_guard import _env
-from openai_project_guard._errors import ConfigurationError
+from openai_project_guard._errors import ConfigurationError, RegistryError
 from openai_project_guard._keys import shown
 from openai_project_guard._registry.model import project_id, records_of
 from openai_project_guard._registry.registry import Registry
 from openai_project_guard._registry.source import Source
 from openai_project_guard._registry.stores import open_source
+from openai_project_guard._registry.validate import is_project_id
 from openai_project_guard._state import STATE, changing
 from openai_project_guard._types import (
     CALL_SCOPES,
+    ON_ERROR_CHOICES,
     UNREGISTERED,
     CallScope,
     Mode,
     Policy,
 )
+
+if TYPE_CHECKING:
+    from openai_project_guard._audit.record import Audit
 
 RegistryName = str | PathLike[str]
 RegistrySource = (
@@ -29,12 +37,17 @@ RegistrySource = (
 )
 
 OPENAI_HOST = "api.openai.com"
+_logger = logging.getLogger("openai_project_guard")
 
 
 class Settings:
-    """What `enable()` and the environment said. It is never changed."""
+    """What `enable()` and the environment said. It is never changed once it is in force.
 
-    __slots__ = ("hosts", "policy", "registries", "scope", "sources")
+    Attributes:
+        audit: where the calls are counted, from `open_audit()` on; `None` where they are not.
+    """
+
+    __slots__ = ("audit", "audit_folder", "hosts", "policy", "registries", "scope", "sources")
 
     def __init__(
         self,
@@ -43,17 +56,63 @@ class Settings:
         hosts: frozenset[str] = frozenset({OPENAI_HOST}),
         scope: CallScope = "sdk",
         sources: tuple[Source, ...] = (),
+        audit_folder: str | None = None,
     ) -> None:
         self.policy = policy
         self.registries = registries
         self.hosts = hosts
         self.scope = scope
         self.sources = sources
+        self.audit_folder = audit_folder
+        self.audit: Audit | None = None
 
-    def pinned_to(self, project: str | None) -> Settings:
+    def pinned_to(self, project: str | None, kind: type[Settings] | None = None) -> Settings:
         """The same, but for the project that they pin the process to."""
         policy = self.policy._replace(pinned=project)
-        return Settings(policy, self.registries, self.hosts, self.scope, self.sources)
+        return (kind or Settings)(
+            policy, self.registries, self.hosts, self.scope, self.sources, self.audit_folder
+        )
+
+    def open_audit(self, current: Audit | None = None) -> None:
+        """Opens the audit, if there is to be one; the current one goes on if it fits."""
+        if self.audit_folder is None:
+            return
+        if current is not None and current.folder == self.audit_folder:
+            self.audit = current
+            return
+        from openai_project_guard._audit.record import Audit
+
+        self.audit = Audit(self.audit_folder)
+
+    def project_id(self, name: str, said: str = "project=") -> str:
+        """The id behind an id or an alias.
+
+        While a registry is not read yet, an unknown alias stands for itself: no project has it as
+        its id, so none passes for it.
+
+        Raises:
+            ConfigurationError: it is neither a project id nor an alias that a registry knows.
+        """
+        try:
+            return project_id(self.registries, name, said)
+        except ConfigurationError:
+            if isinstance(name, str) and not all(source.is_read for source in self.sources):
+                return name
+            raise
+
+    def refresh(self, on_fault: Callable[[Exception, str], None]) -> None:
+        """Brings the registries up to date; mostly there is nothing to do.
+
+        Args:
+            on_fault: told of a source that raised, and its name; its last good registry stays
+                active.
+        """
+        now = monotonic()
+        for source in self.sources:
+            try:
+                source.refresh(now)
+            except Exception as fault:  # noqa: PERF203
+                on_fault(fault, source.name)
 
     def is_openai(self, host: str) -> bool:
         """Whether a host counts as OpenAI's; a trailing dot makes no other host of it."""
@@ -65,36 +124,60 @@ class Settings:
         return bool(records_of(self.registries, key_digest))
 
 
+class _LatePin(Settings):
+    """Settings pinned to an alias whose registry is not read yet."""
+
+    __slots__ = ()
+
+    def refresh(self, on_fault: Callable[[Exception, str], None]) -> None:
+        super().refresh(on_fault)
+        pinned = self.policy.pinned
+        if pinned is not None and not is_project_id(pinned):
+            with suppress(ConfigurationError):  # not read yet
+                self.policy = self.policy._replace(pinned=project_id(self.registries, pinned))
+
+
 def build(
     mode: str,
     *,
     registry: RegistrySource | None = None,
     project: str | None = None,
     unregistered: str | None = None,
-    hosts: Sequence[str] = (),
+    hosts: Sequence[str] | None = None,
     scope: str | None = None,
+    on_error: str | None = None,
+    audit: RegistryName | None = None,
 ) -> Settings:
     """Settings from arguments, and from the environment where an argument was not given.
 
     Raises:
         ConfigurationError: an argument or a variable is not understood.
-        RegistryError: a registry cannot be read.
+        RegistryError: a registry cannot be read, and that is not to be logged alone.
     """
-    fixed, sources = _named(registry)
-    registries = (*fixed, *(source.registry for source in sources), STATE.registered)
-    return Settings(
+    _env.check_names()
+    override = _env.override()
+    wanted = override or read_mode(mode)
+    if override is Mode.OFF:  # nothing is read: what is wrong may be the reason for the override
+        return Settings(Policy(Mode.OFF, "block", None, is_override=True), (STATE.registered,))
+    default = "log" if wanted is Mode.WARN else "raise"
+    on_error = choice("on_error", on_error, ON_ERROR_CHOICES) or _env.on_error() or default
+    fixed, sources = _named(registry, on_error)
+    settings = Settings(
         policy=Policy(
-            mode=read_mode(mode),
+            mode=wanted,
             unregistered=choice("unregistered", unregistered, UNREGISTERED)
             or _env.unregistered()
             or "block",
-            pinned=_pinned(project, registries, registry),
+            pinned=None,
+            is_override=override is not None,
         ),
-        registries=registries,
+        registries=(*fixed, *(source.registry for source in sources), STATE.registered),
         hosts=frozenset({OPENAI_HOST, *_env.host_names(hosts)}),
         scope=choice("scope", scope, CALL_SCOPES) or _env.scope() or "sdk",
         sources=sources,
+        audit_folder=_folder(audit),
     )
+    return _pinned(settings, project, registry)
 
 
 def settings_in_force() -> Settings:
@@ -102,9 +185,27 @@ def settings_in_force() -> Settings:
     settings = STATE.settings or STATE.scope_settings
     if settings is None:
         read = build("enforce")  # which may read a file, so no lock is held meanwhile
+        read.open_audit()
         with changing:
             settings = STATE.scope_settings = STATE.scope_settings or read
+        if settings is read:
+            log_override()
+        elif read.audit is not None:
+            read.audit.close()
     return settings
+
+
+def log_override() -> None:
+    """Says that the guard starts under `OPENAI_PROJECT_GUARD_OVERRIDE`, if it does."""
+    override = _env.override()
+    if override is not None:
+        with suppress(Exception):  # a log handler that raises must not stop the start
+            _logger.warning(
+                "%s is %s: it beats every setting, argument and scope of this process. Unset it "
+                "when the emergency is over.",
+                _env.OVERRIDE,
+                override.value,
+            )
 
 
 def read_mode(value: object) -> Mode:
@@ -142,7 +243,7 @@ def choice(argument: str, value: str | None, accepted: tuple[T, ...]) -> T | Non
 
 
 def _named(
-    registry: RegistrySource | None,
+    registry: RegistrySource | None, on_error: str
 ) -> tuple[tuple[Registry, ...], tuple[Source, ...]]:
     """What the argument names, or else the environment: fixed registries, and kept ones."""
     if isinstance(registry, Registry):
@@ -160,31 +261,52 @@ def _named(
                     f"registry= {what} a {type(name).__name__}. Accepted: a path or a URL, a list "
                     "of these, a Registry, or a mapping {project id: key or list of keys}."
                 )
-        return (), tuple(map(open_source, names))
-    fixed: tuple[Registry, ...] = ()
-    inline = _env.text(_env.KEYS)
-    if inline is not None:
-        from openai_project_guard._registry.literal import from_text
-
-        fixed = (from_text(inline, _env.KEYS),)
+        return (), tuple(_open(os.path.expanduser(name), on_error) for name in names)
+    inline = _env.inline_registry()
     names = _env.registry_names()
-    learned = _env.text(_env.LEARNED)
+    learned = _env.path(_env.LEARNED)
     if learned is not None and os.path.exists(learned):
         names += (learned,)
-    return fixed, tuple(map(open_source, names))
+    sources = tuple(_open(name, on_error) for name in names)
+    return (() if inline is None else (inline,)), sources
 
 
-def _pinned(
-    project: str | None, registries: tuple[Registry, ...], given: RegistrySource | None
-) -> str | None:
-    if project is not None:
-        pinned = project_id(registries, project)
-        if given is not None and not any(pinned in known.snapshot.projects for known in registries):
-            raise ConfigurationError(
-                f"project={shown(project)} contradicts registry=: that registry has no such "
-                "project, so every call would be refused. Add it there, or leave one of them out."
-            )
-        return pinned
-    variable = _env.PROJECT
-    named = _env.text(variable)
-    return None if named is None else project_id(registries, named, f"The variable {variable}")
+def _open(name: str, on_error: str) -> Source:
+    try:
+        return open_source(name)
+    except RegistryError as error:
+        if on_error == "raise":
+            raise
+        problem = str(error)
+    from openai_project_guard._registry.late import LateSource
+
+    return LateSource(name, problem)
+
+
+def _pinned(settings: Settings, project: str | None, given: RegistrySource | None) -> Settings:
+    """The same settings, pinned as the argument says, or else the environment."""
+    said, name = "project=", project
+    if name is None:
+        said, name = f"The variable {_env.PROJECT}", _env.text(_env.PROJECT)
+    if name is None:
+        return settings
+    pinned = settings.project_id(name, said)
+    is_read = all(source.is_read for source in settings.sources)
+    is_known = any(pinned in known.snapshot.projects for known in settings.registries)
+    if is_read and project is not None and given is not None and not is_known:
+        raise ConfigurationError(
+            f"project={shown(project)} contradicts registry=: that registry has no such "
+            "project, so every call would be refused. Add it there, or leave one of them out."
+        )
+    is_alias = not is_read and not is_project_id(pinned)
+    return settings.pinned_to(pinned, _LatePin if is_alias else Settings)
+
+
+def _folder(audit: RegistryName | None) -> str | None:
+    """The audit's folder, spelled as the audit spells it."""
+    if audit is None:
+        named = _env.path(_env.AUDIT)
+        return None if named is None else os.path.abspath(named)
+    if not isinstance(audit, (str, PathLike)) or not os.fspath(audit):
+        raise ConfigurationError(f"audit={shown(audit)} is not the path of a folder.")
+    return os.path.abspath(os.path.expanduser(audit))

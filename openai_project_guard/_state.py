@@ -13,6 +13,7 @@ from openai_project_guard._forks import fork_safe
 from openai_project_guard._registry.registry import Registry
 
 if TYPE_CHECKING:
+    from openai_project_guard._audit.record import Audit
     from openai_project_guard._check.verdict import Verdict
     from openai_project_guard._settings import Settings
 
@@ -26,15 +27,27 @@ class State:
             when the first scope is entered; `None` until then.
         registered: the keys given to `register()`. They outlive `enable()` and `disable()`.
         observers: who is told of each verdict.
+        audit: the open one of an enabled guard.
+        is_told: whether somebody is told of calls that are in order, an observer or the audit: one
+            look for both, on the path of every call. It follows from these two.
     """
 
-    __slots__ = ("observers", "registered", "scope_settings", "settings")
+    __slots__ = ("audit", "is_told", "observers", "registered", "scope_settings", "settings")
+
+    is_told: bool
 
     def __init__(self) -> None:
         self.settings: Settings | None = None
         self.scope_settings: Settings | None = None
         self.registered = Registry()
+        self.audit: Audit | None = None
         self.observers: tuple[Callable[[Verdict], object], ...] = ()
+
+    def __setattr__(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+        if name in ("audit", "observers"):
+            is_told = bool(getattr(self, "observers", ())) or self.audit is not None
+            object.__setattr__(self, "is_told", is_told)
 
 
 STATE = State()

@@ -12,12 +12,14 @@ Reason = Literal[
 ModeName = Literal["enforce", "inject", "warn", "off"]
 Unregistered = Literal["block", "warn", "allow", "learn"]
 CallScope = Literal["sdk", "process"]
+OnError = Literal["raise", "log"]
 Transport = Literal["http", "websocket"]
 
 Credential = Literal["key", "admin", "ephemeral", "malformed"]
 
 UNREGISTERED: Final = ("block", "warn", "allow", "learn")
 CALL_SCOPES: Final = ("sdk", "process")
+ON_ERROR_CHOICES: Final = ("raise", "log")
 
 
 class Mode(str, Enum):
@@ -42,11 +44,20 @@ class Mode(str, Enum):
 
 
 class Policy(NamedTuple):
-    """What applies to one call: the settings of the process under the innermost scope."""
+    """What applies to one call: the settings of the process under the innermost scope.
+
+    Attributes:
+        mode: what happens to a call that is not in order.
+        unregistered: what happens to a key that no registry knows.
+        pinned: the id of the only project that passes, or `None`.
+        is_override: whether the mode is that of `OPENAI_PROJECT_GUARD_OVERRIDE`, which no scope
+            changes.
+    """
 
     mode: Mode
     unregistered: Unregistered
     pinned: str | None
+    is_override: bool = False
 
 
 class Destination(NamedTuple):

@@ -15,7 +15,7 @@ from opentelemetry.trace import get_current_span
 from opentelemetry.util.types import AttributeValue
 
 from openai_project_guard._check.verdict import Verdict, is_noteworthy
-from openai_project_guard._metrics import project_of, source_statuses
+from openai_project_guard._metrics import code_of, project_of, source_statuses
 from openai_project_guard._registry.source import STATES
 
 __all__ = ["OpenTelemetryObserver"]
@@ -34,7 +34,9 @@ class OpenTelemetryObserver:
     one that the key is registered for) and `transport`. Every call that is not simply allowed, and
     every answer that contradicts the registry, is an event `openai.project_guard.call` on the span
     in which the call was made, with `outcome`, `reason`, `expected`, `actual`, `key_hint`,
-    `method`, `host`, `path` and `transport`. What is not known is left out.
+    `method`, `host`, `path`, `transport`, `client_site`, `origin` and `answered`, and with where in
+    the application's code the call was made: `call_site`, and its parts as `code.filepath`,
+    `code.lineno` and `code.function`. What is not known is left out.
 
     Three gauges show whether this process is up to date. Each has the attribute `registry`, a
     file or a URL without its password; they are asked for when metrics are collected.
@@ -83,7 +85,8 @@ class OpenTelemetryObserver:
         span = get_current_span()
         if is_noteworthy(verdict) and span.is_recording():
             names = type(verdict).__dataclass_fields__
-            span.add_event(EVENT, _known({name: getattr(verdict, name) for name in names}))
+            found = {name: getattr(verdict, name) for name in names}
+            span.add_event(EVENT, _known({**found, **code_of(verdict)}))
 
 
 def _ages(_: CallbackOptions) -> Iterator[Observation]:

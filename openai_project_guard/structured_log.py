@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 
 from openai_project_guard._check.verdict import Verdict, is_noteworthy
+from openai_project_guard._metrics import code_of
 
 __all__ = ["StructlogObserver"]
 
@@ -21,7 +22,10 @@ _METHODS = {"injected": "info", "warned": "warning", "blocked": "warning", "allo
 
 
 class StructlogObserver:
-    """An observer that logs the event `openai_call`, with all fields of the verdict.
+    """An observer that logs the event `openai_call`, with the verdict's fields.
+
+    What is not known is left out. The call site is there once more in its parts: `code.filepath`,
+    `code.lineno` and `code.function`.
 
     A call that is simply allowed is not logged. Levels: info for `injected`, warning for `warned`
     and `blocked`, error for an answer that contradicts the registry. Each call is an event: unlike
@@ -41,4 +45,6 @@ class StructlogObserver:
     def __call__(self, verdict: Verdict) -> None:
         """Logs one verdict, if it is worth an event."""
         if is_noteworthy(verdict):
-            getattr(self._logger, _METHODS[verdict.outcome])("openai_call", **asdict(verdict))
+            found = {**asdict(verdict), **code_of(verdict)}
+            known = {name: value for name, value in found.items() if value is not None}
+            getattr(self._logger, _METHODS[verdict.outcome])("openai_call", **known)

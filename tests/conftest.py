@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+pytest.register_assert_rewrite("support")  # before anything imports it
 
 # The guard logs its last counts when the process ends, which must not be after pytest's last line.
 logging.getLogger("openai_project_guard").addHandler(logging.NullHandler())
@@ -23,6 +26,15 @@ LINES = pytest.StashKey[list[str]]()
 def report(pytestconfig: pytest.Config) -> Callable[[str], None]:
     """Shows a line at the end of the run, whatever the verbosity."""
     return pytestconfig.stash.setdefault(LINES, []).append
+
+
+def pytest_collection(session: pytest.Session) -> None:
+    """Gives every test the fixtures of `support`.
+
+    Not by an import above: pytest-xdist's processes measure coverage only from here on, and
+    `support` imports the package.
+    """
+    session.config.pluginmanager.register(importlib.import_module("support"), "support")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 KEY = "sk-proj-CANARYcanary0123456789CANARYcanaryAb3d"
 OTHER = "sk-proj-CANARYcanary0123456789CANARYcanaryEf5g"
 PREFIX = "openai-project-guard"
-IS_LONG = os.environ.get("OPENAI_PROJECT_GUARD_LONG_TESTS") == "1"
+IS_LONG = os.environ.get("TEST_LONG_RUNS") == "1"
 # A command line, to run the tests on another server than the one that is found.
 COMMAND = (
     shlex.split(os.environ.get("TEST_REDIS_COMMAND", ""))

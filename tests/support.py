@@ -1,19 +1,28 @@
-"""What the tests share: keys that are none, clients that record, a guard that is off afterwards."""
+"""What the tests share: keys that are none, clients that record, a guard that is off afterwards.
+
+Its fixtures are there for every test, without an import: see conftest.py.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import importlib
+import inspect
 import os
 import re
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
+from openai._base_client import BaseClient
 
 import openai_project_guard as opg
 from openai_project_guard._check import log
@@ -119,6 +128,196 @@ def chat(client: Any, **more: Any) -> Any:
     )
 
 
+# --- each test with the sync client and with the async one --------------------------------------
+
+
+class Sync:
+    """One way to call: through the sync client."""
+
+    sdk: type[Any] = openai.OpenAI
+    kind = "Client"
+
+    @classmethod
+    def client(
+        cls, sent: Any, http_options: Any = None, library: Any = http, **options: Any
+    ) -> Any:
+        """A client over a transport that records; key A and three retries unless told otherwise."""
+        http_options = {"transport": library.MockTransport(sent), **(http_options or {})}
+        options = {"max_retries": 3, **options}
+        if not {"api_key", "provider", "workload_identity"} & options.keys():
+            options["api_key"] = A
+        sdk = options.pop("sdk", cls.sdk)
+        http_client = options.pop("http_client", None) or getattr(library, cls.kind)(**http_options)
+        return sdk(http_client=http_client, **options)
+
+    @staticmethod
+    def run(call: Callable[[], Any]) -> Any:
+        """What a call comes to."""
+        return call()
+
+    @staticmethod
+    def function(plain: Callable[..., Any]) -> Callable[..., Any]:
+        """A function of the kind that this way's callbacks are."""
+        return plain
+
+
+class Async(Sync):
+    """The same through the async client."""
+
+    sdk = openai.AsyncOpenAI
+    kind = "AsyncClient"
+
+    @staticmethod
+    def run(call: Callable[[], Any]) -> Any:
+        async def finish() -> Any:
+            value = call()
+            if hasattr(value, "__aenter__") and not inspect.isawaitable(value):
+                async with value as entered:
+                    return entered
+            return await value
+
+        return asyncio.run(finish())
+
+    @staticmethod
+    def function(plain: Callable[..., Any]) -> Callable[..., Any]:
+        async def function(*args: Any, **kwargs: Any) -> Any:
+            return plain(*args, **kwargs)
+
+        return function
+
+
+BOTH = pytest.mark.parametrize("way", [Sync, Async])
+
+
+def refused(way: Any, call: Callable[[], Any], error: type[opg.ProjectGuardError]) -> opg.Verdict:
+    """Makes a call that must be refused, and the refusal must reach the caller unwrapped."""
+    with pytest.raises(opg.ProjectGuardError) as caught:
+        way.run(call)
+    assert type(caught.value) is error
+    assert not isinstance(caught.value, openai.APIConnectionError)
+    assert caught.value.__cause__ is None
+    return caught.value.verdict
+
+
+def needs_sdk(condition: object, what: str) -> pytest.MarkDecorator:
+    """Skips where the installed SDK has no such thing."""
+    return pytest.mark.skipif(not condition, reason=f"openai {openai.__version__} has no {what}")
+
+
+needs_send_request = needs_sdk(hasattr(openai.OpenAI, "_send_request"), "_send_request()")
+needs_notes = pytest.mark.skipif(sys.version_info < (3, 11), reason="errors have no notes")
+
+
+# --- a server that names projects, and HTTP clients with event hooks ----------------------------
+
+
+class Server:
+    """A transport's handler: answers with a status and names a project.
+
+    Args:
+        project: of every key; none is named without it.
+        status: of the answers.
+        of: each key's own project.
+    """
+
+    def __init__(
+        self, project: str | None = None, status: int = 200, of: dict[str, str] | None = None
+    ) -> None:
+        self.project, self.status, self.of = project, status, of or {}
+        self.requests: list[Any] = []
+
+    def __call__(self, request: Any) -> Any:
+        self.requests.append(request)
+        project = self.of.get(request.headers.get("authorization", "")[7:], self.project)
+        headers = {"openai-project": project} if project else {}
+        error = {"message": "no", "code": "mismatched_project", "type": "x"}
+        body = {"object": "list", "data": [], "error": error}
+        return http.Response(self.status, json=body, headers=headers)
+
+
+def hooked(server: Any, kind: Any = None, *, hooks: Any = None, **options: Any) -> openai.OpenAI:
+    """A client whose HTTP client has event hooks, or is of a kind of its own."""
+    client = sync_client(server, **options)
+    client._client = (kind or http.Client)(
+        transport=http.MockTransport(server), event_hooks=hooks or {}
+    )
+    return client
+
+
+def hooked_async(server: Any, *, hooks: Any, **options: Any) -> openai.AsyncOpenAI:
+    """The same, asynchronous."""
+    client = async_client(server, **options)
+    client._client = http.AsyncClient(transport=http.MockTransport(server), event_hooks=hooks)
+    return client
+
+
+WRONG_HEADERS: dict[str, tuple[dict[str, str], type[opg.ProjectGuardError]]] = {
+    "header": ({"OpenAI-Project": "proj_b"}, opg.ProjectMismatchError),
+    "no header": ({"OpenAI-Project": ""}, opg.ProjectMissingError),
+    "key": ({"Authorization": f"Bearer {B}"}, opg.ProjectMismatchError),
+    "strange key": ({"Authorization": f"Bearer {STRANGER}"}, opg.UnregisteredKeyError),
+}
+"""Headers that make a right call wrong, or are wrong to begin with, and the error of each."""
+
+
+def does_nothing(_: Any) -> None:
+    """An event hook: with one, httpx sends in more steps."""
+
+
+def request_of(key: str, project: str) -> Any:
+    """A request to OpenAI, as the SDK would build it."""
+    headers = {"Authorization": f"Bearer {key}", "OpenAI-Project": project}
+    return http.Request("GET", "https://api.openai.com/v1/models", headers=headers)
+
+
+# --- WebSockets and threads ---------------------------------------------------------------------
+
+
+def _release(package: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in metadata.version(package).split(".")[:2])
+    except metadata.PackageNotFoundError:
+        return ()
+
+
+WEBSOCKETS = _release("websockets")
+"""The installed release of websockets; empty without one."""
+
+
+def expect_twice(request: pytest.FixtureRequest, is_async: bool) -> None:
+    """websockets 13.0 loses the URI, so that it is judged when `connect` is made."""
+    if is_async and WEBSOCKETS == (13, 0):
+        request.applymarker(
+            pytest.mark.xfail(strict=True, reason="judged when made, and again at the handshake")
+        )
+
+
+def in_thread(fn: Callable[[], Any]) -> Any:
+    """What a function returns in a thread of its own."""
+    results: list[Any] = []
+    thread = threading.Thread(target=lambda: results.append(fn()))
+    thread.start()
+    thread.join()
+    return results[0]
+
+
+class Listener:
+    """A bare TCP socket in a host's place: it sees every connection, whatever is sent."""
+
+    def __init__(self, server: socket.socket) -> None:
+        self._server = server
+        server.setblocking(False)
+        self.port: int = server.getsockname()[1]
+
+    def saw_no_connection(self) -> bool:
+        """Whether nobody has connected."""
+        try:
+            self._server.accept()[0].close()
+        except BlockingIOError:
+            return True
+        return False
+
+
 # --- which calls get through here ---------------------------------------------------------------
 
 
@@ -178,7 +377,7 @@ def reset() -> None:
 
 @contextmanager
 def fresh_guard() -> Iterator[None]:
-    """A guard that nobody has set up, before and after."""
+    """A guard that is not set up, before and after."""
     reset()
     try:
         yield
@@ -202,6 +401,46 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[pytest.Mo
 def probe(clean: pytest.MonkeyPatch) -> Probe:
     """Which calls get through here."""
     return Probe()
+
+
+@pytest.fixture
+def enabled(clean: pytest.MonkeyPatch) -> None:
+    """The guard is enabled with the keys A and B, and the SDK retries without a delay."""
+    clean.setattr(BaseClient, "_calculate_retry_timeout", lambda *_, **__: 0)
+    opg.enable(registry=KEYS)
+
+
+@pytest.fixture
+def registered(clean: pytest.MonkeyPatch) -> None:
+    """The keys A and B are registered, and the guard is not enabled."""
+    opg.register(A, "proj_a")
+    opg.register(B, "proj_b")
+
+
+@pytest.fixture
+def verdicts(clean: pytest.MonkeyPatch) -> list[opg.Verdict]:
+    """What the observers were told."""
+    seen: list[opg.Verdict] = []
+    opg.add_observer(seen.append)
+    return seen
+
+
+def outcomes(verdicts: list[opg.Verdict]) -> list[tuple[str, str | None]]:
+    """Outcome and reason of each."""
+    return [(verdict.outcome, verdict.reason) for verdict in verdicts]
+
+
+@pytest.fixture
+def sent() -> Recorder:
+    """What was sent."""
+    return Recorder()
+
+
+@pytest.fixture
+def listener() -> Iterator[Listener]:
+    """A TCP socket that sees every connection."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield Listener(server)
 
 
 # --- registry files and fresh processes ---------------------------------------------------------

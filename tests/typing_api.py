@@ -159,6 +159,11 @@ enable("enforce")
 enable("inject")
 enable("warn")
 enable("off")
+enable(None, unregistered=None, hosts=None, scope=None, on_error=None, audit=None)
+enable("warn", on_error="log", audit=Path("audit"))
+enable(on_error="raise", audit="audit")
+enable(on_error="ignore")  # type: ignore[arg-type]
+enable(audit=5)  # type: ignore[arg-type]
 enable(Mode.WARN, project="proj_a", unregistered="learn", hosts=["x.example.com"], scope="process")
 enable(registry="openai-projects.toml")
 enable(registry=Path("openai-projects.toml"))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from openai_project_guard._check.call_site import ClientSite
 from openai_project_guard._check.headers import HeaderValues, RawHeaders
 from openai_project_guard._registry.model import KeyRecord
 from openai_project_guard._types import Destination
@@ -38,7 +39,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Sender:
-    """Where the headers of a call come from, as far as that can be found out for a refusal.
+    """Where the headers of a call come from, as far as that can be found out.
 
     Attributes:
         is_sdk: it is the SDK that sends the call.
@@ -46,6 +47,7 @@ class Sender:
         client_headers: the `default_headers` of the client.
         http_headers: the headers of its HTTP client.
         settings: the client's arguments: `api_key`, `project`, `organization`.
+        client_site: where the client was built; `None` where there is no client.
         websocket_note: on a WebSocket without a project, whether this SDK leaves it off.
     """
 
@@ -54,6 +56,7 @@ class Sender:
     client_headers: Mapping[str, Any] = field(default_factory=dict)
     http_headers: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    client_site: ClientSite | None = None
     websocket_note: str | None = None
 
 
@@ -77,7 +80,11 @@ class MessageAdapter(Protocol):
         ...
 
     def sender(self) -> Sender:
-        """Who is sending it just now; asked only when a call is being refused."""
+        """Who is sending it just now; asked only when a call is not in order."""
+        ...
+
+    def client_site(self) -> str | None:
+        """Where the client was built that is sending it just now."""
         ...
 
     def response_project(self, response: Any) -> bytes | None:

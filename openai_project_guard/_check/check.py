@@ -6,12 +6,13 @@ knows the SDK. The steps: what is about to be sent, who the key belongs to, verd
 
 from __future__ import annotations
 
-from time import monotonic
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_project_guard._check import observers
 from openai_project_guard._check.call import Call, MessageAdapter
-from openai_project_guard._check.faults import OWN_FAULTS, log_fault, refusal_for_fault
+from openai_project_guard._check.call_site import Site, call_site
+from openai_project_guard._check.faults import OWN_FAULTS, log_source_fault, refusal_for_fault
 from openai_project_guard._check.headers import (
     HeaderTexts,
     candidate_digests,
@@ -19,6 +20,7 @@ from openai_project_guard._check.headers import (
     read_headers,
     read_hint,
 )
+from openai_project_guard._check.origin import Origin, origin_of_call
 from openai_project_guard._check.verdict import Verdict, decide
 from openai_project_guard._keys import redact
 from openai_project_guard._registry.model import KeyRecord, records_of, records_of_account
@@ -57,7 +59,7 @@ def refusal(
         settings = STATE.settings
         if (
             settings is not None
-            and not STATE.observers
+            and not STATE.is_told
             and SCOPE.get() is None
             and _passes_plainly(settings, call, message, adapter)
         ):
@@ -75,7 +77,7 @@ def _passes_plainly(settings: Settings, call: Call, message: Any, adapter: Messa
     """
     # No local here holds the headers: a source may log, and what takes logs may look at frames.
     if settings.sources:
-        _refresh(settings)
+        settings.refresh(log_source_fault)
     values = read_headers(adapter.headers(message))
     key_digest, header, organization, second = values
     if key_digest is None or second is not None:
@@ -95,28 +97,28 @@ def _passes_plainly(settings: Settings, call: Call, message: Any, adapter: Messa
     return False
 
 
-def _refresh(settings: Settings) -> None:
-    """Brings the registries up to date; mostly there is nothing to do."""
-    now = monotonic()
-    for source in settings.sources:
-        try:
-            source.refresh(now)
-        except Exception as fault:  # noqa: PERF203  # its last good registry stays active
-            log_fault(fault, f"The registry of {source.name} was not brought up to date.")
-
-
 def _judge(
     call: Call, message: Any, adapter: MessageAdapter, is_trial: bool
 ) -> ProjectGuardError | None:
     settings, scope = STATE.settings, current_scope()
     if scope is None and settings is None:
         return None
+    if (
+        scope is None
+        and settings is not None
+        and not STATE.observers
+        and not is_trial
+        and not call.is_sent
+        and _passes_plainly(settings, call, message, adapter)
+    ):
+        _count_allowed(settings, call, message, adapter)
+        return None
     settings = settings or settings_in_force()
+    if settings.sources:
+        settings.refresh(log_source_fault)
     policy = settings.policy if scope is None else scope.over(settings.policy)
     if policy.mode is _OFF:
         return None
-    if settings.sources:
-        _refresh(settings)
     values = read_headers(adapter.headers(message))
     if values.key_digest is None:
         return None
@@ -139,11 +141,27 @@ def _judge(
         return None
     if reason is None:
         call.values, call.records = values, records
+        _count_allowed(settings, call, message, adapter)
         if not STATE.observers:
             return None
     texts = texts.shown()  # a frame's locals: somebody pastes a key anywhere
     del values
     return _carry_out(call, message, adapter, texts, records, policy, outcome, reason)
+
+
+def _count_allowed(settings: Settings, call: Call, message: Any, adapter: MessageAdapter) -> None:
+    """Tells the audit, if there is one, of a call that is in order."""
+    audit = settings.audit
+    if audit is None:
+        return
+    destination = adapter.destination(message)
+    audit.record_allowed(
+        adapter.client_site(),
+        read_hint(adapter.headers(message)),
+        call.records[0].project.id if call.records else None,
+        destination.host,
+        destination.method,
+    )
 
 
 def _carry_out(
@@ -156,44 +174,70 @@ def _carry_out(
     outcome: Outcome,
     reason: Reason | None,
 ) -> ProjectGuardError | None:
-    verdict = make_verdict(
-        message,
-        adapter,
-        outcome=outcome,
-        reason=reason,
-        expected=project_ids(records) if policy.pinned is None else (policy.pinned,),
-        actual=texts.project,
-    )
+    expected = project_ids(records) if policy.pinned is None else (policy.pinned,)
+    if reason is None:
+        observers.tell(plain_verdict(message, adapter, expected, texts.project))
+        return None
+    found = find_out(call, message, adapter, texts, outcome, reason, expected)
+    verdict = found.verdict
     if outcome == "blocked":
         from openai_project_guard._check.explain import explained
 
-        error = explained(
-            verdict, texts, records, policy.pinned, adapter.sender(), call.service_account
-        )
-        observers.tell(verdict)
+        error = explained(verdict, texts, records, policy.pinned, found.origin, found.account)
+        observers.tell(verdict, found.site, project_ids(records))
         return error
     if outcome == "injected":
         adapter.put_project(message, verdict.expected[0])
-    observers.tell(verdict)
+    observers.tell(verdict, found.site, project_ids(records))
     call.values, call.records = read_headers(adapter.headers(message)), records
     call.learns = reason == "unregistered" and policy.unregistered == "learn"
     return None
 
 
-def make_verdict(
+class Findings(NamedTuple):
+    """A verdict that is worth a word, and what an error and the log say beside it."""
+
+    verdict: Verdict
+    origin: Origin
+    site: Site | None
+    account: str | None
+
+
+def find_out(
+    call: Call,
     message: Any,
     adapter: MessageAdapter,
-    *,
+    texts: HeaderTexts,
     outcome: Outcome,
-    reason: Reason | None,
+    reason: Reason,
     expected: tuple[str, ...],
-    actual: str | None,
-) -> Verdict:
-    """The verdict on a call, without a key in it."""
-    destination = adapter.destination(message)
-    return Verdict(
+    answered: str | None = None,
+) -> Findings:
+    """The verdict on a call that is not in order: with where in the code, and what set it."""
+    verdict = plain_verdict(message, adapter, expected, texts.project)
+    account = None if verdict.key_hint.startswith("sk-") else call.service_account
+    sender, site = adapter.sender(), call_site()
+    origin = origin_of_call(reason, texts, sender, verdict.transport, account)
+    verdict = replace(
+        verdict,
         outcome=outcome,
         reason=reason,
+        call_site=None if site is None else str(site),
+        client_site=None if sender.client_site is None else str(sender.client_site),
+        origin=origin.name,
+        answered=answered,
+    )
+    return Findings(verdict, origin, site, account)
+
+
+def plain_verdict(
+    message: Any, adapter: MessageAdapter, expected: tuple[str, ...], actual: str | None
+) -> Verdict:
+    """The verdict on a call that is in order, without a key in it."""
+    destination = adapter.destination(message)
+    return Verdict(
+        outcome="allowed",
+        reason=None,
         expected=expected,
         actual=None if actual is None else actual.replace("\n", ", "),
         key_hint=read_hint(adapter.headers(message)),

@@ -1,21 +1,19 @@
-"""The text of a refusal: what, what the registry says, where from, nothing sent, how to fix it."""
+"""The text of a refusal: what, whose key it is, where from, which line, not sent, the fix."""
 
 from __future__ import annotations
 
-from openai_project_guard._check.call import Sender
+import os
+
 from openai_project_guard._check.errors import BY_REASON, ProjectGuardError
 from openai_project_guard._check.headers import HeaderTexts
-from openai_project_guard._check.origin import (
-    ORGANIZATION,
-    PROJECT,
-    Origin,
-    origin_of,
-    origin_of_key,
-)
+from openai_project_guard._check.log import built
+from openai_project_guard._check.origin import Origin
 from openai_project_guard._check.verdict import Verdict, is_well_formed
+from openai_project_guard._env import default_registries
 from openai_project_guard._keys import fingerprint_of, redact
 from openai_project_guard._registry.model import KeyRecord
 from openai_project_guard._registry.validate import is_project_id
+from openai_project_guard._state import STATE
 
 
 def explained(
@@ -23,37 +21,31 @@ def explained(
     headers: HeaderTexts,
     records: tuple[KeyRecord, ...],
     pinned: str | None,
-    sender: Sender,
-    service_account: str | None,
+    origin: Origin,
+    account: str | None,
 ) -> ProjectGuardError:
     """The error for a blocked call, with its whole explanation."""
-    reason = verdict.reason
-    assert reason is not None
-    account = None if verdict.key_hint.startswith("sk-") else service_account
-    if reason == "organization":
-        origin = origin_of(ORGANIZATION, headers.organization, sender, verdict.transport)
-    elif reason == "unregistered" and account:
-        origin = Origin(
-            f"The call is sent for the service account {account}, by the client's workload "
-            "identity.",
-            f"list {account} under service_accounts of its project, in the registry",
-        )
-    elif reason == "unregistered" or (reason == "malformed" and _is_well_formed(headers)):
-        origin = origin_of_key(headers.key_digest, sender)
-    elif reason == "missing" and verdict.transport == "websocket":
-        origin = _missing_on_websocket(sender)
-    else:
-        origin = origin_of(PROJECT, headers.project or None, sender, verdict.transport)
+    assert verdict.reason is not None
     text = "\n".join(
         (
             _about_to_be_sent(verdict, headers),
             _registry_says(records, headers.key_digest, pinned),
             origin.sentence,
+            *sites(verdict),
             "Nothing was sent.",
-            f"To fix it: {_cure(verdict, headers, records, origin, pinned, account is not None)}.",
+            f"To fix it: {_fix(verdict, headers, records, origin, pinned, account is not None)}.",
         )
     )
-    return BY_REASON[reason](redact(text), verdict)
+    return BY_REASON[verdict.reason](redact(text), verdict)
+
+
+def sites(verdict: Verdict) -> tuple[str, ...]:
+    """The sentence that names the places in the application, if any is known."""
+    said = [] if verdict.call_site is None else [f"called at {verdict.call_site}"]
+    if verdict.client_site is not None:
+        said.append(f"the client was {built(verdict.client_site)}")
+    text = "; ".join(said)
+    return (f"{text[:1].upper()}{text[1:]}.",) if text else ()
 
 
 def _about_to_be_sent(verdict: Verdict, headers: HeaderTexts) -> str:
@@ -93,7 +85,7 @@ def _registry_says(
 ) -> str:
     needle = fingerprint_of(key_digest or b"")
     if not records:
-        says = "No registry knows this key"
+        says = _not_registered()
     else:
         stands = []
         for record in records:
@@ -109,7 +101,7 @@ def _registry_says(
     return says + "."
 
 
-def _cure(
+def _fix(
     verdict: Verdict,
     headers: HeaderTexts,
     records: tuple[KeyRecord, ...],
@@ -119,17 +111,17 @@ def _cure(
 ) -> str:
     expected = " or ".join(verdict.expected)
     if verdict.reason == "unregistered" and is_account:
-        return origin.cure
+        return origin.fix
     if verdict.reason == "unregistered":
         return (
             "if the key is right, register it: openai-project-guard register PROJECT "
             "--key-env NAME, where NAME is the variable that holds the key, or add it to what "
             "enable(registry=...) was given; if it is not, "
-            f'{origin.cure}. To let such calls through meanwhile: unregistered="warn"'
+            f'{origin.fix}. To let such calls through meanwhile: unregistered="warn"'
         )
     if verdict.reason == "organization":
         wanted = " or ".join(record.project.organization or "" for record in records)
-        return f"{origin.cure} (expected: {wanted}), or correct the registry's entry"
+        return f"{origin.fix} (expected: {wanted}), or correct the registry's entry"
     if verdict.reason == "scope":
         return (
             f"use a key and an OpenAI-Project of {pinned} here, or make this call outside the "
@@ -138,30 +130,30 @@ def _cure(
         )
     if verdict.reason == "missing" and len(verdict.expected) > 1:
         return (
-            f"{origin.cure} (expected: {expected}): the registry has this key for several "
+            f"{origin.fix} (expected: {expected}): the registry has this key for several "
             'projects, so mode="inject" has none to put in'
         )
     if verdict.reason == "missing":
-        return f'{origin.cure} (expected: {expected}), or use mode="inject" to have it put in'
-    cure = f"{origin.cure} (expected: {expected})" if expected else origin.cure
+        return f'{origin.fix} (expected: {expected}), or use mode="inject" to have it put in'
+    fix = f"{origin.fix} (expected: {expected})" if expected else origin.fix
     if verdict.reason == "malformed":
-        return f"{cure}; send one OpenAI-Project header and one Authorization header, Bearer KEY"
+        return f"{fix}; send one OpenAI-Project header and one Authorization header, Bearer KEY"
     if not is_project_id(headers.project or ""):
-        return f"{cure}: the header takes a project's id, proj_…, not its name or its alias"
+        return f"{fix}: the header takes a project's id, proj_…, not its name or its alias"
+    own = records[0].project
+    place = own.place.of(records[0].service_account or fingerprint_of(headers.key_digest or b""))
     return (
-        f"{cure}, or use a key of project {verdict.actual}. If the key does belong to "
-        f"{verdict.actual}, register it there: openai-project-guard register {verdict.actual}"
+        f"{fix}, or use a key of project {verdict.actual}. If this key does belong to "
+        f"{verdict.actual}, the registry's entry is wrong: correct it in {place}"
     )
 
 
-def _missing_on_websocket(sender: Sender) -> Origin:
-    if sender.websocket_note is None:
-        return Origin(
-            "Nothing sets the header on this WebSocket: neither the client nor connect() names a "
-            "project.",
-            "pass `project=` to the client, or extra_headers={'OpenAI-Project': ...} to connect()",
-        )
-    return Origin(
-        f"Nothing sets the header on this WebSocket: {sender.websocket_note}.",
-        "pass extra_headers={'OpenAI-Project': ...} to connect(), or upgrade openai",
-    )
+def _not_registered() -> str:
+    """That the key is in no registry, and which were looked in."""
+    settings = STATE.settings or STATE.scope_settings
+    names = [getattr(source, "name", "") for source in settings.sources] if settings else []
+    if settings is None or names or any(map(len, settings.registries)):
+        looked_in = ", ".join(filter(None, names))
+        return "This key is not in any registry" + (f": not in {looked_in}" if looked_in else "")
+    places = " nor ".join(map(os.path.abspath, default_registries()))
+    return f"This key is not in any registry: none was named, and neither {places} is there"

@@ -35,6 +35,11 @@ def log_fault(fault: BaseException, effect: str) -> None:
         log("error", "%s Please report it.", text)
 
 
+def log_source_fault(fault: Exception, name: str) -> None:
+    """Logs that a registry could not be brought up to date."""
+    log_fault(fault, f"The registry of {name} was not brought up to date.")
+
+
 def refusal_for_fault(fault: BaseException) -> ProjectGuardError | None:
     """What becomes of a call that cannot be judged: refused in enforce and inject, else sent."""
     if _mode() in (Mode.WARN, Mode.OFF):

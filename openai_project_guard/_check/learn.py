@@ -38,7 +38,7 @@ def learn(
         place = Place("what was learned from the server's answer")
         STATE.registered.add(key_digest, Project(project, place), key_hint, "learned")
     log("info", "Learned from the server: key %s belongs to project %s.", key_hint, project)
-    path = _env.text(_env.LEARNED)
+    path = _env.path(_env.LEARNED)
     if path is not None:
         # A file is written once a key, but it takes a lock and a sync: not on the path of a call.
         write = Thread(target=_keep, args=(path, key_digest, key_hint, project))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from threading import Lock
 
+from openai_project_guard._check.call_site import Site
 from openai_project_guard._check.log import log, log_verdict
 from openai_project_guard._check.verdict import Verdict, is_noteworthy
 from openai_project_guard._errors import ConfigurationError
@@ -50,10 +51,20 @@ def remove_observer(fn: Observer) -> None:
         STATE.observers = tuple(known for known in STATE.observers if known != fn)
 
 
-def tell(verdict: Verdict) -> None:
-    """Logs the verdict, unless it is `allowed`, and hands it to every observer."""
+def tell(verdict: Verdict, site: Site | None = None, of_key: tuple[str, ...] = ()) -> None:
+    """Logs the verdict, unless it is `allowed`, and hands it to every observer.
+
+    Args:
+        verdict: what was decided.
+        site: the line that made the call, which the log record points at.
+        of_key: the projects that the key is registered for.
+    """
     if is_noteworthy(verdict):
-        log_verdict(verdict)
+        log_verdict(verdict, site, of_key)
+    if verdict.reason is not None:
+        settings = STATE.settings or STATE.scope_settings
+        if settings is not None and settings.audit is not None:
+            settings.audit.record(verdict)
     for observer in STATE.observers:
         try:
             observer(verdict)

@@ -1,4 +1,7 @@
-"""Where a header's value came from. Looked up only once a call is being refused."""
+"""Where a wrong value came from, and what to change there.
+
+Looked up only for a call that is not in order: for its verdict, the log, and its error.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from openai_project_guard._check.call import Sender
+from openai_project_guard._check.call_site import Step
+from openai_project_guard._check.headers import HeaderTexts
+from openai_project_guard._check.verdict import is_well_formed
 from openai_project_guard._keys import digest, hint, redact
-from openai_project_guard._types import Transport
+from openai_project_guard._types import Reason, Transport
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,68 +33,214 @@ ORGANIZATION = Setting("OpenAI-Organization", "organization", "OPENAI_ORG_ID")
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a value came from, as a sentence, and what to do there, as the start of one."""
+    """Where a value came from.
 
+    Attributes:
+        name: the short name of the place: `project=`, `OPENAI_PROJECT_ID`, `extra_headers`, …;
+            `unset` where nothing sets it, `unknown` where that cannot be seen.
+        sentence: the same as a sentence.
+        fix: what to do there, as the start of a sentence.
+    """
+
+    name: str
     sentence: str
-    cure: str
+    fix: str
 
 
-def origin_of(setting: Setting, value: str | None, sender: Sender, transport: Transport) -> Origin:
-    """Where the value of a header came from; `None` asks why there is none.
+def origin_of_call(
+    reason: Reason,
+    headers: HeaderTexts,
+    sender: Sender,
+    transport: Transport,
+    account: str | None,
+) -> Origin:
+    """Where what is wrong with a call came from.
+
+    Args:
+        reason: what is wrong.
+        headers: the headers that the call carried, as they may be shown.
+        sender: who sends it.
+        transport: how it is sent.
+        account: the service account in whose name it is sent, if it is.
+    """
+    if reason == "organization":
+        return origin_of(ORGANIZATION, headers.organization, sender, transport, headers.key_digest)
+    if reason == "unregistered" and account:
+        return Origin(
+            "workload_identity",
+            f"The call is sent for the service account {account}, by the client's workload "
+            "identity.",
+            f"list {account} under service_accounts of its project, in the registry",
+        )
+    is_well = not headers.project or is_well_formed(headers.project)
+    if reason == "unregistered" or (reason == "malformed" and is_well):
+        return origin_of_key(headers.key_digest, sender)
+    if reason == "missing" and transport == "websocket":
+        return _missing_on_websocket(sender)
+    return origin_of(PROJECT, headers.project, sender, transport, headers.key_digest)
+
+
+def origin_of(
+    setting: Setting,
+    value: str | None,
+    sender: Sender,
+    transport: Transport,
+    key_digest: bytes | None = None,
+) -> Origin:
+    """Where the value of a header came from; `None` or an empty one asks why there is none.
 
     The SDK lets the call's own headers win over the client's, and those over the argument; of two
     places that hold the same value the one that wins is named.
     """
     header, argument, variable = setting.header, setting.argument, setting.variable
-    of_call = _find(sender.call_headers, header)
     if not sender.is_sdk and transport == "http":
         return Origin(
+            "unknown",
             f"This request does not go through the openai package: what sends it sets {header}.",
             f"have the code that sends it set {header}",
         )
-    if value is None:
-        if of_call:
-            return Origin(
-                f"`extra_headers` of this call takes the client's {header} out.",
-                f"take {header} out of its `extra_headers`",
-            )
-        if _find(sender.client_headers, header):
-            return Origin(
-                f"`default_headers` or OPENAI_CUSTOM_HEADERS spells {header} in another way, and "
-                "the SDK drops that.",
-                f"spell it {header} there, or pass `{argument}=` to the client",
-            )
-        if sender.settings.get(argument):
-            return Origin(
-                f"The client has a `{argument}=`, but something took the header out.",
-                f"look for the code that removes {header}",
-            )
-        return Origin(
-            f"Nothing sets the header: the client has no `{argument}=`, and {variable} was not set "
-            "when it was made.",
-            f"pass `{argument}=` to the client or set {variable}",
-        )
+    if not value:
+        return _origin_of_none(setting, sender)
+    of_call = _find(sender.call_headers, header)
     # The SDK merges the variable into the client's own headers, from openai 2.31 to 2.35 on.
     of_variable = _find(_custom_headers(), header)
     of_client = _find(sender.client_headers, header)
+    of_argument = (sender.settings.get(argument),)
+    sentence = f"That {header} comes from {{}}."
     if _is_among(value, of_call):
-        place, cure = "`extra_headers` of this call", "correct its `extra_headers`"
+        name, place = "extra_headers", "`extra_headers` of this call"
+        fix = "correct its `extra_headers`"
     elif _is_among(value, of_variable) and (not sender.is_sdk or _is_among(value, of_client)):
-        place, cure = "OPENAI_CUSTOM_HEADERS in the environment", "correct OPENAI_CUSTOM_HEADERS"
+        name = "OPENAI_CUSTOM_HEADERS"
+        place, fix = f"{name} in the environment", f"correct {name}"
     elif _is_among(value, of_client):
-        place, cure = "`default_headers` of the client", "correct its `default_headers`"
-    elif _is_among(value, (os.environ.get(variable),)):
-        place, cure = f"{variable} in the environment", f"correct or unset {variable}"
-    elif _is_among(value, (sender.settings.get(argument),)):
-        place = f"the client's `{argument}=` (`with_options()` and `copy()` keep it)"
-        cure = f"give the client the right `{argument}=`, in with_options(api_key=...) too"
+        name, place = "default_headers", "`default_headers` of the client"
+        fix = "correct its `default_headers`"
+    elif _is_among(value, (os.environ.get(variable),)) and (
+        not sender.is_sdk or _is_among(value, of_argument)
+    ):
+        name, place = variable, f"{variable} in the environment"
+        fix = _fix_of_setting(setting, sender, key_digest, f"correct or unset {variable}")
+    elif _is_among(value, of_argument):
+        name = f"{argument}="
+        place = f"the client's `{name}` (`with_options()` and `copy()` keep it)"
+        fix = _fix_of_setting(setting, sender, None, f"give the client the right `{name}`")
+    elif _is_among(value, _find(sender.http_headers, header)):
+        name, place = "http_client", "the headers of the client's `http_client=`"
+        fix = f"take {header} out of them, and pass `{argument}=` to the client"
     elif not sender.is_sdk:  # a WebSocket: the client is not to be seen from where it is opened
+        name = "unknown"
         place = f"the client's `{argument}=` or `extra_headers` of connect()"
-        cure = f"correct the client's `{argument}=` or the `extra_headers` of connect()"
+        fix = f"correct the client's `{argument}=` or the `extra_headers` of connect()"
     else:
+        name = "unknown"
         place = "outside the SDK's settings (a subclass, an event hook or an auth flow)"
-        cure = f"look for the code that sets {header}"
-    return Origin(f"That {header} comes from {place}.", cure)
+        fix = f"look for the code that sets {header}"
+    if len(value) > 2 and value[0] == value[-1] and value[0] in "\"'":
+        fix = f"take the quotes off the value in {name}, which docker --env-file keeps"
+    return Origin(name, sentence.format(place), fix)
+
+
+def _origin_of_none(setting: Setting, sender: Sender) -> Origin:
+    """Why there is no such header, or an empty one."""
+    header, argument, variable = setting.header, setting.argument, setting.variable
+    if _find(sender.call_headers, header):
+        return Origin(
+            "extra_headers",
+            f"`extra_headers` of this call takes the client's {header} out.",
+            f"take {header} out of its `extra_headers`",
+        )
+    of_client = _find(sender.client_headers, header)
+    if any(value == "" for value in of_client):
+        is_variable = "" in _find(_custom_headers(), header)
+        name = "OPENAI_CUSTOM_HEADERS" if is_variable else "default_headers"
+        place = name if is_variable else "`default_headers` of the client"
+        return Origin(
+            name, f"{place} sets {header} to nothing.", f"take {header} out of {name}, or fill it"
+        )
+    if of_client:
+        return Origin(
+            "default_headers",
+            f"`default_headers` or OPENAI_CUSTOM_HEADERS spells {header} in another way, and "
+            "the SDK drops that.",
+            f"spell it {header} there, or pass `{argument}=` to the client",
+        )
+    if sender.settings.get(argument):
+        return Origin(
+            "unknown",
+            f"The client has a `{argument}=`, but something took the header out.",
+            f"look for the code that removes {header}",
+        )
+    if os.environ.get(variable) == "":
+        return Origin(
+            variable,
+            f"Nothing sets the header: {variable} is set, but it is empty.",
+            f"give {variable} a value, or pass `{argument}=` to the client",
+        )
+    if sender.settings.get(argument) == "":
+        return Origin(
+            f"{argument}=",
+            f"The client's `{argument}=` is an empty string.",
+            f"give the client's `{argument}=` a value",
+        )
+    step = None if sender.client_site is None else sender.client_site.last_with_key
+    if step is not None:
+        return Origin(
+            "unset",
+            f"Nothing sets the header: neither the client nor {step.method}(), which gave it "
+            f"another key, has a `{argument}=`.",
+            _fix_of_step(step, argument),
+        )
+    return Origin(
+        "unset",
+        f"Nothing sets the header: the client has no `{argument}=`, and {variable} was not set "
+        "when it was made.",
+        f"pass `{argument}=` to the client or set {variable}",
+    )
+
+
+def _fix_of_setting(
+    setting: Setting, sender: Sender, key_digest: bytes | None, otherwise: str
+) -> str:
+    """What to change about a client's argument, or the variable that stands in for it.
+
+    Other clients may live by the same value: a client that got another key by `with_options()`
+    is put right there, and one with a key of its own where it is built.
+    """
+    argument, site = setting.argument, sender.client_site
+    if site is not None and setting is PROJECT:
+        step = site.last_with_project
+        if step is not None:
+            return f"correct the `{argument}=` of that {step.method}(), at {step.site}"
+        step = site.last_with_key
+        if step is not None:
+            return _fix_of_step(step, argument)
+    of_variable = os.environ.get("OPENAI_API_KEY")
+    if key_digest is not None and of_variable and digest(of_variable) != key_digest:
+        return (
+            f"pass `{argument}=` where the client is given this key, which is not the one in "
+            f"OPENAI_API_KEY that {setting.variable} may be right for"
+        )
+    return otherwise
+
+
+def _fix_of_step(step: Step, argument: str) -> str:
+    return f"pass `{argument}=` to that {step.method}() too, at {step.site}"
+
+
+def _missing_on_websocket(sender: Sender) -> Origin:
+    if sender.websocket_note is None:
+        return Origin(
+            "unset",
+            "Nothing sets the header on this WebSocket: neither the client nor connect() names a "
+            "project.",
+            "pass `project=` to the client, or extra_headers={'OpenAI-Project': ...} to connect()",
+        )
+    return Origin(
+        "unset",
+        f"Nothing sets the header on this WebSocket: {sender.websocket_note}.",
+        "pass extra_headers={'OpenAI-Project': ...} to connect(), or upgrade openai",
+    )
 
 
 def _is_among(value: str, found: tuple[Any, ...]) -> bool:
@@ -100,18 +252,26 @@ def _is_among(value: str, found: tuple[Any, ...]) -> bool:
 def origin_of_key(key_digest: bytes | None, sender: Sender) -> Origin:
     """Where the call's key came from."""
     of_variable = _find(_custom_headers(), "Authorization")
+    step = None if sender.client_site is None else sender.client_site.last_with_key
     if _find(sender.call_headers, "Authorization"):
-        place, cure = "`extra_headers` of this call", "correct its `extra_headers`"
+        name, place = "extra_headers", "`extra_headers` of this call"
+        fix = "correct its `extra_headers`"
     elif any(digest(value.partition(" ")[2].strip()) == key_digest for value in of_variable):
-        place, cure = "OPENAI_CUSTOM_HEADERS in the environment", "correct OPENAI_CUSTOM_HEADERS"
+        name = "OPENAI_CUSTOM_HEADERS"
+        place, fix = f"{name} in the environment", f"correct {name}"
     elif digest(os.environ.get("OPENAI_API_KEY", "")) == key_digest:
-        place, cure = "OPENAI_API_KEY in the environment", "correct OPENAI_API_KEY"
+        name = "OPENAI_API_KEY"
+        place, fix = f"{name} in the environment", f"correct {name}"
     elif digest(sender.settings.get("api_key") or "") == key_digest:
-        place, cure = "the client's `api_key=`", "give the client the right `api_key=`"
+        name, place = "api_key=", "the client's `api_key=`"
+        fix = "give the client the right `api_key=`"
+        if step is not None:
+            fix = f"correct the `api_key=` of that {step.method}(), at {step.site}"
     else:
+        name = "unknown"
         place = "outside the client's `api_key=` (a header, an event hook or an auth flow)"
-        cure = "look for the code that sets Authorization"
-    return Origin(f"The key comes from {place}.", cure)
+        fix = "look for the code that sets Authorization"
+    return Origin(name, f"The key comes from {place}.", fix)
 
 
 def _custom_headers() -> dict[str, str]:

@@ -6,9 +6,15 @@ from typing import Any
 
 from openai_project_guard._check import observers
 from openai_project_guard._check.call import Call, MessageAdapter
-from openai_project_guard._check.check import make_verdict, project_ids
+from openai_project_guard._check.check import find_out, project_ids
 from openai_project_guard._check.faults import OWN_FAULTS, log_fault
-from openai_project_guard._check.headers import HeaderValues, read_hint
+from openai_project_guard._check.headers import (
+    HeaderTexts,
+    HeaderValues,
+    read_headers,
+    read_hint,
+)
+from openai_project_guard._check.origin import ORGANIZATION, origin_of
 from openai_project_guard._keys import fingerprint_of, redact
 from openai_project_guard._registry.model import KeyRecord, records_of
 from openai_project_guard._state import STATE
@@ -28,6 +34,21 @@ def check_response(call: Call, response: Any, message: Any, adapter: MessageAdap
         log_fault(fault, "The answer was returned unchecked.")
 
 
+def recalled_call(message: Any, adapter: MessageAdapter) -> Call:
+    """A call as it passed, where its library shows the request and the answer apart."""
+    call, settings = Call(), STATE.settings
+    values = read_headers(adapter.headers(message))
+    if settings is not None and values.key_digest is not None:
+        call.values = values
+        call.records = records_of(settings.registries, values.key_digest)
+        call.learns = (
+            not call.records
+            and settings.policy.unregistered == "learn"
+            and settings.is_openai(adapter.host(message))
+        )
+    return call
+
+
 def _check_other_project(
     call: Call, answered: bytes, response: Any, message: Any, adapter: MessageAdapter
 ) -> None:
@@ -37,16 +58,9 @@ def _check_other_project(
         return
     named = redact(answered.decode("latin-1"))
     if records:
-        observers.tell(
-            make_verdict(
-                message,
-                adapter,
-                outcome="allowed",
-                reason="drift",
-                expected=project_ids(records),
-                actual=named,
-            )
-        )
+        texts, expected = HeaderTexts.of(call.values).shown(), project_ids(records)
+        found = find_out(call, message, adapter, texts, "allowed", "drift", expected, named)
+        observers.tell(found.verdict, found.site)
     elif call.learns and call.values.key_digest is not None:
         from openai_project_guard._check.learn import learn
 
@@ -69,25 +83,53 @@ def all_records(values: HeaderValues, passed_by: tuple[KeyRecord, ...]) -> tuple
     return (*passed_by, *(record for record in known if record not in passed_by))
 
 
-_SERVER_DISAGREES = ("mismatched_project", "mismatched_organization")
+_PROJECT, _ORGANIZATION = "mismatched_project", "mismatched_organization"
 
 
-def add_note(error: BaseException, call: Call) -> None:
+def add_note(error: BaseException, call: Call, adapter: MessageAdapter) -> None:
     """Notes on the server's 401 what the guard had checked, if it had let the call pass."""
-    if getattr(error, "code", None) not in _SERVER_DISAGREES or not call.records:
+    code = getattr(error, "code", None)
+    if code not in (_PROJECT, _ORGANIZATION) or not call.records:
         return
     assert call.values is not None
     needle = fingerprint_of(call.values.key_digest or b"")
+    records = all_records(call.values, call.records)
     checked = " or ".join(
         f"{record.project.id} (in {record.project.place.of(needle, record.project.id)})"
-        for record in all_records(call.values, call.records)
+        for record in records
     )
     note = (
         "openai-project-guard let this call pass: the registry has its key for project "
-        f"{checked}, and that is what its OpenAI-Project header said. The server knows better, so "
-        "the registry is out of date: run openai-project-guard sync, or register the key anew."
+        f"{checked}, and that is what its OpenAI-Project header said. "
     )
+    texts = HeaderTexts.of(call.values).shown()
+    if code == _ORGANIZATION and texts.organization:
+        note += _on_organization(adapter, texts, records)
+    else:
+        note += (
+            "The server knows better, so the registry is out of date: run openai-project-guard "
+            "sync, or register the key anew."
+        )
     if hasattr(error, "add_note"):
         error.add_note(note)
     else:
         error.__notes__ = [*getattr(error, "__notes__", ()), note]  # type: ignore[attr-defined]
+
+
+def _on_organization(
+    adapter: MessageAdapter, texts: HeaderTexts, records: tuple[KeyRecord, ...]
+) -> str:
+    """Of an organization the registry may know nothing: then the header is what is wrong."""
+    sender = adapter.sender()
+    origin = origin_of(ORGANIZATION, texts.organization, sender, "http", texts.key_digest)
+    named = f"its OpenAI-Organization header said {texts.organization!r}"
+    if any(record.project.organization == texts.organization for record in records):
+        return (
+            f"The registry also has {texts.organization} as the project's organization. The server "
+            "knows better, so the registry is out of date: correct the organization there."
+        )
+    return (
+        f"But {named}, of which the registry says nothing. {origin.sentence} To fix it: "
+        f"{origin.fix}, or add the project's organization to the registry so that the guard checks "
+        "it."
+    )

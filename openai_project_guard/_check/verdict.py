@@ -71,7 +71,7 @@ def decide(
         policy: what applies to the call.
         credential: what kind of credential it carries; it matters where there are no records.
     """
-    mode, unregistered, pinned = policy
+    mode, unregistered, pinned, _ = policy
     belongs = False
     for record in records:  # first, for nearly every call ends here
         if record.project.id == project:

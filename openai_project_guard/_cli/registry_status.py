@@ -58,7 +58,7 @@ def registry_statuses(given: str | None = None) -> list[RegistryStatus]:
     if given is not None:
         return [_read(given)]
     names = _env.registry_names()
-    learned = _env.text(_env.LEARNED)
+    learned = _env.path(_env.LEARNED)
     if learned is not None and os.path.exists(learned):
         names += (learned,)
     found = [_read(name) for name in names]

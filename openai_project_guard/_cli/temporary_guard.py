@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from openai_project_guard import _env
 from openai_project_guard._check import log as _log
 from openai_project_guard._check import observers as _observers
 
@@ -37,10 +38,11 @@ def enabled(mode: Mode, registry: RegistrySource | None = None) -> Iterator[list
     from openai_project_guard._api import enable
 
     verdicts: list[Verdict] = []
-    with disabled(), silent():
+    # No call of ours belongs into the program's audit; and a fault is to be shown, not logged.
+    with disabled(), silent(), without_variables(_env.AUDIT.__eq__):
         _observers.add_observer(verdicts.append)
         try:
-            enable(mode, registry=registry)
+            enable(mode, registry=registry, on_error="raise")
             yield verdicts
         finally:
             _observers.remove_observer(verdicts.append)

@@ -36,6 +36,8 @@ _SCOPES: dict[str, Installer] = {
 }
 _INSTALLERS = {**_SDK, **_ALL_CLIENTS, **_SCOPES}
 
+_PACKAGES = frozenset(name.partition(".")[0] for name in _ALL_CLIENTS)
+
 _installed: frozenset[str] = frozenset()
 """The packages that are hooked, or will be at their import; only whole sets of them."""
 
@@ -49,7 +51,7 @@ def is_installed(*, scopes: bool = False) -> bool:
 
 
 def install(
-    *, all_clients: bool = False, scopes: bool = False, then: Callable[[], None] | None = None
+    *, all_clients: bool | None = None, scopes: bool = False, then: Callable[[], None] | None = None
 ) -> None:
     """Puts the hooks in: now, or when the package in question is imported.
 
@@ -57,7 +59,8 @@ def install(
     packages, and its import waits for the lock at its end.
 
     Args:
-        all_clients: hook other HTTP libraries too.
+        all_clients: hook other HTTP libraries too; `False` takes their hooks off, `None` leaves
+            them as they are.
         scopes: hook threads and executors too, which carry a `guard` scope along.
         then: called once every hook is in, before anybody may take them out again.
 
@@ -83,6 +86,9 @@ def install(
                 _installed = was_installed | wanted
                 if then is not None:
                     then()
+                if all_clients is False and not _installed.isdisjoint(_ALL_CLIENTS):
+                    _installed -= _ALL_CLIENTS.keys()
+                    patch.unhook_all(_PACKAGES)
             except BaseException:
                 if not was_installed:  # or a guard that is enabled would be so without its hooks
                     remove()

@@ -19,7 +19,11 @@ from openai_project_guard._errors import UnsupportedSDKError
 from openai_project_guard._hooks import sdk_legacy
 from openai_project_guard._hooks.call import OtherCall
 from openai_project_guard._hooks.patch import Function, hook, is_reached
-from openai_project_guard._hooks.sdk_facts import is_sent_by_sdk, sender_of_http
+from openai_project_guard._hooks.sdk_facts import (
+    client_site_of_http,
+    is_sent_by_sdk,
+    sender_of_http,
+)
 from openai_project_guard._scope import SCOPE
 from openai_project_guard._state import STATE
 from openai_project_guard._types import Destination
@@ -39,6 +43,7 @@ class Http:
     """
 
     sender: Callable[[], Sender] = staticmethod(sender_of_http)
+    client_site: Callable[[], str | None] = staticmethod(client_site_of_http)
 
     def headers(self, message: Any) -> RawHeaders:
         """Its headers, as they stand."""

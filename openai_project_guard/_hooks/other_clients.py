@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 
 from openai_project_guard._check.call import Call, Sender
 from openai_project_guard._check.check import refusal
+from openai_project_guard._check.faults import OWN_FAULTS, log_fault
 from openai_project_guard._check.headers import PROJECT_HEADER, RawHeaders, read_headers
-from openai_project_guard._check.response import check_response
+from openai_project_guard._check.response import check_response, recalled_call
 from openai_project_guard._hooks.call import HiddenCall, OtherCall
 from openai_project_guard._hooks.httpx import as_bytes, named_project
 from openai_project_guard._hooks.patch import Function, hook
@@ -47,6 +48,10 @@ class MappedHeaders:
     def sender() -> Sender:
         """Who sends it: not the SDK."""
         return Sender(is_sdk=False)
+
+    @staticmethod
+    def client_site() -> None:
+        """No client of the SDK sends it."""
 
     @staticmethod
     def headers(message: Request) -> RawHeaders:
@@ -171,7 +176,10 @@ def install_aiohttp(connector: ModuleType) -> None:
         async def start(self: Any, *args: Any, **kwargs: Any) -> Any:
             result = await original(self, *args, **kwargs)
             if _is_active():
-                _check_answer(self)
+                try:
+                    _check_answer(self)
+                except OWN_FAULTS as fault:
+                    log_fault(fault, "The answer was returned unchecked.")
             return result
 
         return start
@@ -185,8 +193,7 @@ def _check_answer(response: Any) -> None:
     info = response.request_info
     message = Request(info.method, info.url, info.headers)
     if not _was_judged(message):
-        call = Call()
-        call.values = read_headers(MAPPED_HEADERS.headers(message))
+        call = recalled_call(message, MAPPED_HEADERS)
         check_response(call, response, message, MAPPED_HEADERS)
 
 

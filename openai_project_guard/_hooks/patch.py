@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from inspect import isroutine
 from types import FunctionType
@@ -46,6 +46,13 @@ class Patch:
         return (
             f"{self._owner().__module__}.{self}" if isinstance(self._owner(), type) else str(self)
         )
+
+    @property
+    def package(self) -> str:
+        """The package that the hooked class or module is of."""
+        owner = self._owner()
+        module = getattr(owner, "__module__" if isinstance(owner, type) else "__name__", "")
+        return str(module).partition(".")[0]
 
     def is_reached(self) -> bool:
         """Whether a call still comes by the hook, through whatever others put around it."""
@@ -90,9 +97,11 @@ def _call(original: Any, instance: Any, /, *args: Any, **kwargs: Any) -> Any:
     return bound(*args, **kwargs)
 
 
-def unhook_all() -> None:
-    """Puts every original back; hooks that somebody wrapped are remembered."""
+def unhook_all(packages: Collection[str] | None = None) -> None:
+    """Puts every original back, or those of some packages; wrapped hooks are remembered."""
     for key, patch in reversed(list(_patches.items())):
+        if packages is not None and patch.package not in packages:
+            continue
         patch.remove()
         if not patch.is_reached():
             _patches.pop(key, None)

@@ -16,7 +16,7 @@ from openai_project_guard._check.check import is_active, refusal
 from openai_project_guard._check.faults import OWN_FAULTS, log_fault, refusal_for_fault
 from openai_project_guard._check.response import add_note, check_response
 from openai_project_guard._errors import UnsupportedSDKError
-from openai_project_guard._hooks import sdk_legacy
+from openai_project_guard._hooks import client_site, sdk_legacy
 from openai_project_guard._hooks.httpx import CALL, HTTP, new_call, reaches_transport_hook
 from openai_project_guard._hooks.patch import Function, hook, is_hooked
 from openai_project_guard._hooks.sdk_facts import BASE_MODULE, service_account
@@ -53,6 +53,7 @@ def install(openai: ModuleType) -> None:
             )
     if is_legacy:
         sdk_legacy.install(clients)
+    client_site.install(clients)
     hook(base, MAKE_ERROR, _note_hook)
     hook(base, BUILD_REQUEST, _marking_hook)
 
@@ -192,7 +193,7 @@ def _note_hook(original: Function) -> Function:
         try:
             call = response.request.extensions.get(CALL)
             if call is not None:
-                add_note(error, call)
+                add_note(error, call, HTTP)
         except OWN_FAULTS as fault:
             log_fault(fault, "The server's error was raised without the guard's note.")
         return error

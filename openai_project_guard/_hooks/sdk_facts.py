@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 from openai_project_guard._check.call import Sender
+from openai_project_guard._hooks.client_site import site_of
 
 BASE_MODULE = "openai._base_client"
 """The module that has `SyncAPIClient` and `AsyncAPIClient` in every release from 1.20.0 on."""
@@ -61,12 +62,29 @@ def sender_of_websocket() -> Sender:
     return Sender(is_sdk=False)
 
 
+def client_site_of_http() -> str | None:
+    """Where the client was built whose request is being sent just now; on the path of a call."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if frame.f_globals.get("__name__") == BASE_MODULE and "self" in frame.f_code.co_varnames:
+            return str(site_of(frame.f_locals["self"]))
+        frame = frame.f_back
+    return None
+
+
+def client_site_of_websocket() -> str | None:
+    """Where the client was built that is opening a WebSocket just now."""
+    site = sender_of_websocket().client_site
+    return None if site is None else str(site)
+
+
 def _sender(client: Any, options: Any, websocket_note: str | None = None) -> Sender:
     return Sender(
         call_headers=_mapping(getattr(options, "headers", None)),
         client_headers=_mapping(getattr(client, "_custom_headers", None)),
         http_headers=_mapping(getattr(getattr(client, "_client", None), "headers", None)),
         settings={name: getattr(client, name, None) for name in _SETTINGS},
+        client_site=site_of(client),
         websocket_note=websocket_note,
     )
 

@@ -19,7 +19,11 @@ from openai_project_guard._errors import UnsupportedSDKError
 from openai_project_guard._hooks.call import HiddenCall
 from openai_project_guard._hooks.httpx import as_bytes, named_project
 from openai_project_guard._hooks.patch import Function, hook
-from openai_project_guard._hooks.sdk_facts import frames, sender_of_websocket
+from openai_project_guard._hooks.sdk_facts import (
+    client_site_of_websocket,
+    frames,
+    sender_of_websocket,
+)
 from openai_project_guard._types import Destination
 
 
@@ -47,6 +51,7 @@ class WebSocket:
     """How the check reads a handshake, and puts a project into it."""
 
     sender: Callable[[], Sender] = staticmethod(sender_of_websocket)
+    client_site: Callable[[], str | None] = staticmethod(client_site_of_websocket)
 
     @staticmethod
     def headers(message: Handshake) -> RawHeaders:

@@ -41,6 +41,7 @@ class Source:
     Attributes:
         name: what it is called, without a password.
         registry: the registry; always the same object. Its snapshot is swapped whole.
+        is_read: whether it was ever read; until then, its keys count as unregistered.
 
     Example:
         >>> class Vault:
@@ -53,6 +54,7 @@ class Source:
 
     name: str
     registry: Registry
+    is_read: bool = True
 
     def refresh(self, now: float) -> None:
         """Called before every judged call with `time.monotonic()`: it must not wait."""

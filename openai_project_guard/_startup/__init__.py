@@ -7,8 +7,14 @@ package in (`openai-project-guard run`, autowrapt, a `sitecustomize`), at the fi
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING, Any
 
 from openai_project_guard._errors import forgetful
+
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+
+    from openai_project_guard._startup.sitecustomize import Finder
 
 _is_settled = False
 
@@ -25,34 +31,59 @@ def at_import() -> None:
     Raises:
         ConfigurationError: the environment's settings are not in order.
     """
+    # While `site` runs, an error would stop every program, `pip --version` too; or `site` would
+    # report it and go on, unguarded.
     if _is_site_running():
-        # An error now would stop every program, `pip --version` too; or `site` would report it and
-        # go on, unguarded.
-        from openai_project_guard._startup.sitecustomize import watch
+        _watch()
+        return
+    start(is_last="openai" in sys.modules)
+    if not (_is_settled or _is_own_command()):
+        # Nothing is said yet: load_dotenv() may still come, before `openai` is imported.
+        sys.meta_path.insert(0, _Waiting())
 
-        watch()
-    else:
-        start()
+
+class _Waiting:
+    """Looks at each import for that of `openai`: all that a guard costs of which nobody speaks."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Leaves an import of `openai` to the finder that enables the guard, others to the rest."""
+        if name != "openai" or _is_settled:
+            return None
+        finder = _watch()
+        if self in sys.meta_path:
+            sys.meta_path.remove(self)
+        return finder.find_spec(name, path, target)
+
+
+def _watch() -> Finder:
+    from openai_project_guard._startup.sitecustomize import watch
+
+    return watch()
 
 
 @forgetful  # somebody pastes a key into any of the variables
-def start() -> None:
-    """Enables the guard if the environment says so. Only the first call does anything.
+def start(*, is_last: bool = True) -> None:
+    """Enables the guard if the environment says so. Once it has said so or not, that stands.
+
+    Args:
+        is_last: whether an environment that says nothing is taken for one that says `off`.
 
     Raises:
         ConfigurationError: the environment's settings are not in order.
     """
     if _is_settled or _is_own_command():
         return
-    from openai_project_guard._env import check_choices, mode
+    from openai_project_guard._env import check_choices, given_mode, override
     from openai_project_guard._types import Mode
 
     check_choices()
-    if mode() is not Mode.OFF:
+    said = given_mode()
+    if said not in (None, Mode.OFF) or override() not in (None, Mode.OFF):
         from openai_project_guard._api import enable
 
         enable()
-    settle()
+    if is_last or said is not None:
+        settle()
 
 
 def _is_site_running() -> bool:

@@ -95,12 +95,13 @@ def enable() -> None:
     _startup.start()
 
 
-def watch() -> None:
+def watch() -> Finder:
     """Awaits the import of `openai`. Where that has been imported already, enables at once."""
     finder = Finder()
     sys.meta_path.insert(0, finder)
     if "openai" in sys.modules:
         finder.enable()
+    return finder
 
 
 def _run_next(folder: str) -> None:

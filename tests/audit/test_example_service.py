@@ -20,6 +20,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "audited_service"
 ROUNDS = 5
 
 pytestmark = [
+    pytest.mark.sdk,  # the processes of the service make calls
     pytest.mark.skipif(
         find_spec("openai_project_guard._check.call_site") is None,
         reason="no verdict names its call site yet",

@@ -1,4 +1,4 @@
-"""Is a call sent exactly if `decide` says so, whatever road it takes through the guard?
+"""Is a call sent exactly if `decide` says so, whichever way it takes through the guard?
 
 Most calls pass by a fast path that looks at less than the verdict does. Here are registries,
 settings, scopes and headers as they come, a client of the real SDK, and beside it a plain reading
@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import openai
 import pytest
-import support
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import Recorder, fresh_guard, http
@@ -22,7 +21,6 @@ import openai_project_guard as opg
 from openai_project_guard._check.verdict import decide
 from openai_project_guard._types import Mode, Policy
 
-clean = support.clean
 pytestmark = pytest.mark.usefixtures("clean")
 
 KEYS = [f"sk-proj-not-a-real-key-number-{number}-AAAA" for number in range(3)]

@@ -599,7 +599,11 @@ def test_where_no_registry_was_found(good: Shell, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("registry", "fix"),
     [
-        ("~/gone.toml", "Write the whole path in OPENAI_PROJECT_GUARD_REGISTRY: only the shell"),
+        ("~/gone.toml", "Correct or restore it, or set OPENAI_PROJECT_GUARD_REGISTRY to another."),
+        (
+            "~no-such-user/gone.toml",
+            "Write the whole path in OPENAI_PROJECT_GUARD_REGISTRY: there is no home",
+        ),
         ("gone.toml", "run in the right folder: a relative path is seen from the current one, "),
         ("/gone.toml", "Correct or restore it, or set OPENAI_PROJECT_GUARD_REGISTRY to another."),
     ],

@@ -21,18 +21,14 @@ from support import (
     Recorder,
     async_client,
     chat,
-    clean,
     fingerprint,
     http,
     output,
-    probe,
     python,
     sync_client,
 )
 
 import openai_project_guard as opg
-
-__all__ = ["clean", "probe"]
 
 has_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 

@@ -1,6 +1,6 @@
-"""Puts what the frameworks' tests saw into the README's table: `python table.py README REPORT...`.
+"""Puts what the frameworks' tests saw into a page's table: `python table.py PAGE REPORT...`.
 
-It is printed, too. The README is left as it is where a report is missing for one of its rows.
+It is printed, too. The page is left as it is where a report is missing for one of its rows.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ HEAD = [
     "retried by the framework",
     "goes round the SDK",
 ]
-IN_README = re.compile(rf"^\| {HEAD[0]} \| .*\n(?:\|.*\n)+", re.MULTILINE)
+IN_PAGE = re.compile(rf"^\| {HEAD[0]} \| .*\n(?:\|.*\n)+", re.MULTILINE)
 
 
 def row(lines: list[dict[str, Any]]) -> list[str]:
@@ -51,14 +51,14 @@ def table(reports: Iterable[Path]) -> str:
     return "".join(f"| {' | '.join(cells)} |\n" for cells in [HEAD, ruler, *rows])
 
 
-def main(readme: Path, *reports: Path) -> None:
-    """Prints the table and, if it is whole, puts it where the README has it."""
+def main(page: Path, *reports: Path) -> None:
+    """Prints the table and, if it is whole, puts it where the page has it."""
     printed = table(reports)
     print(printed, end="")
-    text = readme.read_text(encoding="utf-8")
-    found = IN_README.search(text)
+    text = page.read_text(encoding="utf-8")
+    found = IN_PAGE.search(text)
     if found is not None and printed.count("\n") >= found[0].count("\n"):
-        readme.write_text(text[: found.start()] + printed + text[found.end() :], encoding="utf-8")
+        page.write_text(text[: found.start()] + printed + text[found.end() :], encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from support import (
     Recorder,
     async_client,
     chat,
-    clean,
     frames_holding,
     http,
     sync_client,
@@ -30,8 +29,6 @@ from openai_project_guard._check import faults
 from openai_project_guard._hooks import sdk
 from openai_project_guard._registry.model import Snapshot
 from openai_project_guard.loopback import loopback_api
-
-__all__ = ["clean"]
 
 pytestmark = pytest.mark.usefixtures("clean")
 

@@ -12,11 +12,9 @@ from unittest import mock
 import openai
 import pytest
 from openai._base_client import BaseClient, SyncAPIClient
-from support import A, B, Probe, clean, http, probe, sync_client
+from support import A, B, Probe, http, sync_client
 
 import openai_project_guard as opg
-
-__all__ = ["clean", "probe"]
 
 pytestmark = pytest.mark.usefixtures("clean")
 

@@ -12,12 +12,10 @@ from typing import Any
 import openai
 import pytest
 from openai._models import FinalRequestOptions
-from support import CHUNKS, STRANGER, A, B, Recorder, async_client, chat, clean, http, sync_client
+from support import CHUNKS, STRANGER, A, B, Recorder, async_client, chat, http, sync_client
 
 import openai_project_guard as opg
 from openai_project_guard._check.call import Call
-
-__all__ = ["clean"]
 
 pytestmark = pytest.mark.usefixtures("clean")
 

@@ -11,12 +11,10 @@ from typing import Any
 
 import openai
 import pytest
-from support import A, B, Probe, Recorder, clean, http, output, probe, python, sync_client
+from support import A, B, Probe, Recorder, http, output, python, sync_client
 
 import openai_project_guard as opg
 from openai_project_guard._scope import SCOPE, current_scope
-
-__all__ = ["clean", "probe"]
 
 pytestmark = pytest.mark.usefixtures("clean")
 
@@ -122,7 +120,7 @@ except opg.ProjectMismatchError:
 """
 
 
-@pytest.mark.parametrize("mode", ["enforce", "off"])
+@pytest.mark.parametrize("mode", ["enforce", ""])
 def test_enable_while_another_thread_imports_the_sdk(mode: str) -> None:
     assert output(IMPORTING, OPENAI_PROJECT_GUARD=mode) == "refused"
 

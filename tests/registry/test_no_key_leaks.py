@@ -13,7 +13,7 @@ from typing import Any
 
 import openai
 import pytest
-from test_wrong_calls import IS_3, Async, Recorder, Sync, call
+from support import VERSION, Async, Recorder, Sync, chat, needs_sdk
 
 import openai_project_guard as opg
 from openai_project_guard._state import STATE
@@ -21,11 +21,6 @@ from openai_project_guard.loopback import loopback_api
 
 CANARY = "sk-proj-canaryCANARYcanaryCANARYcanary-7777"
 SECRET = "canaryCANARYcanaryCANARYcanary"
-
-
-@pytest.fixture
-def sent() -> Recorder:
-    return Recorder()
 
 
 @pytest.fixture(autouse=True)
@@ -101,7 +96,7 @@ def test_a_refused_call(way: Any, case: str, observed: bool, sent: Recorder) -> 
         opg.add_observer(seen.append)
     try:
         with pytest.raises(opg.ProjectGuardError) as refused:
-            way.run(lambda: call(client, headers))
+            way.run(lambda: chat(client, extra_headers=headers))
     finally:
         opg.remove_observer(seen.append)
     assert our_locals(refused.value)
@@ -118,12 +113,12 @@ def test_an_error_of_the_sdk_that_passes_through_our_frames(way: Any) -> None:
     client = way.client(fail, api_key=CANARY, project="proj_a", max_retries=0)
     headers = {"Authorization": f"Bearer {CANARY}"}
     with pytest.raises((openai.APIConnectionError, ConnectionResetError)) as failed:
-        way.run(lambda: call(client, headers))
+        way.run(lambda: chat(client, extra_headers=headers))
     assert our_locals(failed.value)
     assert SECRET not in our_locals(failed.value)
 
 
-@pytest.mark.skipif(not IS_3, reason="a WebSocket with the client's project came with openai 3.15")
+@needs_sdk(VERSION >= (3,), "WebSocket with the client's project")
 @pytest.mark.parametrize("project", ["proj_a", "proj_b"])
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_websocket_that_fails(project: str, is_async: bool) -> None:

@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from openai_project_guard._registry.source import Status
     from openai_project_guard._types import Destination
 
-_SNAPSHOT = f"{_env.PREFIX}_SNAPSHOT"
 __all__ = ["RedisSource", "change", "describe", "find", "open_source", "read"]
 
 
@@ -60,7 +59,7 @@ def open_source(address: str) -> RedisSource:
             be loaded and the file that `OPENAI_PROJECT_GUARD_SNAPSHOT` names has no last good
             version of it.
     """
-    url, path = parse_url(address), _env.text(_SNAPSHOT)
+    url, path = parse_url(address), _env.path(_env.SNAPSHOT)
     follower = Follower(url, FallbackFile(path, url.name) if path else None)
     follower.open()
     return RedisSource(url.name, follower)

@@ -100,7 +100,9 @@ def test_another_package_adds_a_source(tmp_path: Path, monkeypatch: pytest.Monke
 
         def log_message(self, *_: object) -> None: ...
 
-    blocks = re.findall(r"```\w+\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    blocks = re.findall(
+        r"```\w+\n(.*?)```", (ROOT / "docs" / "registry-file.md").read_text("utf-8"), re.DOTALL
+    )
     (code,) = [block for block in blocks if "class Vault" in block]
     (entry_point,) = [block for block in blocks if "openai_project_guard.sources" in block]
     found = tomllib.loads(entry_point)["project"]["entry-points"]

@@ -1,6 +1,6 @@
 """Many processes and one Redis: does every verdict follow it at once, and does no call feel it?
 
-The long forms run with OPENAI_PROJECT_GUARD_LONG_TESTS=1.
+The long forms run with TEST_LONG_RUNS=1.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 
 pytestmark = needs_redis
-README = (ROOT / "README.md").read_text("utf-8")
+PAGE = (ROOT / "docs" / "fleet-on-redis.md").read_text("utf-8")
 
 
 def test_a_service_reads_and_subscribes_and_no_more(
@@ -179,7 +179,7 @@ def test_a_service_that_lacks_a_right_is_told_which(server: RedisServer, right: 
 
 def test_the_documented_rules_are_those_that_hold() -> None:
     url = parse_url("redis://h")
-    said = re.findall(r"(?m)^ACL SETUSER .+$", README)
+    said = re.findall(r"(?m)^ACL SETUSER .+$", PAGE)
     assert said == [url.acl(writing=False), url.acl(writing=True)]
 
 

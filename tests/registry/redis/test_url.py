@@ -165,3 +165,8 @@ def test_no_frame_of_an_error_has_the_password(trouble: str) -> None:
         assert "VerySecret" not in "".join(str(frame.locals) for frame in ours)
     else:
         pytest.fail("there is no server")
+
+
+def test_a_database_that_is_no_number_is_an_error() -> None:
+    with pytest.raises(opg.RegistryError, match="not the number of a database, such as /0"):
+        parse_url("redis://h:6379/zero")

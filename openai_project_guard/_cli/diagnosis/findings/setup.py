@@ -37,7 +37,7 @@ def _fix_of_unreadable(broken: Sequence[RegistryStatus], names: Sequence[str]) -
     if all(registry.name == _env.KEYS for registry in broken):
         return f"Correct {_env.KEYS}: project=fingerprint, with commas between."
     if any(name.startswith("~") for name in names):
-        return f"Write the whole path in {_env.REGISTRY}: only the shell knows what ~ means."
+        return f"Write the whole path in {_env.REGISTRY}: there is no home of such a user."
     if any(not (is_url(name) or os.path.isabs(name) or os.path.exists(name)) for name in names):
         return (
             f"Correct {_env.REGISTRY}, or run in the right folder: a relative path is seen from "

@@ -1,0 +1,224 @@
+"""Where in the application's code a call was made, or a client was built.
+
+Looked up only for what is worth a word; an allowed call pays nothing for it. A path is said from
+the current directory, if the file is below it, and in full otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from dataclasses import dataclass, field
+from types import CodeType, FrameType
+from typing import Any, Final
+
+from openai_project_guard._keys import redact
+
+MADE_BEFORE: Final = "made before the guard was enabled"
+_MOST_STEPS: Final = 8  # of one client's; a loop may derive each from the last
+_MOST_FILES: Final = 10_000
+
+_GUARD: Final = __name__.partition(".")[0]
+_CALLERS: Final = frozenset({"openai", _GUARD})
+"""Whoever stands outside of these called the SDK."""
+_HTTP: Final = frozenset(
+    {"httpx", "httpx2", "httpx_aiohttp", "httpcore", "httpcore2", "h11", "h2", "anyio", "sniffio"}
+    | {"websockets", "requests", "urllib3", "aiohttp", "wrapt", "trio"}
+)
+_INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
+_FOLDERS: Final = tuple(
+    os.path.normcase(os.path.join(path, ""))
+    for path in {
+        *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "scripts")),
+        os.path.dirname(os.__file__),
+    }
+    if path
+)
+_LOOPS: Final = frozenset({"asyncio.events", "asyncio.base_events", "trio._core._run"})
+"""What runs a task. The frames outside of it are those of whoever runs the loop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A line of code, as a frame has it.
+
+    Attributes:
+        code: the code that was running.
+        line: the number of the line.
+        is_nearest: the application's line that made the call is not on the stack: a framework went
+            to another thread or task. This is the nearest that is known.
+    """
+
+    code: CodeType
+    line: int
+    is_nearest: bool = False
+
+    @property
+    def place(self) -> str:
+        """`path:line in function`."""
+        return redact(f"{_shown(self.code.co_filename)}:{self.line} in {self.code.co_name}")
+
+    def __str__(self) -> str:
+        return f"{self.place} (nearest known)" if self.is_nearest else self.place
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step in which a client was built.
+
+    Attributes:
+        site: where; `None` before the guard was enabled.
+        is_derived: by `with_options()` or `copy()`, from another client.
+        gives_key: a derived client was given a key of its own there.
+        gives_project: a derived client was given a project of its own there.
+    """
+
+    site: Site | None
+    is_derived: bool = False
+    gives_key: bool = False
+    gives_project: bool = False
+
+    @property
+    def method(self) -> str:
+        """Which of the two names of the one method is called on that line."""
+        if self.site is None:
+            return "with_options"
+        names = _names_on_line(self.site.code, self.site.line)
+        return "copy" if "copy" in names and "with_options" not in names else "with_options"
+
+    def __str__(self) -> str:
+        return f"{self.method} at {self.site}" if self.is_derived else str(self.site or MADE_BEFORE)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientSite:
+    """Where a client was built, and those that it was derived from."""
+
+    steps: tuple[Step, ...] = (Step(None),)
+    _text: list[str] = field(default_factory=list, compare=False, repr=False)
+
+    def then(self, step: Step) -> ClientSite:
+        """That of a client derived from this one."""
+        steps = (*self.steps, step)
+        return ClientSite(
+            (steps[0], *steps[1 - _MOST_STEPS :]) if len(steps) > _MOST_STEPS else steps
+        )
+
+    @property
+    def last_with_key(self) -> Step | None:
+        """The step at which the client got the key that it has, if it was derived for it."""
+        return next((step for step in reversed(self.steps) if step.gives_key), None)
+
+    @property
+    def last_with_project(self) -> Step | None:
+        """The same for its project."""
+        return next((step for step in reversed(self.steps) if step.gives_project), None)
+
+    def __str__(self) -> str:
+        if not self._text:  # the audit asks for it at each call
+            self._text.append(", then ".join(map(str, self.steps)))
+        return self._text[0]
+
+
+UNKNOWN_CLIENT: Final = ClientSite()
+
+
+def call_site(frame: FrameType | None = None) -> Site | None:
+    """The application's line that is making a call, or building a client, just now.
+
+    The innermost frame that is neither the SDK's, the guard's, an HTTP library's nor the standard
+    library's, nor that of a package that is installed. If all are, the innermost outside the SDK.
+
+    Args:
+        frame: where to begin. Default: the caller.
+    """
+    frame = frame or sys._getframe(1)
+    first: FrameType | None = None
+    has_left_task = False
+    while frame is not None:
+        module = frame.f_globals.get("__name__") or ""
+        if module in _LOOPS:
+            has_left_task = True
+        elif is_application(frame):
+            return Site(frame.f_code, frame.f_lineno, has_left_task)
+        elif first is None and not has_left_task and _is_caller(frame, module):
+            first = frame
+        last, frame = frame, frame.f_back
+    if first is None:
+        return None
+    has_left_thread = last.f_globals.get("__name__") == "threading"
+    return Site(first.f_code, first.f_lineno, has_left_task or has_left_thread)
+
+
+_is_installed: dict[str, bool] = {}
+"""By the name of the file, so that a frame costs one look-up."""
+
+
+def is_application(frame: FrameType) -> bool:
+    """Whether a frame is of the application: not of the SDK, the guard, or installed code."""
+    top = (frame.f_globals.get("__name__") or "").partition(".")[0]
+    if top in _CALLERS or top in _HTTP:
+        return False
+    filename = frame.f_code.co_filename
+    if filename[:1] == "<":  # generated: a dataclass's method is its module's, a cell nobody's
+        filename = frame.f_globals.get("__file__") or filename
+    found = _is_installed.get(filename)
+    if found is None:
+        if len(_is_installed) >= _MOST_FILES:
+            _is_installed.clear()
+        found = _is_installed[filename] = _stands_in_installed(filename, top)
+    return not found
+
+
+def _stands_in_installed(filename: str, top: str) -> bool:
+    if filename.startswith("<frozen "):
+        return True
+    path = os.path.normcase(filename)
+    if any(part in _INSTALLED for part in path.replace("\\", "/").split("/")):
+        return True
+    if path.startswith(_FOLDERS):
+        return True
+    # In a frozen program every file has a relative name.
+    return top in sys.stdlib_module_names and not os.path.isabs(filename) and path[:1] != "<"
+
+
+def _is_caller(frame: FrameType, module: str) -> bool:
+    """Whether a frame of installed code is worth naming where there is nothing better."""
+    top = module.partition(".")[0]
+    return not (
+        top in _CALLERS
+        or top in _HTTP
+        or top in sys.stdlib_module_names
+        or (
+            os.path.normcase(frame.f_code.co_filename).startswith(_FOLDERS)
+            and not any(part in frame.f_code.co_filename for part in _INSTALLED)
+        )
+    )
+
+
+def _shown(filename: str) -> str:
+    if not os.path.isabs(filename):
+        return filename
+    try:
+        here = os.getcwd()
+    except OSError:  # it was removed
+        return filename
+    if here == os.path.dirname(here) or not filename.startswith(os.path.join(here, "")):
+        return filename
+    return os.path.relpath(filename, here)
+
+
+def _names_on_line(code: CodeType, line: int) -> set[Any]:
+    """The names that the code uses on a line; of the whole code, if that cannot be told."""
+    import dis
+
+    found: set[Any] = set()
+    is_there = False
+    starts = dict(dis.findlinestarts(code))
+    for instruction in dis.get_instructions(code):
+        if instruction.offset in starts:
+            is_there = starts[instruction.offset] == line
+        if is_there:
+            found.add(instruction.argval if isinstance(instruction.argval, str) else None)
+    return found if found & {"copy", "with_options"} else set(code.co_names)

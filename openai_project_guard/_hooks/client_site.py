@@ -1,0 +1,98 @@
+"""Where each client was built, noted when it is built: one walk over the frames.
+
+It is kept beside the client, not on it: nothing of ours is seen on a client, copied with it or
+pickled, and a client that the program drops is dropped. Clients need not be hashable for it.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import FrameType
+from typing import Any
+from weakref import ref
+
+from openai_project_guard._check.call_site import (
+    UNKNOWN_CLIENT,
+    ClientSite,
+    Step,
+    call_site,
+    is_application,
+)
+from openai_project_guard._hooks.patch import Function, hook
+from openai_project_guard._scope import SCOPE
+from openai_project_guard._state import STATE
+
+_sites: dict[int, tuple[ref[Any], ClientSite]] = {}
+"""By the client's id, with a reference that tells whether it is still that client."""
+
+
+def install(clients: tuple[type, ...]) -> None:
+    """Hooks the constructors of `SyncAPIClient` and `AsyncAPIClient`."""
+    for client in clients:
+        if "__init__" in client.__dict__:
+            hook(client, "__init__", _building_hook)
+
+
+def site_of(client: Any) -> ClientSite:
+    """Where a client was built, as far as that was seen."""
+    kept = _sites.get(id(client))
+    return kept[1] if kept is not None and kept[0]() is client else UNKNOWN_CLIENT
+
+
+def _building_hook(original: Function) -> Function:
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        try:
+            original(self, *args, **kwargs)
+        finally:
+            del args, kwargs  # the headers may hold a key
+        if STATE.settings is not None or STATE.scope_settings is not None or SCOPE.get():
+            _note(self)
+
+    return init
+
+
+def _note(client: Any) -> None:
+    try:
+        key = id(client)
+        site = _site(client)
+
+        def forget(reference: ref[Any]) -> None:
+            if (kept := _sites.get(key)) is not None and kept[0] is reference:
+                del _sites[key]
+
+        _sites[key] = ref(client, forget), site
+    except Exception:  # noqa: S110 - whatever is odd about it, the client is built
+        pass
+
+
+def _site(client: Any) -> ClientSite:
+    frame: FrameType | None
+    outer: FrameType | None
+    frame = outer = sys._getframe(3)  # of whoever called the constructor's hook
+    while frame is not None:
+        is_sdk = (frame.f_globals.get("__name__") or "").startswith("openai.")
+        if is_sdk and frame.f_code.co_name == "copy":  # `with_options()` is the same function
+            given = frame.f_locals
+            step = Step(
+                call_site(frame.f_back),
+                is_derived=True,
+                gives_key=given.get("api_key") is not None,
+                gives_project=given.get("project") is not None,
+            )
+            return site_of(given.get("self")).then(step)
+        if is_sdk or _is_constructor(frame, client):
+            outer = frame.f_back
+        elif is_application(frame):
+            break
+        frame = frame.f_back
+    return ClientSite((Step(call_site(outer)),))
+
+
+def _is_constructor(frame: FrameType, client: Any) -> bool:
+    """Whether it is the `__init__` of the application's own subclass: that is not where."""
+    code = frame.f_code
+    return (
+        code.co_name == "__init__"
+        and code.co_argcount > 0
+        and frame.f_locals.get(code.co_varnames[0]) is client
+    )

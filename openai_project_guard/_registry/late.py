@@ -1,0 +1,148 @@
+"""Stands in for a registry that could not be read when the guard started, until it can be.
+
+Whatever keeps it: a file, Redis, or a store of another package.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import weakref
+from contextlib import suppress
+from threading import Lock, Thread
+
+from openai_project_guard._errors import RegistryError
+from openai_project_guard._registry import stores
+from openai_project_guard._registry.registry import Registry
+from openai_project_guard._registry.source import Source, Status
+from openai_project_guard._types import Destination
+
+_INTERVAL = 0.25  # seconds between two attempts to read a file
+_SHORTEST, _LONGEST = 0.1, 3.0  # seconds between two attempts to reach a server
+_logger = logging.getLogger("openai_project_guard")
+
+
+class LateSource(Source):
+    """A registry that has no key until its source can be opened.
+
+    A file is tried again by the calls that come, which takes no longer than to look at it; anything
+    else by a thread, for no call may wait for a server.
+
+    Args:
+        address: the path or URL.
+        problem: why it could not be opened, without a key or a password.
+    """
+
+    def __init__(self, address: stores.Address, problem: str) -> None:
+        self.registry = Registry()
+        self.is_read = False
+        self.name = _name(address)
+        self._address = address
+        self._source: Source | None = None
+        self._problem = ""
+        self._since = time.monotonic()
+        self._due = self._since + _INTERVAL
+        self._complain(problem)
+        self._start_anew()
+
+    def refresh(self, now: float) -> None:
+        """Brings the registry up to date, once the source is open."""
+        if self._source is None:
+            if (
+                self._process != os.getpid()
+            ):  # a fork leaves the thread, and a lock's holder, behind
+                self._start_anew()
+            if not self._is_url and now >= self._due and self._opening.acquire(blocking=False):
+                try:
+                    self.open()
+                    self._due = time.monotonic() + _INTERVAL
+                finally:
+                    self._opening.release()
+        if self._source is not None:
+            self._source.refresh(now)
+            self.registry.snapshot = self._source.registry.snapshot
+
+    def status(self) -> Status:
+        """How it is doing now: `stale` until it was read."""
+        self.refresh(time.monotonic())
+        if self._source is not None:
+            return self._source.status()
+        return Status("stale", time.monotonic() - self._since, 0)
+
+    def remember(
+        self,
+        key_digest: bytes,
+        key_hint: str,
+        project: str,
+        destination: Destination | None = None,
+    ) -> bool:
+        """See `Source.remember()`."""
+        source = self._source
+        return source is not None and source.remember(key_digest, key_hint, project, destination)
+
+    def open(self) -> bool:
+        """Tries to open the source. Gives whether there is nothing left to do."""
+        if self._source is not None:
+            return True
+        try:
+            source = stores.open_source(self._address)
+        except RegistryError as error:
+            self._complain(str(error))
+            return False
+        except Exception as error:  # of another package's store; its text may hold a password
+            self._complain(f"{self.name}: {type(error).__name__}.")
+            return False
+        self.registry.snapshot = source.registry.snapshot
+        self._source, self.is_read = source, True
+        _log(logging.INFO, "%s: the registry can be read now and is active.", self.name)
+        return True
+
+    def _start_anew(self) -> None:
+        self._process = os.getpid()
+        self._opening = Lock()
+        self._is_url = stores.is_url(self._address)
+        if self._is_url:
+            # The thread ends when nobody wants the source any more.
+            thread = Thread(
+                target=_keep_trying,
+                args=(weakref.ref(self),),
+                name="openai-project-guard start",
+                daemon=True,
+            )
+            try:
+                thread.start()
+            except RuntimeError:  # the system's limit of threads: then the calls try
+                self._is_url = False
+
+    def _complain(self, problem: str) -> None:
+        if problem != self._problem:
+            self._problem = problem
+            _log(
+                logging.ERROR,
+                "%s Its keys count as unregistered until it can be read; that is tried again.",
+                problem,
+            )
+
+
+def _keep_trying(late: weakref.ref[LateSource]) -> None:
+    pause = _SHORTEST
+    while True:
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST)
+        source = late()
+        if source is None or source.open():
+            return
+        del source
+
+
+def _log(level: int, message: str, *values: object) -> None:
+    with suppress(Exception):  # a log handler that raises must not stop the start, or a call
+        _logger.log(level, message, *values)
+
+
+def _name(address: stores.Address) -> str:
+    try:
+        return stores.describe(address).name
+    except RegistryError:  # a URL that is not understood: there may be a password in it
+        return os.fspath(address).partition("://")[0] + "://…"

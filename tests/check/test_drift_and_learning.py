@@ -1,0 +1,180 @@
+"""What does the guard do with an answer: learn a key's project, log drift, explain a 401?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from support import STRANGER, A, Server, async_client, http, sync_client
+
+import openai_project_guard as opg
+from openai_project_guard._keys import digest, fingerprint_of
+
+pytestmark = pytest.mark.usefixtures("clean")
+
+
+def learn() -> None:
+    opg.enable(registry={"proj_a": A}, unregistered="learn")
+
+
+def call(server: Any, **options: Any) -> None:
+    sync_client(server, api_key=STRANGER, **options).models.list()
+
+
+def call_async(server: Any, **options: Any) -> None:
+    async def run() -> None:
+        await async_client(server, api_key=STRANGER, **options).models.list()
+
+    asyncio.run(run())
+
+
+EACH = pytest.mark.parametrize("send", [call, call_async])
+
+
+@EACH
+def test_a_key_is_learned_from_an_answer_and_judged_from_then_on(
+    send: Any, verdicts: list[opg.Verdict], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="openai_project_guard")
+    learn()
+    send(Server("proj_x"))
+    assert [(verdict.outcome, verdict.reason) for verdict in verdicts] == [
+        ("allowed", "unregistered")
+    ]
+    assert "belongs to project proj_x" in caplog.text
+    send(Server("proj_x"), project="proj_x")
+    assert verdicts[-1].reason is None
+    refused = Server("proj_x")
+    with pytest.raises(opg.ProjectMissingError, match="what was learned from the server's answer"):
+        send(refused)
+    assert refused.requests == []
+
+
+@EACH
+@pytest.mark.parametrize(
+    "server",
+    [
+        Server("proj_x", status=401),
+        Server("proj_x", status=404),
+        Server(None),
+        Server("x"),
+        Server("proj_a b"),
+    ],
+    ids=["401", "404", "no header", "no id", "malformed id"],
+)
+def test_nothing_is_learned_from_an_error_or_a_malformed_id(
+    server: Server, send: Any, verdicts: list[opg.Verdict]
+) -> None:
+    learn()
+    for _ in range(2):
+        with contextlib.suppress(openai.APIStatusError):
+            send(server)
+    assert {verdict.reason for verdict in verdicts} == {"unregistered"}
+
+
+def test_nothing_is_learned_from_a_host_that_is_not_openai(verdicts: list[opg.Verdict]) -> None:
+    learn()
+    call(Server("proj_x"), base_url="https://gateway.example.com/v1")
+    call(Server("proj_x"))  # were it learned, this would be refused
+    assert [verdict.reason for verdict in verdicts] == ["unregistered"]
+
+
+def test_a_registered_key_is_never_learned_anew(verdicts: list[opg.Verdict]) -> None:
+    learn()
+    opg.register(STRANGER, "proj_s")
+    call(Server("proj_x"), project="proj_s")
+    call(Server("proj_x"), project="proj_s")
+    assert [verdict.reason for verdict in verdicts] == [None, "drift", None, "drift"]
+
+
+def test_a_key_registered_during_its_call_keeps_its_project() -> None:
+    learn()
+
+    class Registers(Server):
+        def __call__(self, request: Any) -> Any:
+            opg.register(STRANGER, "proj_s")
+            return super().__call__(request)
+
+    call(Registers())
+    call(Server("proj_s"), project="proj_s")
+
+
+def test_what_was_learned_is_kept_in_the_file(clean: Any, tmp_path: Path) -> None:
+    path = tmp_path / "learned.toml"
+    clean.setenv("OPENAI_PROJECT_GUARD_LEARNED", str(path))
+    learn()
+    call(Server("proj_x"))
+    deadline = time.monotonic() + 10
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    (entry,) = opg.Registry.from_file(path)
+    assert (entry.project, entry.note) == ("proj_x", "learned")
+    assert entry.fingerprint == fingerprint_of(digest(STRANGER))
+    assert STRANGER not in path.read_text(encoding="utf-8")
+
+
+def test_a_learned_file_is_read_at_the_next_start(clean: Any, tmp_path: Path) -> None:
+    path = tmp_path / "learned.toml"
+    path.write_text(
+        'version = 1\n[projects.proj_x]\nid = "proj_x"\n'
+        f'keys = [{{ fingerprint = "{fingerprint_of(digest(STRANGER))}" }}]\n',
+        encoding="utf-8",
+    )
+    clean.chdir(tmp_path)
+    clean.setenv("OPENAI_PROJECT_GUARD_LEARNED", str(path))
+    opg.enable()
+    call(Server("proj_x"), project="proj_x")
+    with pytest.raises(opg.ProjectMismatchError):
+        call(Server("proj_x"), project="proj_a")
+
+
+def test_a_file_that_cannot_be_written_is_logged(
+    clean: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "learned.toml").mkdir()
+    learn()
+    clean.setenv("OPENAI_PROJECT_GUARD_LEARNED", str(tmp_path / "learned.toml"))
+    call(Server("proj_x"))
+    deadline = time.monotonic() + 10
+    while "could not be kept" not in caplog.text and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert "could not be kept" in caplog.text
+
+
+@EACH
+def test_drift_is_logged_as_an_error_and_the_answer_returned(
+    send: Any, verdicts: list[opg.Verdict], caplog: pytest.LogCaptureFixture
+) -> None:
+    opg.enable(registry={"proj_s": STRANGER})
+    send(Server("proj_elsewhere"), project="proj_s")
+    assert [verdict.reason for verdict in verdicts] == [None, "drift"]
+    drift = verdicts[-1]
+    assert (drift.outcome, drift.expected, drift.actual, drift.answered) == (
+        "allowed",
+        ("proj_s",),
+        "proj_s",
+        "proj_elsewhere",
+    )
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+@pytest.mark.parametrize("code", ["mismatched_project", "mismatched_organization", "other"])
+def test_a_401_of_the_server_is_noted_where_the_guard_allowed_the_call(code: str) -> None:
+    def disagrees(_: Any) -> Any:
+        return http.Response(401, json={"error": {"message": "no", "code": code}})
+
+    opg.enable(registry={"proj_s": STRANGER})
+    for send in (call, call_async):
+        with pytest.raises(openai.AuthenticationError) as failed:
+            send(disagrees, project="proj_s")
+        notes = getattr(failed.value, "__notes__", [])
+        assert len(notes) == (code != "other")
+        if notes:
+            assert "for project proj_s" in notes[0]
+            assert "out of date" in notes[0]

@@ -1,0 +1,237 @@
+"""Does a refusal say what, what the registry says, where from, nothing sent, and how to fix it?"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from support import STRANGER, VERSION, A, B, Recorder, Sync, chat, fingerprint, http
+
+import openai_project_guard as opg
+
+REGISTRY = """version = 1
+
+[projects.support-bot]
+id = "proj_a"
+organization = "org-1"
+keys = [
+  { fingerprint = "FINGERPRINT-C", hint = "sk-proj-…0000" },
+  { fingerprint = "FINGERPRINT-A", hint = "sk-proj-…AAAA" },
+]
+
+[projects.billing]
+id = "proj_b"
+keys = [{ fingerprint = "FINGERPRINT-B" }]
+"""
+
+
+@pytest.fixture(autouse=True)
+def active_registry(clean: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "openai-projects.toml"
+    text = REGISTRY
+    for name, key in (("A", A), ("B", B), ("C", "another key")):
+        text = text.replace(f"FINGERPRINT-{name}", fingerprint(key))
+    path.write_text(text, encoding="utf-8")
+    opg.enable(registry="openai-projects.toml")
+
+
+def refusal(client: Any, headers: dict[str, Any] | None = None) -> list[str]:
+    with pytest.raises(opg.ProjectGuardError) as refused:
+        chat(client, extra_headers=headers or {})
+    text = str(refused.value).splitlines()
+    assert re.fullmatch(r"Called at .*:\d+ in \w+; the client was built at .*:\d+ in .*\.", text[3])
+    return text
+
+
+def test_with_options_key_swap(sent: Recorder) -> None:
+    client = Sync.client(sent, project="proj_a").with_options(api_key=B)
+    lines = refusal(client)
+    place = re.search(r"then with_options at (.*:\d+ in test_with_options_key_swap)\.$", lines[3])
+    assert place is not None
+    assert lines == [
+        "POST api.openai.com/v1/chat/completions was about to be sent with key sk-proj-…BBBB and "
+        "OpenAI-Project 'proj_a'.",
+        "The registry has this key for project proj_b (billing), in openai-projects.toml, line 13.",
+        "That OpenAI-Project comes from the client's `project=` (`with_options()` and `copy()` "
+        "keep it).",
+        lines[3],
+        "Nothing was sent.",
+        f"To fix it: pass `project=` to that with_options() too, at {place[1]} (expected: proj_b), "
+        "or use a key of project proj_a. If this key does belong to proj_a, the registry's entry "
+        "is wrong: correct it in openai-projects.toml, line 13.",
+    ]
+
+
+def test_stale_variable(sent: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj_b")
+    lines = refusal(Sync.client(sent))
+    assert lines[1:3] == [
+        "The registry has this key for project proj_a (support-bot) of org-1, in "
+        "openai-projects.toml, line 8.",
+        "That OpenAI-Project comes from OPENAI_PROJECT_ID in the environment.",
+    ]
+    assert lines[5].startswith(
+        "To fix it: correct or unset OPENAI_PROJECT_ID (expected: proj_a), or use a key of "
+    )
+
+
+def test_a_variable_that_this_client_did_not_take_over_is_not_blamed(
+    sent: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = Sync.client(sent, project="proj_b")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "OpenAI-Project: proj_b")
+    assert refusal(client)[2].startswith("That OpenAI-Project comes from the client's `project=`")
+
+
+@pytest.mark.skipif(not VERSION >= (3,), reason="OPENAI_CUSTOM_HEADERS came with openai 2")
+def test_custom_headers_variable(sent: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-A: 1\nOpenAI-Project: proj_b")
+    assert (
+        refusal(Sync.client(sent))[2]
+        == "That OpenAI-Project comes from OPENAI_CUSTOM_HEADERS in the environment."
+    )
+
+
+def test_default_headers_in_lower_case_lose(sent: Recorder) -> None:
+    client = Sync.client(sent, default_headers={"openai-project": "proj_a"})
+    if not sent_without_guard(client, sent):
+        assert refusal(client)[2] == (
+            "`default_headers` or OPENAI_CUSTOM_HEADERS spells OpenAI-Project in another way, and "
+            "the SDK drops that."
+        )
+
+
+def sent_without_guard(client: Any, sent: Recorder) -> bool:
+    with opg.guard(mode="off"):
+        chat(client)
+    return "openai-project" in sent.requests.pop().headers
+
+
+def test_default_headers(sent: Recorder) -> None:
+    client = Sync.client(sent, default_headers={"OpenAI-Project": "proj_b"})
+    assert refusal(client)[2] == "That OpenAI-Project comes from `default_headers` of the client."
+
+
+def test_extra_headers(sent: Recorder) -> None:
+    lines = refusal(Sync.client(sent, project="proj_a"), {"OpenAI-Project": "proj_b"})
+    assert lines[2] == "That OpenAI-Project comes from `extra_headers` of this call."
+    assert lines[5].startswith("To fix it: correct its `extra_headers` (expected: proj_a)")
+
+
+def test_a_subclass(sent: Recorder) -> None:
+    class Tenant(openai.OpenAI):
+        def _prepare_request(self, request: Any) -> None:
+            request.headers["OpenAI-Project"] = "proj_b"
+
+    client = Tenant(
+        api_key=A, http_client=http.Client(transport=http.MockTransport(sent)), max_retries=0
+    )
+    assert refusal(client)[2] == (
+        "That OpenAI-Project comes from outside the SDK's settings (a subclass, an event hook or "
+        "an auth flow)."
+    )
+
+
+def test_nothing_sets_the_header(sent: Recorder) -> None:
+    lines = refusal(Sync.client(sent))
+    assert lines[0].endswith("with key sk-proj-…AAAA and no OpenAI-Project header.")
+    assert lines[2] == (
+        "Nothing sets the header: the client has no `project=`, and OPENAI_PROJECT_ID was not set "
+        "when it was made."
+    )
+    assert lines[5] == (
+        "To fix it: pass `project=` to the client or set OPENAI_PROJECT_ID (expected: proj_a), or "
+        'use mode="inject" to have it put in.'
+    )
+
+
+def test_extra_headers_empty_the_header(sent: Recorder) -> None:
+    lines = refusal(Sync.client(sent, project="proj_a"), {"OpenAI-Project": ""})
+    assert lines[0].endswith("and an empty OpenAI-Project header.")
+    assert lines[2] == "`extra_headers` of this call takes the client's OpenAI-Project out."
+
+
+@pytest.mark.parametrize(
+    ("value", "fault"),
+    [
+        (" proj_a ", "which has white space around it."),
+        ("proj_a\r\nX: y", "which is there more than once or has a line break in it."),
+        ("proj_\x7fa", "which has characters that no project id has."),
+    ],
+)
+def test_malformed_says_what_is_wrong_with_it(sent: Recorder, value: str, fault: str) -> None:
+    lines = refusal(Sync.client(sent, project="proj_a"), {"OpenAI-Project": value})
+    assert lines[0].endswith(fault)
+    assert "send one OpenAI-Project header" in lines[-1]
+
+
+@pytest.mark.parametrize("variable", [True, False])
+def test_unregistered_says_where_the_key_comes_from(
+    sent: Recorder, variable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if variable:
+        monkeypatch.setenv("OPENAI_API_KEY", STRANGER)
+    lines = refusal(Sync.client(sent, api_key=STRANGER, project="proj_a"))
+    assert lines[1] == "This key is not in any registry: not in openai-projects.toml."
+    place = "OPENAI_API_KEY in the environment" if variable else "the client's `api_key=`"
+    assert lines[2] == f"The key comes from {place}."
+    assert "openai-project-guard register PROJECT --key-env NAME" in lines[5]
+
+
+def test_scope_names_the_pinned_project(sent: Recorder) -> None:
+    with opg.guard(project="billing"):
+        lines = refusal(Sync.client(sent, project="proj_a"))
+    assert lines[1].endswith("; the scope here is pinned to project proj_b.")
+    assert lines[5].startswith("To fix it: use a key and an OpenAI-Project of proj_b here, or ")
+
+
+def test_organization(sent: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-2")
+    lines = refusal(Sync.client(sent, project="proj_a"))
+    assert lines[0].endswith("OpenAI-Project 'proj_a' and OpenAI-Organization 'org-2'.")
+    assert lines[2] == "That OpenAI-Organization comes from OPENAI_ORG_ID in the environment."
+    assert lines[5] == (
+        "To fix it: correct or unset OPENAI_ORG_ID (expected: org-1), or correct the registry's "
+        "entry."
+    )
+
+
+def test_an_entry_of_register_names_its_line_of_code(sent: Recorder) -> None:
+    key = "sk-proj-not-a-real-key-of-code-CCCC"
+    opg.register(key, "proj_c")
+    lines = refusal(Sync.client(sent, api_key=key, project="proj_a"))
+    assert re.search(r"proj_c, in register\(\) at .*test_error_texts\.py:\d+\.$", lines[1])
+
+
+def test_a_key_in_the_project_header_is_only_hinted_at(sent: Recorder) -> None:
+    lines = refusal(Sync.client(sent), {"OpenAI-Project": STRANGER})
+    assert STRANGER not in "".join(lines)
+    assert "OpenAI-Project 'sk-proj-…ZZZZ'" in lines[0]
+
+
+def test_the_servers_401_gets_a_note(sent: Recorder) -> None:
+    def disagree(request: Any) -> Any:
+        code = "mismatched_project"
+        error = {"message": "no", "type": "invalid_request_error", "param": None, "code": code}
+        return http.Response(401, json={"error": error})
+
+    client = openai.OpenAI(
+        api_key=A,
+        project="proj_a",
+        http_client=http.Client(transport=http.MockTransport(disagree)),
+    )
+    with pytest.raises(openai.AuthenticationError) as failed:
+        client.models.list()
+    (note,) = failed.value.__notes__  # type: ignore[attr-defined]
+    assert "the registry has its key for project proj_a" in note
+    assert "out of date" in note
+
+
+def test_the_fix_for_a_name_in_the_header_is_the_id(sent: Recorder) -> None:
+    with pytest.raises(opg.ProjectMismatchError) as refused:
+        Sync.client(sent, project="my billing project").models.list()
+    assert "register my billing" not in str(refused.value)
+    assert "the header takes a project's id, proj_…" in str(refused.value)

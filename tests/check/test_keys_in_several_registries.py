@@ -1,0 +1,101 @@
+"""What is right for a key that is registered for several projects, or in several registries?"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import openai
+import pytest
+from support import A, Recorder, Server, needs_notes, outcomes, sync_client
+
+import openai_project_guard as opg
+
+pytestmark = pytest.mark.usefixtures("clean")
+
+
+LEGACY = "sk-not-a-real-key-of-several-projects-LLLL"
+
+
+@pytest.fixture
+def in_two() -> Callable[..., None]:
+    """Puts a key into two active registries."""
+
+    def register(mode: Any, key: str, first: str, second: str) -> None:
+        registry = opg.Registry()
+        registry.register(key, first)
+        opg.enable(mode, registry=registry)
+        opg.register(key, second)
+
+    return register
+
+
+def test_the_same_project_in_two_registries_is_put_in(
+    in_two: Any, verdicts: list[opg.Verdict]
+) -> None:
+    in_two("inject", A, "proj_a", "proj_a")
+    sent = Recorder()
+    sync_client(sent).models.list()
+    assert sent.projects == ["proj_a"]
+    assert [(verdict.outcome, verdict.expected) for verdict in verdicts] == [
+        ("injected", ("proj_a",))
+    ]
+
+
+def test_the_same_project_in_two_registries_is_expected_once(in_two: Any) -> None:
+    in_two("enforce", A, "proj_a", "proj_a")
+    with pytest.raises(opg.ProjectMissingError) as caught:
+        sync_client(Server()).models.list()
+    assert caught.value.verdict.expected == ("proj_a",)
+
+
+def test_inject_says_why_it_puts_in_none_of_several() -> None:
+    registry = opg.Registry()
+    registry.register(LEGACY, "proj_a")
+    registry.register(LEGACY, "proj_b")
+    opg.enable("inject", registry=registry)
+    with pytest.raises(opg.ProjectMissingError) as caught:
+        sync_client(Server(), api_key=LEGACY).models.list()
+    text = " ".join(str(caught.value).split())
+    assert (
+        "(expected: proj_a or proj_b): the registry has this key for several projects, so "
+        'mode="inject" has none to put in'
+    ) in text
+    assert 'or use mode="inject"' not in text
+
+
+@pytest.mark.parametrize("observed", [False, True])
+def test_either_project_of_a_key_in_two_registries_is_no_drift(
+    observed: bool, in_two: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    in_two("enforce", LEGACY, "proj_a", "proj_b")
+    seen: list[opg.Verdict] = []
+    if observed:
+        opg.add_observer(seen.append)
+    sync_client(Server("proj_b"), api_key=LEGACY, project="proj_a").models.list()
+    assert outcomes(seen) == ([("allowed", None)] if observed else [])
+    assert "drift" not in caplog.text
+    assert not [r for r in caplog.records if r.levelno >= logging.WARNING]
+
+
+@needs_notes
+@pytest.mark.parametrize("observed", [False, True])
+def test_the_note_on_a_401_names_both_projects(observed: bool, in_two: Any) -> None:
+    in_two("enforce", LEGACY, "proj_a", "proj_b")
+    if observed:
+        opg.add_observer(lambda _: None)
+    with pytest.raises(openai.AuthenticationError) as caught:
+        sync_client(Server(status=401), api_key=LEGACY, project="proj_a").models.list()
+    (note,) = caught.value.__notes__  # type: ignore[attr-defined]
+    assert "proj_a (in " in note
+    assert " or proj_b (in " in note
+
+
+def test_of_two_entries_of_a_project_the_one_that_fits_decides(sent: Recorder) -> None:
+    registry = opg.Registry()
+    registry.register(A, "proj_a", organization="org-1")
+    opg.enable(registry=registry)
+    opg.register(A, "proj_a")
+    sync_client(sent, project="proj_a", organization="org-2").models.list()
+    assert len(sent.requests) == 1

@@ -1,0 +1,275 @@
+"""Is a key in any error, verdict, log line, or local variable of a frame of ours?"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import pickle
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support import (
+    KEYS,
+    A,
+    B,
+    Recorder,
+    Server,
+    frames_holding,
+    python,
+    sync_client,
+    write_registry,
+)
+
+import openai_project_guard as opg
+from openai_project_guard._keys import redact
+from openai_project_guard._state import STATE
+
+pytestmark = pytest.mark.usefixtures("enabled")
+
+
+def frames_now_holding(*secrets: str) -> list[str]:
+    """The frames of ours, among those that are running, whose locals show a secret."""
+    found = []
+    frame: Any = sys._getframe()
+    while frame is not None:
+        name = frame.f_globals.get("__name__", "")
+        if name.startswith("openai_project_guard"):
+            shown = repr(frame.f_locals)
+            found += [f"{name}.{frame.f_code.co_name}" for s in secrets if s in shown]
+        frame = frame.f_back
+    return found
+
+
+class Onlooker(logging.Handler):
+    """What takes logs and looks at the stack while it does."""
+
+    def __init__(self, *secrets: str) -> None:
+        super().__init__()
+        self.secrets, self.lines, self.found = secrets, 0, list[str]()
+
+    def look(self, _: object = None) -> None:
+        self.lines += 1
+        self.found += frames_now_holding(*self.secrets)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.look()
+
+
+@pytest.fixture
+def onlooker() -> Iterator[Onlooker]:
+    handler = Onlooker(A, B)
+    logger = logging.getLogger("openai_project_guard")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+@pytest.fixture
+def broken_file(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """An active registry file; called, it breaks."""
+    path = write_registry(Path("openai-projects.toml"), a=f"proj_a:{A}", b=f"proj_b:{B}")
+    opg.enable(registry=path)
+
+    def break_it() -> None:
+        path.write_text("version = 1\nbroken[", encoding="utf-8")
+        assert STATE.settings is not None
+        for source in STATE.settings.sources:
+            refresh = source.refresh
+            monkeypatch.setattr(source, "refresh", lambda now, on=refresh: on(now + 3600))
+
+    return break_it
+
+
+@pytest.mark.parametrize("project", ["proj_a", "proj_b"])
+def test_no_frame_holds_the_key_while_a_source_logs(
+    project: str, broken_file: Callable[[], None], onlooker: Onlooker
+) -> None:
+    broken_file()
+    with contextlib.suppress(opg.ProjectMismatchError):
+        sync_client(Server(), project=project).models.list()
+    assert onlooker.lines
+    assert onlooker.found == []
+
+
+def test_an_interrupt_in_a_source_shows_no_key(
+    broken_file: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    broken_file()
+    assert STATE.settings is not None
+    for source in STATE.settings.sources:
+        monkeypatch.setattr(source, "refresh", interrupted)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        sync_client(Server(), project="proj_a").models.list()
+    assert frames_holding(caught.value, A) == []
+    shown = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    ours = os.path.dirname(opg.__file__)
+    for frame in shown.stack:
+        if frame.filename.startswith(ours):
+            assert A not in str(frame.locals), frame
+
+
+@pytest.mark.parametrize("mode", ["enforce", "warn"])
+def test_a_key_pasted_into_the_header_is_in_no_frame(mode: Any, onlooker: Onlooker) -> None:
+    opg.enable(mode, registry=KEYS)
+    opg.add_observer(onlooker.look)
+    with contextlib.suppress(opg.ProjectGuardError):
+        sync_client(Server(), project=A).models.list()
+    assert onlooker.lines >= 2  # the log's and the observer's
+    assert onlooker.found == []
+
+
+SECRET = "canaryCANARYcanaryCANARY7777"
+
+KEY = f"sk-proj-{SECRET}"
+
+
+@pytest.mark.parametrize("before", ["\n", "\t", "\xa0", "x_", "é", "a\n", "proj_", "xy"])
+def test_a_key_is_hidden_whatever_is_before_it(before: str, sent: Recorder) -> None:
+    wrong = before + KEY
+    attempts: list[Any] = [
+        lambda: opg.register("proj_b", wrong),
+        lambda: opg.enable(project=wrong),
+        lambda: opg.enable(wrong),  # type: ignore[arg-type]
+        lambda: opg.enable(hosts=[wrong + "/"]),
+        lambda: opg.guard(project=wrong).__enter__(),
+        lambda: opg.guard(wrong),  # type: ignore[call-overload]
+        lambda: opg.add_observer(wrong),  # type: ignore[arg-type]
+        lambda: sync_client(sent, project="proj_a").models.list(
+            extra_headers={"OpenAI-Project": wrong.encode("ascii", "ignore").decode()}
+        ),
+    ]
+    for attempt in attempts:
+        with contextlib.ExitStack() as after:
+            after.callback(opg.disable)
+            after.enter_context(hides_the_secret())
+            attempt()
+        opg.enable(registry=KEYS)
+
+
+@contextlib.contextmanager
+def hides_the_secret() -> Iterator[None]:
+    with pytest.raises((opg.ConfigurationError, opg.ProjectGuardError)) as refused:
+        yield
+    assert SECRET not in str(refused.value)
+    assert SECRET not in repr(refused.value.__dict__)
+
+
+def test_a_key_in_the_path_is_not_in_the_verdict(sent: Recorder) -> None:
+    with pytest.raises(opg.ProjectMissingError) as refused:
+        sync_client(sent).models.retrieve(KEY)
+    assert SECRET not in repr(refused.value.verdict)
+    assert SECRET.encode() not in pickle.dumps(refused.value)
+
+
+def test_a_wrong_signature_does_not_keep_the_key_in_a_frame() -> None:
+    for attempt in (
+        lambda: opg.register(KEY),  # type: ignore[call-arg]
+        lambda: opg.enable(registry={"proj_a": KEY}, host="x"),  # type: ignore[call-arg]
+        lambda: opg.Registry().lookup(KEY.encode()),  # type: ignore[arg-type]
+    ):
+        with pytest.raises((TypeError, opg.ConfigurationError)) as failed:
+            attempt()
+        trace = failed.value.__traceback__
+        while trace:
+            if trace.tb_frame.f_globals["__name__"].startswith("openai_project_guard."):
+                assert SECRET not in repr(trace.tb_frame.f_locals)
+            trace = trace.tb_next
+    assert opg.Registry().lookup(KEY + "\ud800") == ()
+
+
+SESSION = "sess-canaryCANARYcanaryCANARY7777canaryCANARY"
+
+
+@pytest.mark.parametrize("before", ["", "\n", "'", "proj_", "é"])
+def test_a_session_key_is_hidden(before: str, sent: Recorder) -> None:
+    client = sync_client(sent, project="proj_a")
+    with pytest.raises(opg.ProjectMismatchError) as caught:
+        client.models.list(
+            extra_headers={"OpenAI-Organization": SESSION, "OpenAI-Project": "proj_" + SESSION}
+        )
+    assert SESSION not in f"{caught.value} {caught.value.verdict}"
+    with pytest.raises(opg.ConfigurationError) as refused:
+        opg.enable(project=before + SESSION)
+    assert SESSION not in str(refused.value)
+    assert "sess-…NARY" in str(refused.value)
+
+
+def test_a_registry_file_with_a_session_key_is_refused(tmp_path: Any) -> None:
+    path = tmp_path / "openai-projects.toml"
+    path.write_text(
+        f'version = 1\n[projects.a]\nid = "proj_a"\nkeys = [{{ fingerprint = "{SESSION}" }}]\n'
+    )
+    with pytest.raises(opg.RegistryError, match="this is a raw key") as refused:
+        opg.enable(registry=path)
+    assert SESSION not in str(refused.value)
+
+
+@pytest.mark.parametrize("register", [opg.register, opg.Registry().register])
+@pytest.mark.parametrize("note", ["{}", "the key {} of CI"])
+def test_a_note_that_contains_the_key_is_refused(register: Any, note: str) -> None:
+    key = "gateway.key.7777"  # of a form that nothing would recognise
+    with pytest.raises(opg.ConfigurationError) as refused:
+        register(key, "proj_a", note=note.format(key))
+    assert str(refused.value) == (
+        "This key cannot be registered: its note or its organization has a key in it, and a "
+        "registry holds no key."
+    )
+    register(key, "proj_a", note="the key of CI")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("redis//u:PASSWORD@h/0", "redis//…@h/0"),
+        ("//u:p@h", "//…@h"),
+        ("redis:/u:p@h/0", "redis:/…@h/0"),
+        ("https://u:p/a@s?s@h and a@b", "https://…@h and a@b"),
+        ("ops@example.com", "ops@example.com"),
+        ("C:/app@2/openai-projects.toml", "C:/app@2/openai-projects.toml"),
+        ("https://h/x", "https://h/x"),
+    ],
+)
+def test_user_info_is_hidden(text: str, shown: str) -> None:
+    assert redact(text) == shown
+
+
+@pytest.mark.parametrize("field", ["note", "organization"])
+def test_another_key_in_a_field_of_a_key_is_refused(field: str) -> None:
+    with pytest.raises(opg.ConfigurationError, match="has a key in it") as refused:
+        opg.register(A, "proj_a", **{field: f"of {KEY}"})
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize("variable", ["KEYS", "HOSTS", "UNREGISTERED"])
+def test_no_frame_of_an_import_that_fails_has_the_key(variable: str) -> None:
+    run = python(
+        "import os, traceback\n"
+        f"os.environ.update(OPENAI_PROJECT_GUARD='enforce', OPENAI_PROJECT_GUARD_{variable}="
+        f"'proj_a=' + {KEY!r})\n"
+        "try:\n"
+        "    import openai_project_guard\n"
+        "except Exception as error:\n"
+        "    lines = traceback.TracebackException.from_exception(error, capture_locals=True)\n"
+        "    print(''.join(lines.format()))\n"
+    )
+    assert "ConfigurationError" in run.stdout or "RegistryError" in run.stdout, run.stderr
+    assert SECRET not in run.stdout
+
+
+def test_a_key_in_the_project_variable_is_said_to_come_from_there(
+    clean: pytest.MonkeyPatch, sent: Recorder
+) -> None:
+    clean.setenv("OPENAI_PROJECT_ID", KEY)
+    client = sync_client(sent, project=None)
+    with pytest.raises(opg.ProjectGuardError) as refused:
+        client.models.list()
+    assert "comes from OPENAI_PROJECT_ID in the environment" in str(refused.value)
+    assert SECRET not in str(refused.value)

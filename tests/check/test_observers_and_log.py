@@ -1,0 +1,384 @@
+"""Who is told what was decided: observers of everything, the log of what is worth a line."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+import re
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import openai
+import pytest
+from support import STRANGER, A, B, Recorder, async_client, chat, output, sync_client
+
+import openai_project_guard as opg
+from openai_project_guard._check import log as _log
+from openai_project_guard._state import STATE
+from openai_project_guard.loopback import loopback_api
+
+pytestmark = pytest.mark.usefixtures("clean")
+
+LOGGER = "openai_project_guard"
+
+
+@pytest.fixture(autouse=True)
+def enabled(clean: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG, logger=LOGGER)
+    opg.enable("warn", registry={"proj_a": A, "proj_b": B})
+
+
+class Clock:
+    """The log's clock."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+    clock = Clock()
+    monkeypatch.setattr(_log, "time", clock)
+    monkeypatch.setattr(_log, "_since", clock.now)
+    yield clock
+    _log.take_counts()
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    """What the guard logged, without the places."""
+    return [
+        (each.levelname, without_places(each.getMessage()))
+        for each in caplog.records
+        if each.name == LOGGER
+    ]
+
+
+def without_places(message: str) -> str:
+    return re.sub(r"; called at .*?; set by \S+", "", message)
+
+
+def refused(client: Any, **more: Any) -> opg.Verdict:
+    with pytest.raises(opg.ProjectGuardError) as error:
+        chat(client, **more)
+    return error.value.verdict
+
+
+# --- observers ----------------------------------------------------------------------------------
+
+
+def test_an_observer_sees_every_outcome_of_a_checked_call() -> None:
+    seen: list[opg.Verdict] = []
+    opg.add_observer(seen.append)
+    sent = Recorder()
+    chat(sync_client(sent, project="proj_a"))
+    chat(sync_client(sent, project="proj_b"))
+    asyncio.run(chat(async_client(sent)))
+    opg.enable("inject", registry={"proj_a": A})
+    chat(sync_client(sent))
+    verdict = refused(sync_client(sent, api_key=STRANGER))
+    assert [(each.outcome, each.reason) for each in seen] == [
+        ("allowed", None),
+        ("warned", "mismatch"),
+        ("warned", "missing"),
+        ("injected", "missing"),
+        ("blocked", "unregistered"),
+    ]
+    assert seen[-1] == verdict
+    assert sent.projects == ["proj_a", "proj_b", None, "proj_a"]
+
+
+def test_an_observer_is_not_told_of_calls_that_are_not_checked() -> None:
+    seen: list[opg.Verdict] = []
+    opg.add_observer(seen.append)
+    elsewhere = {"api_key": STRANGER, "base_url": "http://localhost:8000/v1"}
+    chat(sync_client(Recorder(), **elsewhere))
+    with opg.guard(mode="off"):
+        chat(sync_client(Recorder(), project="proj_b"))
+    opg.disable()
+    chat(sync_client(Recorder(), project="proj_b"))
+    assert seen == []
+
+
+def test_an_observer_that_raises_is_logged_and_changes_nothing(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    seen: list[opg.Verdict] = []
+
+    def breaks(verdict: opg.Verdict) -> None:
+        raise ZeroDivisionError("in the observer")
+
+    opg.add_observer(breaks)
+    opg.add_observer(seen.append)
+    assert chat(sync_client(Recorder(), project="proj_a")).id == "c"
+    assert asyncio.run(chat(async_client(Recorder(), project="proj_a"))).id == "c"
+    opg.enable(registry={"proj_a": A})
+    assert refused(sync_client(Recorder(), project="proj_b")).reason == "mismatch"
+    assert len(seen) == 3
+    errors = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert len(errors) == 3
+    assert "breaks raised an error" in errors[0].getMessage()
+    assert errors[0].exc_info is not None
+    assert errors[0].exc_info[0] is ZeroDivisionError
+
+
+def test_an_observer_added_twice_is_told_once_and_one_removed_no_more() -> None:
+    seen: list[opg.Verdict] = []
+    client = sync_client(Recorder(), project="proj_a")
+    for _ in range(2):
+        opg.add_observer(seen.append)
+    chat(client)
+    assert len(seen) == 1
+    opg.remove_observer(seen.append)
+    chat(client)
+    opg.remove_observer(seen.append)  # not there any more: no error
+    opg.remove_observer(print)
+    assert len(seen) == 1
+
+
+def test_observers_survive_disable_and_enable() -> None:
+    seen: list[opg.Verdict] = []
+    opg.add_observer(seen.append)
+    opg.disable()
+    opg.enable(registry={"proj_a": A})
+    chat(sync_client(Recorder(), project="proj_a"))
+    assert len(seen) == 1
+
+
+def test_an_observer_may_remove_itself_and_add_another() -> None:
+    seen: list[str] = []
+
+    def second(verdict: opg.Verdict) -> None:
+        seen.append("second")
+
+    def once(verdict: opg.Verdict) -> None:
+        seen.append("once")
+        opg.remove_observer(once)
+        opg.add_observer(second)
+
+    opg.add_observer(once)
+    client = sync_client(Recorder(), project="proj_a")
+    chat(client)
+    chat(client)
+    assert seen == ["once", "second"]
+
+
+def test_an_observer_may_itself_make_a_call() -> None:
+    seen: list[opg.Verdict] = []
+    client = sync_client(Recorder(), project="proj_a")
+
+    def reports(verdict: opg.Verdict) -> None:
+        seen.append(verdict)
+        if len(seen) == 1:
+            client.models.list()
+
+    opg.add_observer(reports)
+    chat(client)
+    assert [verdict.path for verdict in seen] == ["/v1/chat/completions", "/v1/models"]
+
+
+def test_observers_come_and_go_while_calls_run() -> None:
+    always: list[opg.Verdict] = []
+    opg.add_observer(always.append)
+    errors: list[BaseException] = []
+    done = threading.Event()
+
+    def call() -> None:
+        client = sync_client(Recorder(), project="proj_a")
+        try:
+            for _ in range(40):
+                client.models.list()
+        except BaseException as error:
+            errors.append(error)
+
+    def churn() -> None:
+        while not done.is_set():
+            seen: list[opg.Verdict] = []
+            opg.add_observer(seen.append)
+            opg.remove_observer(seen.append)
+
+    callers = [threading.Thread(target=call) for _ in range(3)]
+    churners = [threading.Thread(target=churn) for _ in range(2)]
+    for thread in (*callers, *churners):
+        thread.start()
+    for thread in callers:
+        thread.join()
+    done.set()
+    for thread in churners:
+        thread.join()
+    assert not errors
+    assert len(always) == 120
+    assert STATE.observers == (always.append,)
+
+
+def test_what_cannot_be_called_is_no_observer() -> None:
+    with pytest.raises(opg.ConfigurationError):
+        opg.add_observer("print")  # type: ignore[arg-type]
+
+
+# --- the log ------------------------------------------------------------------------------------
+
+WARNED = (
+    "warned (mismatch): POST api.openai.com/v1/chat/completions with OpenAI-Project 'proj_b', key "
+    "sk-proj-…AAAA, expected proj_a"
+)
+
+
+def test_a_call_that_is_in_order_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
+    chat(sync_client(Recorder(), project="proj_a"))
+    assert lines(caplog) == []
+
+
+def test_each_outcome_has_its_level(caplog: pytest.LogCaptureFixture) -> None:
+    chat(sync_client(Recorder(), project="proj_b"))
+    opg.enable("inject", registry={"proj_a": A})
+    chat(sync_client(Recorder()))
+    refused(sync_client(Recorder(), project="proj_b"))
+    assert lines(caplog) == [
+        ("WARNING", WARNED),
+        (
+            "INFO",
+            WARNED.replace("warned (mismatch)", "injected (missing)").replace(
+                "OpenAI-Project 'proj_b'", "no OpenAI-Project"
+            ),
+        ),
+        ("WARNING", WARNED.replace("warned", "blocked")),
+    ]
+
+
+def test_drift_is_an_error_in_the_log() -> None:
+    caught: list[logging.LogRecord] = []
+
+    class Keeps(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            caught.append(record)
+
+    handler = Keeps()
+    logging.getLogger(LOGGER).addHandler(handler)
+    try:
+        with loopback_api({A: "proj_a"}) as api, api.answer_as("proj_moved"):
+            client = openai.OpenAI(api_key=A, project="proj_a", base_url=api.base_url)
+            with client:
+                chat(client)
+    finally:
+        logging.getLogger(LOGGER).removeHandler(handler)
+    assert [(each.levelname, without_places(each.getMessage())) for each in caught] == [
+        (
+            "ERROR",
+            "project drift: the server answered as proj_moved, the registry says proj_a: POST "
+            "127.0.0.1/v1/chat/completions with OpenAI-Project 'proj_a', key sk-proj-…AAAA",
+        )
+    ]
+
+
+def test_the_first_of_identical_verdicts_is_logged_at_once_and_the_rest_counted_once_a_minute(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = sync_client(Recorder(), project="proj_b")
+    chat(client)
+    assert lines(caplog) == [("WARNING", WARNED)]
+    for _ in range(9):
+        clock.now += 1
+        chat(client)
+    assert len(lines(caplog)) == 1
+    clock.now += 60
+    chat(client)
+    assert lines(caplog)[1:] == [("WARNING", f"{WARNED} (and 9 more)")]
+    chat(client)
+    clock.now += 60
+    chat(client)
+    assert lines(caplog)[2:] == [("WARNING", f"{WARNED} (and 2 more)")]
+
+
+def test_after_a_quiet_minute_it_is_a_first_time_again(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = sync_client(Recorder(), project="proj_b")
+    for _ in range(2):
+        chat(client)
+        clock.now += 60
+    assert lines(caplog) == [("WARNING", WARNED)] * 2
+
+
+def test_another_verdict_is_logged_at_once(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    client = sync_client(Recorder(), project="proj_b")
+    for _ in range(3):
+        chat(client)
+        client.models.list()
+    assert [text.partition(" with ")[0] for _, text in lines(caplog)] == [
+        "warned (mismatch): POST api.openai.com/v1/chat/completions",
+        "warned (mismatch): GET api.openai.com/v1/models",
+    ]
+
+
+def test_what_is_still_counted_is_logged_when_the_process_ends() -> None:
+    said = output(
+        """
+import logging, sys
+logging.basicConfig(stream=sys.stdout, format="%(levelname)s %(message)s")
+import openai_project_guard as opg, support
+opg.enable("warn", registry=support.KEYS)
+client = support.sync_client(support.Recorder(), project="proj_b")
+for _ in range(4):
+    support.chat(client)
+"""
+    )
+    said = without_places(said)
+    assert said.splitlines() == [
+        f"WARNING {WARNED}",
+        f"WARNING {WARNED} (and 3 more)",
+    ]
+
+
+def test_no_key_is_in_any_line(caplog: pytest.LogCaptureFixture) -> None:
+    sent = Recorder()
+    for project in (A, f"proj_a\r\nx: {B}", f"{STRANGER} "):
+        chat(sync_client(sent, project="proj_a"), extra_headers={"OpenAI-Project": project})
+    sync_client(sent, project="proj_b").models.retrieve(B)
+    opg.enable(registry={"proj_a": A})
+    verdict = refused(sync_client(sent, api_key=STRANGER), extra_headers={"OpenAI-Project": B})
+    assert verdict.key_hint == "sk-proj-…ZZZZ"
+    said = "\n".join(text for _, text in lines(caplog))
+    assert said.count("sk-proj-…") >= 5
+    for key in (A, B, STRANGER):
+        assert key not in said
+        assert key not in repr(verdict)
+
+
+def test_ten_thousand_distinct_paths_take_bounded_memory(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Paths hold ids. Each is a first time and has its line; none is kept for ever."""
+    seen: list[opg.Verdict] = []
+    opg.add_observer(seen.append)
+    sync_client(Recorder(), project="proj_b").models.retrieve("m-0")
+    logging.getLogger(LOGGER).setLevel(logging.ERROR)
+    most = 0
+    for number in range(10_000):
+        each = dataclasses.replace(seen[0], path=f"/v1/models/m-{number // 2}")
+        _log.log_verdict(each)
+        most = max(most, len(_log._counts))
+    assert 10 < most <= 1000
+
+
+def test_under_load_from_many_threads_no_verdict_is_lost_from_the_counts(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def call() -> None:
+        client = sync_client(Recorder(), project="proj_b")
+        for _ in range(20):
+            client.models.list()
+
+    threads = [threading.Thread(target=call) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    _log.flush()
+    said = [text for _, text in lines(caplog)]
+    assert len(said) == 2
+    assert re.search(r"\(and (\d+) more\)$", said[1]).group(1) == "79"  # type: ignore[union-attr]

@@ -1,0 +1,138 @@
+"""`scope="process"`: are other libraries' answers checked, and do errors look like their own?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from support import STRANGER, A, B
+
+import openai_project_guard as opg
+from openai_project_guard._state import STATE
+from openai_project_guard.loopback import LoopbackAPI, loopback_api
+
+pytestmark = pytest.mark.usefixtures("clean")
+
+
+@pytest.fixture
+def api() -> Iterator[LoopbackAPI]:
+    with loopback_api({A: "proj_a", B: "proj_b", STRANGER: "proj_z"}) as api:
+        yield api
+
+
+def enable(**options: Any) -> None:
+    registry = {"proj_a": A, "proj_b": B}
+    opg.enable(**{"registry": registry, "hosts": ["127.0.0.1"], "scope": "process", **options})
+
+
+def headers(key: str, project: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}", "OpenAI-Project": project}
+
+
+def by_httpx2(url: str, headers: dict[str, str]) -> None:
+    httpx = pytest.importorskip("httpx2")
+    httpx.get(url, headers=headers, trust_env=False)
+
+
+def by_httpx(url: str, headers: dict[str, str]) -> None:
+    httpx = pytest.importorskip("httpx")
+    httpx.get(url, headers=headers, trust_env=False)
+
+
+def by_requests(url: str, headers: dict[str, str]) -> None:
+    requests = pytest.importorskip("requests")
+    with requests.Session() as session:
+        session.trust_env = False
+        session.get(url, headers=headers)
+
+
+def by_urllib3(url: str, headers: dict[str, str]) -> None:
+    urllib3 = pytest.importorskip("urllib3")
+    with urllib3.PoolManager() as pool:
+        pool.request("GET", url, headers=headers)
+
+
+def by_aiohttp(url: str, headers: dict[str, str]) -> None:
+    aiohttp = pytest.importorskip("aiohttp")
+
+    async def get() -> None:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(url, headers=headers) as response,
+        ):
+            await response.read()
+
+    asyncio.run(get())
+
+
+LIBRARIES = (by_httpx2, by_httpx, by_requests, by_urllib3, by_aiohttp)
+EVERY = pytest.mark.parametrize("get", LIBRARIES)
+Get = Callable[[str, dict[str, str]], None]
+
+
+@EVERY
+def test_drift_is_told_once(get: Get, api: LoopbackAPI) -> None:
+    enable(registry={"proj_b": A})  # the server knows better
+    seen: list[opg.Verdict] = []
+    opg.add_observer(seen.append)
+    get(f"{api.base_url}/models", headers(A, "proj_b"))
+    reasons = [verdict.reason for verdict in seen]
+    # The server refuses a wrong header, and names no project then.
+    assert reasons == [None]
+    seen.clear()
+    api_key_of_both = {"Authorization": f"Bearer {A}"}
+    opg.enable(
+        "warn", registry={"proj_b": A}, hosts=["127.0.0.1"], scope="process"
+    )  # no header: it is billed to the key's own
+    get(f"{api.base_url}/models", api_key_of_both)
+    assert [verdict.reason for verdict in seen] == ["missing", "drift"]
+
+
+@EVERY
+def test_a_key_is_learned_from_the_answer(get: Get, api: LoopbackAPI) -> None:
+    enable(unregistered="learn")
+    get(f"{api.base_url}/models", headers(STRANGER, "proj_z"))
+    assert [entry.project for entry in STATE.registered.lookup(STRANGER)] == ["proj_z"]
+
+
+@pytest.mark.parametrize("get", [by_httpx2, by_httpx, by_requests])
+def test_the_error_has_the_request_as_the_librarys_own_has(get: Get, api: LoopbackAPI) -> None:
+    enable()
+    with pytest.raises(opg.ProjectMismatchError) as caught:
+        get(f"{api.base_url}/models", headers(A, "proj_b"))
+    error: Any = caught.value
+    assert str(error.request.url).endswith("/models")
+    assert error.request.method == "GET"
+
+
+def test_an_adapter_of_requests_may_hand_its_request_on_by_keyword(api: LoopbackAPI) -> None:
+    requests = pytest.importorskip("requests")
+
+    class Adapter(requests.adapters.HTTPAdapter):  # type: ignore[misc]
+        def send(self, request: Any, **options: Any) -> Any:
+            return super().send(request=request, **options)
+
+    enable()
+    with requests.Session() as session:
+        session.trust_env = False
+        session.mount("http://", Adapter())
+        assert session.get(f"{api.base_url}/models", headers=headers(A, "proj_a")).ok
+        with pytest.raises(opg.ProjectMismatchError):
+            session.get(f"{api.base_url}/models", headers=headers(A, "proj_b"))
+
+
+@pytest.mark.parametrize("path", ["//v1/models", "///v1/models", "/v1//models", "//v1://models"])
+def test_a_path_with_two_slashes_names_no_host(path: str, api: LoopbackAPI) -> None:
+    urllib3 = pytest.importorskip("urllib3")
+    enable(registry={})
+    opg.enable(registry={"proj_b": B}, hosts=["127.0.0.1"], scope="process")
+    seen: list[opg.Verdict] = []
+    opg.add_observer(seen.append)
+    host, _, port = api.base_url.partition("//")[2].partition("/")[0].partition(":")
+    pool = urllib3.HTTPConnectionPool(host, int(port))
+    with pytest.raises(opg.UnregisteredKeyError):
+        pool.urlopen("GET", path, headers=headers(A, "proj_a"))
+    assert [verdict.host for verdict in seen] == ["127.0.0.1"]
+    pool.close()

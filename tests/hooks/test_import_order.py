@@ -1,0 +1,71 @@
+"""Does it matter when the SDK is imported, or imported again? What does our import bring?"""
+
+from __future__ import annotations
+
+import pytest
+from support import A, output, python
+
+pytestmark = pytest.mark.usefixtures("clean")
+
+
+def test_the_import_is_light_while_the_guard_is_off() -> None:
+    run = python("import openai_project_guard", "-X", "importtime", OPENAI_PROJECT_GUARD="off")
+    assert run.returncode == 0
+    imported = {line.rpartition("|")[2].strip() for line in run.stderr.splitlines()}
+    assert "openai_project_guard" in imported
+    for heavy in ("openai", "wrapt", "pydantic", "httpx", "httpx2", "websockets", "asyncio"):
+        assert not [name for name in imported if name == heavy or name.startswith(heavy + ".")]
+
+
+def test_enabled_by_the_environment_it_imports_no_sdk_and_waits_for_it() -> None:
+    said = output(
+        """
+import sys
+import openai_project_guard as opg
+assert opg.is_enabled()
+assert not {"openai", "pydantic", "httpx", "httpx2", "websockets"} & set(sys.modules)
+from openai import AsyncOpenAI
+assert opg.is_enabled()
+import asyncio, support
+assert support.Probe()() == ""
+assert asyncio.run(support.Probe().wait()) == ""
+client = support.async_client(support.Recorder(), project="proj_a")
+assert type(client) is AsyncOpenAI
+try:
+    asyncio.run(support.chat(client))
+except opg.UnregisteredKeyError as error:
+    print(error.verdict.reason)
+""",
+        OPENAI_PROJECT_GUARD="enforce",
+    )
+    assert said == "unregistered"
+
+
+def test_the_sdk_may_be_imported_first() -> None:
+    said = output(
+        """
+import openai
+client = openai.OpenAI(api_key="sk-proj-not-a-real-key", project="proj_a")
+import openai_project_guard as opg
+try:
+    client.models.list()
+except opg.UnregisteredKeyError as error:
+    print(error.verdict.reason)
+""",
+        OPENAI_PROJECT_GUARD="1",
+    )
+    assert said == "unregistered"
+
+
+def test_a_reloaded_sdk_is_not_called_checked() -> None:
+    run = python(
+        "import importlib, sys, openai, openai_project_guard as g\n"
+        f"g.enable(registry={{'proj_a': {A!r}}})\n"
+        "assert g.is_enabled()\n"
+        "importlib.reload(sys.modules['openai._base_client'])\n"
+        "assert not g.is_enabled()\n"
+        "g.enable()\n"
+        "assert g.is_enabled()\n"
+    )
+    assert run.returncode == 0, run.stderr
+    assert "took the guard's hook off BaseClient._build_request" in run.stderr

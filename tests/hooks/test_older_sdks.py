@@ -1,0 +1,109 @@
+"""Releases of the SDK before `_send_request` came: do refusals get out of them whole?"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import openai
+import pytest
+from openai._base_client import SyncAPIClient
+from support import A, B, Recorder, async_client, http, sync_client
+
+import openai_project_guard as opg
+
+pytestmark = [
+    pytest.mark.usefixtures("clean"),
+    pytest.mark.skipif(
+        hasattr(SyncAPIClient, "_send_request"), reason="this SDK lets a refusal pass by itself"
+    ),
+]
+
+REGISTRY = {"proj_a": A, "proj_b": B}
+
+
+class StandIn(http.Client):  # type: ignore[misc]
+    """Sends in its own way, so its calls are judged before it."""
+
+    def __init__(self, sent: Recorder) -> None:
+        super().__init__(transport=http.MockTransport(sent))
+        self._sent = sent
+
+    def send(self, request: Any, **_: Any) -> Any:
+        answer = self._sent(request)
+        answer.request = request
+        return answer
+
+
+def stand_in(sent: Recorder, **options: Any) -> openai.OpenAI:
+    return openai.OpenAI(api_key=A, max_retries=0, http_client=StandIn(sent), **options)
+
+
+def depth(function: Any) -> int:
+    """How many functions wrap one another."""
+    found = 0
+    while hasattr(function, "__wrapped__"):
+        function, found = function.__wrapped__, found + 1
+    return found
+
+
+def test_first_calls_that_are_made_together_hook_a_method_once() -> None:
+    for _ in range(20):
+        opg.disable()
+        opg.enable(registry=REGISTRY)
+        sent = Recorder()
+        client = stand_in(sent, project="proj_a")
+        gate = threading.Barrier(4)
+
+        def call(gate: threading.Barrier = gate, client: openai.OpenAI = client) -> None:
+            gate.wait()
+            client.models.list()
+
+        threads = [threading.Thread(target=call) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(sent.requests) == 4
+        assert depth(vars(SyncAPIClient)["_prepare_request"]) == 1
+
+
+def test_a_client_that_is_made_while_the_guard_goes_leaves_no_hook() -> None:
+    original = vars(SyncAPIClient)["request"]
+    for _ in range(50):
+        opg.enable(registry=REGISTRY)
+        thread = threading.Thread(target=lambda: stand_in(Recorder(), project="proj_a"))
+        thread.start()
+        opg.disable()
+        thread.join()
+        assert vars(SyncAPIClient)["request"] is original
+
+
+@pytest.mark.parametrize("is_stand_in", [False, True])
+def test_a_retry_of_a_call_begun_before_the_guard_came_is_judged(is_stand_in: bool) -> None:
+    sent = Recorder([500, 500], before=lambda _: opg.enable(registry=REGISTRY))
+    client = (
+        stand_in(sent, project="proj_b") if is_stand_in else sync_client(sent, project="proj_b")
+    )
+    with pytest.raises((opg.ProjectMismatchError, openai.APIConnectionError)):
+        client.with_options(max_retries=2).models.list()
+    assert len(sent.requests) == 1
+
+
+async def test_a_retry_of_an_async_call_begun_before_the_guard_came_is_judged() -> None:
+    sent = Recorder([500, 500], before=lambda _: opg.enable(registry=REGISTRY))
+    with pytest.raises((opg.ProjectMismatchError, openai.APIConnectionError)):
+        await async_client(sent, project="proj_b", max_retries=2).models.list()
+    assert len(sent.requests) == 1
+
+
+def test_a_refusal_is_not_retried_and_keeps_its_kind() -> None:
+    opg.enable(registry=REGISTRY)
+    for client in (
+        sync_client(Recorder(), project="proj_b"),
+        stand_in(Recorder(), project="proj_b"),
+    ):
+        with pytest.raises(opg.ProjectMismatchError) as caught:
+            client.with_options(max_retries=2).models.list()
+        assert caught.value.__cause__ is None
+        assert caught.value.__context__ is None

@@ -1,0 +1,217 @@
+"""Do the hooks get along with other tools' wrappers on the same methods?"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import wrapt
+from openai._base_client import BaseClient
+from support import (
+    KEYS,
+    Probe,
+    http,
+)
+
+import openai_project_guard as opg
+
+pytestmark = pytest.mark.usefixtures("enabled")
+
+
+HOOKED: dict[str, Any] = {"_build_request": BaseClient, "_send_single_request": http.Client}
+"""The methods that are hooked for every call, and the class of each."""
+
+
+class Tool:
+    """Another tool that wraps a method, and puts back what it found.
+
+    What it finds is what `Class.method` gives, or else what is in the class.
+    """
+
+    def __init__(self, owner: Any, name: str, way: str) -> None:
+        self.owner, self.name = owner, name
+        way, _, from_class = way.partition(" of ")
+        self.found = vars(owner)[name] if from_class else getattr(owner, name)
+        self.calls = 0
+        self.wrapper = WAYS[way](self, self.found)
+        setattr(owner, name, self.wrapper)
+
+    def count(self) -> None:
+        self.calls += 1
+
+    def remove(self) -> None:
+        setattr(self.owner, self.name, self.found)
+
+
+def _by_wrapt(tool: Tool, found: Any) -> Any:
+    def wrapper(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
+        tool.count()
+        return wrapped(*args, **kwargs)
+
+    return wrapt.FunctionWrapper(found, wrapper)
+
+
+def _by_functools(tool: Tool, found: Any) -> Any:
+    @functools.wraps(found)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        tool.count()
+        return found(*args, **kwargs)
+
+    return wrapper
+
+
+def _by_closure(tool: Tool, found: Any) -> Any:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        tool.count()
+        return found(*args, **kwargs)
+
+    return wrapper
+
+
+class _Descriptor:
+    def __init__(self, tool: Tool, found: Any) -> None:
+        self.tool, self.found = tool, found
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        bound = self.found.__get__(instance, owner)
+
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            self.tool.count()
+            return bound(*args, **kwargs)
+
+        return wrapper
+
+
+WAYS: dict[str, Callable[[Tool, Any], Any]] = {
+    "wrapt": _by_wrapt,
+    "functools.wraps": _by_functools,
+    "closure": _by_closure,
+    "descriptor": _Descriptor,
+}
+"""Each takes what `Class.method` gives; with ` of __dict__`, what is in the class."""
+
+
+@pytest.fixture
+def place() -> Iterator[Callable[[str, str], Tool]]:
+    """Wraps places, and puts back what was there before the guard."""
+    opg.disable()
+    originals = [(owner, name, vars(owner)[name]) for name, owner in HOOKED.items()]
+    yield lambda name, way: Tool(HOOKED[name], name, way)
+    for owner, name, original in originals:
+        setattr(owner, name, original)
+
+
+def enable() -> None:
+    opg.enable(registry=KEYS)
+
+
+NAMES = pytest.mark.parametrize("name", HOOKED)
+
+EACH_WAY = pytest.mark.parametrize(
+    "way", [f"{way}{of}" for of in ("", " of __dict__") for way in WAYS]
+)
+
+
+@NAMES
+@EACH_WAY
+def test_a_wrapper_put_on_after_ours_survives_disable(
+    name: str,
+    way: str,
+    place: Callable[[str, str], Tool],
+    probe: Probe,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    enable()
+    assert probe() == "ab"
+    tool = place(name, way)
+    assert probe() == "ab"
+    assert tool.calls == 3
+    opg.disable()
+    assert vars(HOOKED[name])[name] is tool.wrapper
+    assert probe() == "ab?"
+    assert tool.calls == 6
+    assert not opg.is_enabled()
+    tool.remove()
+    assert probe() == "ab?"
+
+
+@NAMES
+@EACH_WAY
+def test_enabling_again_under_a_foreign_wrapper_wraps_nothing_twice(
+    name: str,
+    way: str,
+    place: Callable[[str, str], Tool],
+    probe: Probe,
+    verdicts: list[opg.Verdict],
+) -> None:
+    original = vars(HOOKED[name])[name]
+    enable()
+    probe()
+    tool = place(name, way)
+    assert opg.is_enabled()
+    for _ in range(2):
+        opg.disable()
+        enable()
+    assert opg.is_enabled()
+    assert vars(HOOKED[name])[name] is tool.wrapper
+    verdicts.clear()
+    assert probe() == "ab"
+    assert tool.calls == 3
+    assert len(verdicts) == 3
+    tool.remove()
+    opg.disable()
+    assert vars(HOOKED[name])[name] is original
+
+
+@NAMES
+@EACH_WAY
+def test_a_wrapper_put_on_before_ours_is_left_as_it_was(
+    name: str,
+    way: str,
+    place: Callable[[str, str], Tool],
+    probe: Probe,
+    verdicts: list[opg.Verdict],
+) -> None:
+    tool = place(name, way)
+    enable()
+    assert opg.is_enabled()
+    assert probe() == "ab"
+    assert len(verdicts) == 3
+    # A refused call does not come further than the transport hook.
+    assert tool.calls == (2 if name == "_send_single_request" else 3)
+    opg.disable()
+    assert vars(HOOKED[name])[name] is tool.wrapper
+    assert probe() == "ab?"
+
+
+@NAMES
+def test_a_tools_removal_that_drops_our_hook_is_noticed_and_enable_repairs_it(
+    name: str,
+    place: Callable[[str, str], Tool],
+    probe: Probe,
+    verdicts: list[opg.Verdict],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    tool = place(name, "functools.wraps")
+    enable()
+    assert probe() == "ab"
+    assert opg.is_enabled()
+    tool.remove()  # it puts back what it found, over ours
+    assert not opg.is_enabled()
+    assert [record.getMessage() for record in caplog.records if record.levelno > logging.INFO][
+        -1
+    ] == (
+        f"Another package took the guard's hook off {HOOKED[name].__name__}.{name}. "
+        "Call enable() again."
+    )
+    verdicts.clear()
+    assert probe() == "ab"  # the hook that is left still holds
+    assert len(verdicts) == 3
+    enable()
+    assert opg.is_enabled()
+    verdicts.clear()
+    assert probe() == "ab"
+    assert len(verdicts) == 3

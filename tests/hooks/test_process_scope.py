@@ -1,0 +1,287 @@
+"""With `scope="process"`, are calls without the SDK judged too, and nothing twice?"""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import openai
+import pytest
+from support import A, B
+
+import openai_project_guard as opg
+from openai_project_guard.loopback import LoopbackAPI
+
+pytestmark = pytest.mark.usefixtures("clean")
+
+
+def enable(mode: Any = "enforce", scope: Any = "process") -> None:
+    opg.enable(mode, registry={"proj_a": A, "proj_b": B}, hosts=["127.0.0.1"], scope=scope)
+
+
+def by_httpx(url: str, headers: dict[str, str]) -> int:
+    httpx = pytest.importorskip("httpx")
+    return int(httpx.post(url, json={}, headers=headers, trust_env=False).status_code)
+
+
+def by_httpx2(url: str, headers: dict[str, str]) -> int:
+    httpx2 = pytest.importorskip("httpx2")
+    return int(httpx2.post(url, json={}, headers=headers, trust_env=False).status_code)
+
+
+def by_httpx_async(url: str, headers: dict[str, str]) -> int:
+    httpx = pytest.importorskip("httpx")
+
+    async def post() -> int:
+        async with httpx.AsyncClient(trust_env=False) as client:
+            return int((await client.post(url, json={}, headers=headers)).status_code)
+
+    return asyncio.run(post())
+
+
+def by_requests(url: str, headers: dict[str, str]) -> int:
+    requests = pytest.importorskip("requests")
+    with requests.Session() as session:
+        session.trust_env = False
+        return int(session.post(url, json={}, headers=headers).status_code)
+
+
+def by_urllib3(url: str, headers: dict[str, str]) -> int:
+    urllib3 = pytest.importorskip("urllib3")
+    with urllib3.PoolManager() as pool:
+        return int(pool.request("POST", url, body=b"{}", headers=headers).status)
+
+
+def by_aiohttp(url: str, headers: dict[str, str]) -> int:
+    aiohttp = pytest.importorskip("aiohttp")
+
+    async def post() -> int:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(url, json={}, headers=headers) as response,
+        ):
+            return int(response.status)
+
+    return asyncio.run(post())
+
+
+FAMILY = {
+    by_httpx: ("httpx", "RequestError"),
+    by_httpx2: ("httpx2", "RequestError"),
+    by_httpx_async: ("httpx", "RequestError"),
+    by_requests: ("requests", "RequestException"),
+    by_urllib3: ("urllib3.exceptions", "HTTPError"),
+    by_aiohttp: ("aiohttp", "ClientError"),
+}
+EVERY = pytest.mark.parametrize("post", FAMILY)
+Post = Callable[[str, dict[str, str]], int]
+
+
+def headers(key: str, project: str | None) -> dict[str, str]:
+    return {
+        "Authorization": f"Bearer {key}",
+        **({} if project is None else {"OpenAI-Project": project}),
+    }
+
+
+@EVERY
+def test_a_matching_call_passes_and_is_judged_once(
+    post: Post, api: LoopbackAPI, verdicts: list[opg.Verdict]
+) -> None:
+    enable()
+    assert post(f"{api.base_url}/responses", headers(A, "proj_a")) == 200
+    assert [verdict.outcome for verdict in verdicts] == ["allowed"]
+    assert verdicts[0].path == "/v1/responses"
+    assert verdicts[0].method == "POST"
+
+
+@EVERY
+def test_a_wrong_call_is_refused_in_the_librarys_own_shape(post: Post, api: LoopbackAPI) -> None:
+    enable()
+    with pytest.raises(opg.ProjectMismatchError) as refused:
+        post(f"{api.base_url}/responses", headers(A, "proj_b"))
+    module, name = FAMILY[post]
+    assert isinstance(refused.value, getattr(pytest.importorskip(module), name))
+    assert (api.connections, api.bytes_received) == (0, 0)
+    again = pickle.loads(pickle.dumps(refused.value))
+    assert type(again) is opg.ProjectMismatchError
+    assert again.verdict == refused.value.verdict
+    anew = type(refused.value)(*refused.value.args)
+    assert str(anew) == str(refused.value)
+
+
+@EVERY
+@pytest.mark.parametrize("empty", [None, ""])
+def test_inject_puts_the_header_in(post: Post, empty: str | None, api: LoopbackAPI) -> None:
+    enable("inject")
+    given = headers(A, empty)
+    assert post(f"{api.base_url}/responses", given) == 200
+    assert [line.project_header for line in api.ledger] == ["proj_a"]
+    assert given == headers(A, empty)
+
+
+@EVERY
+def test_the_default_scope_does_not_touch_them(
+    post: Post, api: LoopbackAPI, verdicts: list[opg.Verdict]
+) -> None:
+    enable(scope="sdk")
+    assert post(f"{api.base_url}/responses", headers(A, "proj_b")) == 401
+    assert verdicts == []
+
+
+# --- to the API by its own name, which is this machine's here ------------------------------------
+
+
+@pytest.fixture
+def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The names that are looked up; each is this machine's."""
+    names: list[Any] = []
+
+    def getaddrinfo(name: Any, port: Any, *_: Any, **__: Any) -> Any:
+        names.append(name if isinstance(name, str) else name.decode())
+        kind = (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        return [(*kind, "", ("127.0.0.1", int(port)))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return names
+
+
+@EVERY
+@pytest.mark.parametrize(
+    ("project", "reason"), [("proj_b", "mismatch"), (None, "missing"), ("", "missing")]
+)
+def test_a_bare_call_to_the_api_is_refused_before_its_name_is_looked_up(
+    post: Post, project: str | None, reason: str, api: LoopbackAPI, looked_up: list[Any]
+) -> None:
+    opg.enable(registry={"proj_a": A}, scope="process")
+    with pytest.raises(opg.ProjectGuardError) as refused:
+        post("https://api.openai.com/v1/responses", headers(A, project))
+    assert (refused.value.verdict.reason, refused.value.verdict.host) == (reason, "api.openai.com")
+    assert (looked_up, api.connections) == ([], 0)
+
+
+@EVERY
+def test_a_bare_call_to_the_api_with_a_strangers_key_is_refused(
+    post: Post, api: LoopbackAPI, looked_up: list[Any]
+) -> None:
+    opg.enable(registry={"proj_a": A}, scope="process")
+    with pytest.raises(opg.UnregisteredKeyError):
+        post("https://api.openai.com/v1/responses", headers(B, "proj_b"))
+    assert (looked_up, api.connections) == ([], 0)
+
+
+@EVERY
+def test_a_bare_call_to_the_api_goes_out_untouched_in_the_default_scope(
+    post: Post, api: LoopbackAPI, looked_up: list[Any], verdicts: list[opg.Verdict]
+) -> None:
+    opg.enable(registry={"proj_a": A, "proj_b": B})
+    url = f"{api.base_url}/responses".replace("127.0.0.1", "api.openai.com")
+    assert post(url, headers(A, "proj_b")) == 401
+    assert post(url, headers(A, None)) == 200
+    assert [line.project_header for line in api.ledger] == ["proj_b", None]
+    assert set(looked_up) == {"api.openai.com"}
+    assert verdicts == []
+
+
+@EVERY
+def test_other_hosts_and_calls_without_a_key_are_not_seen(
+    post: Post, api: LoopbackAPI, verdicts: list[opg.Verdict]
+) -> None:
+    opg.enable(registry={"proj_a": A}, scope="process")
+    assert post(f"{api.base_url}/responses", headers("sk-another-gateways-key", None)) == 401
+    assert post(f"{api.base_url}/responses", {}) == 401
+    assert verdicts == []
+
+
+def test_off_it_costs_nothing_for_nothing_of_theirs_is_replaced(api: LoopbackAPI) -> None:
+    hook_points = [
+        (pytest.importorskip("requests.adapters").HTTPAdapter, "send"),
+        (pytest.importorskip("urllib3.connectionpool").HTTPConnectionPool, "urlopen"),
+        (pytest.importorskip("aiohttp.connector").BaseConnector, "connect"),
+    ]
+    before = [vars(owner)[name] for owner, name in hook_points]
+
+    def are_theirs() -> set[bool]:  # by identity, for a wrapper is equal to what it wraps
+        after = [vars(owner)[name] for owner, name in hook_points]
+        return {function is original for function, original in zip(after, before, strict=True)}
+
+    enable(scope="sdk")
+    assert are_theirs() == {True}
+    enable(scope="process")
+    assert are_theirs() == {False}
+    opg.disable()
+    assert are_theirs() == {True}
+
+
+@EVERY
+def test_disable_takes_the_hooks_out(post: Post, api: LoopbackAPI) -> None:
+    enable()
+    opg.disable()
+    assert post(f"{api.base_url}/responses", headers(A, "proj_b")) == 401
+
+
+def test_a_call_of_the_sdk_is_judged_once(api: LoopbackAPI, verdicts: list[opg.Verdict]) -> None:
+    enable()
+    client = openai.OpenAI(api_key=A, project="proj_a", base_url=api.base_url)
+    client.models.list()
+    assert [verdict.outcome for verdict in verdicts] == ["allowed"]
+
+
+def test_the_sdk_over_aiohttp_is_judged_once(api: LoopbackAPI, verdicts: list[opg.Verdict]) -> None:
+    pytest.importorskip("aiohttp")
+    if not hasattr(openai, "DefaultAioHttpClient"):
+        pytest.skip("this SDK has no client for aiohttp")
+    if int(openai.__version__.split(".")[0]) < 3:
+        pytest.importorskip("httpx_aiohttp")
+    enable()
+
+    async def call(project: str) -> None:
+        async with openai.DefaultAioHttpClient() as http_client:
+            client = openai.AsyncOpenAI(
+                api_key=A, project=project, base_url=api.base_url, http_client=http_client
+            )
+            await client.models.list()
+
+    asyncio.run(call("proj_a"))
+    assert [verdict.outcome for verdict in verdicts] == ["allowed"]
+    with pytest.raises(opg.ProjectMismatchError):
+        asyncio.run(call("proj_b"))
+    assert len(api.ledger) == 1
+
+
+def test_drift_is_seen_by_requests(api: LoopbackAPI, verdicts: list[opg.Verdict]) -> None:
+    enable()
+    with api.answer_as("proj_z"):
+        by_requests(f"{api.base_url}/responses", headers(A, "proj_a"))
+    assert [verdict.reason for verdict in verdicts] == [None, "drift"]
+
+
+def test_the_error_does_not_speak_of_a_client_that_is_not_there(api: LoopbackAPI) -> None:
+    enable()
+    with pytest.raises(opg.ProjectMismatchError, match="does not go through the openai package"):
+        by_requests(f"{api.base_url}/responses", headers(A, "proj_b"))
+
+
+def test_urllib3_takes_its_arguments_by_position(api: LoopbackAPI) -> None:
+    urllib3 = pytest.importorskip("urllib3")
+    enable()
+    host, port = api.base_url.split("/")[2].split(":")
+    with urllib3.HTTPConnectionPool(host, int(port)) as pool:
+        given = headers(A, "proj_a")
+        assert pool.urlopen("GET", "/v1/models", None, given, False).status == 200
+        with pytest.raises(opg.ProjectMismatchError):
+            pool.urlopen("GET", "/v1/models", None, headers(A, "proj_b"), False)
+
+
+def test_a_proxy_is_not_the_host_that_is_judged(api: LoopbackAPI) -> None:
+    urllib3 = pytest.importorskip("urllib3")
+    opg.enable(registry={}, scope="process")
+    with (
+        urllib3.ProxyManager(api.base_url) as proxy,
+        pytest.raises(opg.UnregisteredKeyError, match=r"GET api\.openai\.com/v1/models was"),
+    ):
+        proxy.request("GET", "http://api.openai.com/v1/models", headers=headers(A, "proj_a"))
+    assert list(api.ledger) == []

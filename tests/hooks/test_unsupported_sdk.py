@@ -1,0 +1,99 @@
+"""Is an SDK refused that has no longer what must be hooked, and left as it was?"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import openai
+import pytest
+from openai._base_client import AsyncAPIClient, BaseClient, SyncAPIClient
+from support import (
+    KEYS,
+    Probe,
+    http,
+    output,
+)
+
+import openai_project_guard as opg
+
+pytestmark = pytest.mark.usefixtures("clean")
+
+
+@pytest.fixture
+def take_away(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, str], None]:
+    """Deletes a method of the SDK until the test ends."""
+    return monkeypatch.delattr
+
+
+CLASSES = (BaseClient, SyncAPIClient, AsyncAPIClient, openai.OpenAI, http.Client, http.AsyncClient)
+
+
+# --- an SDK without a method to hook --------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (BaseClient, "_build_request"),
+        (BaseClient, "_make_status_error_from_response"),
+        (http.Client, "_send_single_request"),
+        (http.AsyncClient, "_send_single_request"),
+    ],
+)
+def test_an_sdk_without_a_method_that_must_be_hooked_is_refused_and_left_alone(
+    owner: Any, name: str, take_away: Callable[[Any, str], None]
+) -> None:
+    take_away(owner, name)
+    before = [dict(vars(each)) for each in CLASSES]
+    package = importlib.import_module(owner.__module__.partition(".")[0])
+    for _ in range(2):
+        with pytest.raises(opg.UnsupportedSDKError) as refused:
+            opg.enable(registry=KEYS)
+        assert str(refused.value) == (
+            f"{package.__name__} {package.__version__} has no {owner.__name__}.{name}, where the "
+            "guard must look at a call before it is sent. Upgrade openai-project-guard, or use a "
+            f"release of {package.__name__} that it supports; its README lists them."
+        )
+        assert not opg.is_enabled()
+        assert [dict(vars(each)) for each in CLASSES] == before
+    with pytest.raises(opg.UnsupportedSDKError), opg.guard():
+        pytest.fail("the scope was entered")
+
+
+def test_an_enable_that_fails_does_not_weaken_a_guard_that_is_enabled(
+    probe: Probe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opg.enable(registry=KEYS)
+    assert probe() == "ab"
+    with monkeypatch.context() as doctored:
+        doctored.delattr(http.AsyncClient, "_send_single_request")
+        with pytest.raises(opg.UnsupportedSDKError):
+            opg.enable("warn")
+    assert (opg.is_enabled(), probe()) == (True, "ab")
+
+
+def test_enabled_by_the_environment_importing_an_unsupported_sdk_fails_again_and_again() -> None:
+    said = output(
+        """
+import sys, wrapt
+import openai_project_guard as opg
+
+@wrapt.when_imported("openai._base_client")
+def doctor(module):
+    del module.BaseClient._build_request
+
+for attempt in 1, 2, 3:
+    try:
+        if attempt == 3:
+            from openai import OpenAI
+        else:
+            import openai
+    except opg.UnsupportedSDKError as error:
+        print(str(error).partition(" has ")[2].partition(",")[0])
+    assert "openai" not in sys.modules
+""",
+        OPENAI_PROJECT_GUARD="enforce",
+    )
+    assert said.splitlines() == ["no BaseClient._build_request"] * 3
