@@ -2,7 +2,7 @@
 
 `instructions.py` prints what this module counts. A row is one state of the guard with one client:
 
-- `bare`: the guard is imported and was never enabled;
+- `bare`: the guard's hooks were in and are out again, so the SDK is as it was before;
 - `idle`: the hooks are in and nothing is in force, as after the first `guard` scope was left;
 - `on`: enforcing, with a registry that knows the key.
 
@@ -126,6 +126,9 @@ def _work(wanted: str) -> None:
         for each, method in ((client, "_build_request"), (client._client, "_send_single_request"))
     ]
     originals = [vars(owner)[method] for owner, method in hooked]
+    with opg.guard():  # what it imports must not be what makes the rows' memory differ
+        pass
+    opg.disable()
     for row, is_wanted in zip(ROWS, wanted, strict=True):
         for calls in (FEW, MANY) if is_wanted == "1" else ():
             child = os.fork()
