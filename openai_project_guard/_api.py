@@ -11,7 +11,7 @@ from openai_project_guard._check.log import log
 from openai_project_guard._errors import ConfigurationError, forgetful
 from openai_project_guard._keys import validate_key
 from openai_project_guard._registry.model import project_id
-from openai_project_guard._settings import RegistrySource
+from openai_project_guard._sources import RegistrySource
 from openai_project_guard._state import STATE
 from openai_project_guard._types import CallScope, Mode, ModeName, OnError, Unregistered
 

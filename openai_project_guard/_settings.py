@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from os import PathLike
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
 from openai_project_guard import _env
-from openai_project_guard._errors import ConfigurationError, RegistryError
+from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import shown
 from openai_project_guard._registry.model import project_id, records_of
 from openai_project_guard._registry.registry import Registry
 from openai_project_guard._registry.source import Source
-from openai_project_guard._registry.stores import open_source
 from openai_project_guard._registry.validate import is_project_id
+from openai_project_guard._sources import RegistryName, RegistrySource, open_named
 from openai_project_guard._state import STATE, changing
 from openai_project_guard._types import (
     CALL_SCOPES,
@@ -30,11 +30,6 @@ from openai_project_guard._types import (
 
 if TYPE_CHECKING:
     from openai_project_guard._audit.record import Audit
-
-RegistryName = str | PathLike[str]
-RegistrySource = (
-    RegistryName | Sequence[RegistryName] | Registry | Mapping[str, str | Sequence[str]]
-)
 
 OPENAI_HOST = "api.openai.com"
 _logger = logging.getLogger("openai_project_guard")
@@ -161,7 +156,7 @@ def build(
         return Settings(Policy(Mode.OFF, "block", None, is_override=True), (STATE.registered,))
     default = "log" if wanted is Mode.WARN else "raise"
     on_error = choice("on_error", on_error, ON_ERROR_CHOICES) or _env.on_error() or default
-    fixed, sources = _named(registry, on_error)
+    fixed, sources = open_named(registry, on_error)
     settings = Settings(
         policy=Policy(
             mode=wanted,
@@ -240,47 +235,6 @@ def choice(argument: str, value: str | None, accepted: tuple[T, ...]) -> T | Non
     raise ConfigurationError(
         f"{argument}={shown(value)} is not understood. Accepted: {', '.join(accepted)}."
     )
-
-
-def _named(
-    registry: RegistrySource | None, on_error: str
-) -> tuple[tuple[Registry, ...], tuple[Source, ...]]:
-    """What the argument names, or else the environment: fixed registries, and kept ones."""
-    if isinstance(registry, Registry):
-        return (registry,), ()
-    if isinstance(registry, Mapping):
-        from openai_project_guard._registry.literal import from_mapping
-
-        return (from_mapping(registry),), ()
-    if registry is not None:
-        names = registry if isinstance(registry, (list, tuple)) else (registry,)
-        for name in names:
-            if not isinstance(name, (str, PathLike)):
-                what = "is" if name is registry else "has"
-                raise ConfigurationError(
-                    f"registry= {what} a {type(name).__name__}. Accepted: a path or a URL, a list "
-                    "of these, a Registry, or a mapping {project id: key or list of keys}."
-                )
-        return (), tuple(_open(os.path.expanduser(name), on_error) for name in names)
-    inline = _env.inline_registry()
-    names = _env.registry_names()
-    learned = _env.path(_env.LEARNED)
-    if learned is not None and os.path.exists(learned):
-        names += (learned,)
-    sources = tuple(_open(name, on_error) for name in names)
-    return (() if inline is None else (inline,)), sources
-
-
-def _open(name: str, on_error: str) -> Source:
-    try:
-        return open_source(name)
-    except RegistryError as error:
-        if on_error == "raise":
-            raise
-        problem = str(error)
-    from openai_project_guard._registry.late import LateSource
-
-    return LateSource(name, problem)
 
 
 def _pinned(settings: Settings, project: str | None, given: RegistrySource | None) -> Settings:

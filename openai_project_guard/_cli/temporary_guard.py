@@ -13,7 +13,7 @@ from openai_project_guard._check import observers as _observers
 
 if TYPE_CHECKING:
     from openai_project_guard._check.verdict import Verdict
-    from openai_project_guard._settings import RegistrySource
+    from openai_project_guard._sources import RegistrySource
     from openai_project_guard._types import Mode
 
 

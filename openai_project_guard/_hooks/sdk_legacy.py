@@ -7,7 +7,7 @@ They send inside `except Exception`, try again whatever was raised there, and en
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from types import CodeType
 from typing import Any
 
@@ -59,9 +59,21 @@ def is_running() -> bool:
 
 
 def install(clients: tuple[type, type]) -> None:
-    """Hooks `request()` of `SyncAPIClient` and `AsyncAPIClient`."""
+    """Hooks `request()` of `SyncAPIClient` and `AsyncAPIClient`, and of classes that have their own.
+
+    A tracing tool may have put its wrapper on `OpenAI`, over the method that it found in the base:
+    what stands in the base by now is then gone round.
+    """
     for client, make in zip(clients, (_request_hook, _async_request_hook), strict=True):
-        hook(client, REQUEST, make)
+        for owner in (client, *_descendants(client)):
+            if REQUEST in owner.__dict__:
+                hook(owner, REQUEST, make)
+
+
+def _descendants(base: type) -> Iterator[type]:
+    for child in base.__subclasses__():
+        yield child
+        yield from _descendants(child)
 
 
 _CODES: set[CodeType] = set()

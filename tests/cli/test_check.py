@@ -41,7 +41,7 @@ def test_json_of_what_is_refused(good: Shell) -> None:
     ran = good("check", "--json")
     found = ran.json
     assert (ran.status, ran.err) == (1, "")
-    assert found["refusal"].pop("message").count("\n") == 4
+    assert found["refusal"].pop("message").count("\n") == 5
     assert found == {
         "passes": False,
         "mode": "off",

@@ -255,13 +255,13 @@ def test_gauges_show_the_state_of_redis(
     telemetry: Telemetry, tmp_path: Path, clean: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip("redis")
-    from openai_project_guard import _settings
+    from openai_project_guard import _sources
     from openai_project_guard._registry import stores as edit_registry
     from openai_project_guard._registry.redis import follower as follow
     from openai_project_guard._registry.redis import open_source
 
     clean.setattr(follow, "_POLL", 0.2)
-    clean.setattr(_settings, "open_source", open_source)  # whether it is installed or not
+    clean.setattr(_sources, "open_source", open_source)  # whether it is installed or not
     server = RedisServer(tmp_path / "redis").start()
     try:
         edit_registry.add(server.url, "proj_a", fingerprint_of(digest(A)))
@@ -290,9 +290,9 @@ def test_a_source_of_somebody_elses_need_not_report_its_state(
 
         def refresh(self, now: float) -> None: ...
 
-    from openai_project_guard import _settings
+    from openai_project_guard import _sources
 
-    clean.setattr(_settings, "open_source", lambda name: Vault())
+    clean.setattr(_sources, "open_source", lambda name: Vault())
     opg.enable(registry="vault://somewhere")
     assert telemetry.gauges == {}
 

@@ -184,7 +184,7 @@ def test_no_lock_is_held_while_a_registry_is_read(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Another thread may change the state meanwhile."""
-    from openai_project_guard import _settings
+    from openai_project_guard import _sources
 
     done = threading.Event()
 
@@ -196,7 +196,7 @@ def test_no_lock_is_held_while_a_registry_is_read(
         done.set()
         raise opg.RegistryError("gone.toml: read.")
 
-    monkeypatch.setattr(_settings, "open_source", read)
+    monkeypatch.setattr(_sources, "open_source", read)
     with pytest.raises(opg.RegistryError, match="read"):
         opg.enable(registry="gone.toml")
     assert done.is_set()
