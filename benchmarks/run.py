@@ -69,6 +69,12 @@ def _throughput(quick: bool) -> Iterable[Row]:
     return (throughput.throughput(turns=8 if quick else 25),)
 
 
+def _audit(quick: bool) -> Iterable[Row]:
+    import audits
+
+    return (audits.audit(turns=2_000 if quick else 10_000),)
+
+
 MEASUREMENTS: dict[tuple[str, ...], Callable[[bool], Iterable[Row]]] = {
     ("call", "idle"): _call_and_idle,
     ("tracing",): _tracing,
@@ -78,6 +84,7 @@ MEASUREMENTS: dict[tuple[str, ...], Callable[[bool], Iterable[Row]]] = {
     ("reload",): _reload,
     ("import-off", "import-on"): _start_up,
     ("throughput",): _throughput,
+    ("audit",): _audit,
 }
 ORDER = (
     "call",
@@ -90,6 +97,7 @@ ORDER = (
     "import-on",
     "idle",
     "throughput",
+    "audit",
 )
 
 

@@ -52,7 +52,7 @@ _new_tuple = tuple.__new__  # a named tuple's own is written in Python
 
 _layout = _Layout(None, 0, 0, None)
 """That of the last request: a program sends the same headers in nearly each of its calls, and
-comparing all the names in one step costs a third of looking at each."""
+comparing all the names in one step is cheaper than looking at each."""
 
 
 def read_headers(headers: RawHeaders) -> HeaderValues:
