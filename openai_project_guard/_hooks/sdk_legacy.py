@@ -75,7 +75,7 @@ def _comes_by_hook(method: Any) -> bool:
     return any(getattr(link, "__code__", None) in _CODES for link in links(method))
 
 
-def _descendants(base: type) -> Iterator[type]:
+def _descendants(base: type[Any]) -> Iterator[type[Any]]:
     for child in base.__subclasses__():
         yield child
         yield from _descendants(child)
