@@ -28,13 +28,9 @@ class State:
         registered: the keys given to `register()`. They outlive `enable()` and `disable()`.
         observers: who is told of each verdict.
         audit: the open one of an enabled guard.
-        is_told: whether somebody is told of calls that are in order, an observer or the audit: one
-            look for both, on the path of every call. It follows from these two.
     """
 
-    __slots__ = ("audit", "is_told", "observers", "registered", "scope_settings", "settings")
-
-    is_told: bool
+    __slots__ = ("audit", "observers", "registered", "scope_settings", "settings")
 
     def __init__(self) -> None:
         self.settings: Settings | None = None
@@ -42,12 +38,6 @@ class State:
         self.registered = Registry()
         self.audit: Audit | None = None
         self.observers: tuple[Callable[[Verdict], object], ...] = ()
-
-    def __setattr__(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
-        if name in ("audit", "observers"):
-            is_told = bool(getattr(self, "observers", ())) or self.audit is not None
-            object.__setattr__(self, "is_told", is_told)
 
 
 STATE = State()

@@ -17,16 +17,18 @@ class Call:
 
     Attributes:
         service_account: the service account in whose name the client sends it, if any.
+        client_site: where its client was built, if an audit wants to know and that was seen.
         values: the headers that it passed with last; `None` until it passed.
         records: the registry's records that it passed by.
         learns: whether the project of its unregistered key is to be learned from the answer.
         is_sent: the transport hook has seen it, so the answer is checked there.
     """
 
-    __slots__ = ("is_sent", "learns", "records", "service_account", "values")
+    __slots__ = ("client_site", "is_sent", "learns", "records", "service_account", "values")
 
     def __init__(self, service_account: str | None = None) -> None:
         self.service_account = service_account
+        self.client_site: str | None = None
         self.values: HeaderValues | None = None
         self.records: tuple[KeyRecord, ...] = ()
         self.learns = self.is_sent = False
@@ -69,6 +71,10 @@ class MessageAdapter(Protocol):
 
     def host(self, message: Any) -> str:
         """The host it goes to."""
+        ...
+
+    def method(self, message: Any) -> str:
+        """Its HTTP method."""
         ...
 
     def destination(self, message: Any) -> Destination:

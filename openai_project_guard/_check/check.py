@@ -30,6 +30,7 @@ from openai_project_guard._state import STATE
 from openai_project_guard._types import Credential, Mode, Outcome, Policy, Reason
 
 if TYPE_CHECKING:
+    from openai_project_guard._audit.record import Audit
     from openai_project_guard._check.errors import ProjectGuardError
 
 _OFF = Mode.OFF  # an enum's members are looked up by a descriptor, each time
@@ -59,7 +60,8 @@ def refusal(
         settings = STATE.settings
         if (
             settings is not None
-            and not STATE.is_told
+            and not is_trial
+            and not STATE.observers
             and SCOPE.get() is None
             and _passes_plainly(settings, call, message, adapter)
         ):
@@ -93,6 +95,8 @@ def _passes_plainly(settings: Settings, call: Call, message: Any, adapter: Messa
             ):
                 call.values = values
                 call.records = (record,)
+                if settings.audit is not None:
+                    _count_allowed(settings.audit, call, message, adapter)
                 return True
     return False
 
@@ -111,7 +115,8 @@ def _judge(
         and not call.is_sent
         and _passes_plainly(settings, call, message, adapter)
     ):
-        _count_allowed(settings, call, message, adapter)
+        if settings.audit is not None:
+            _count_allowed(settings.audit, call, message, adapter)
         return None
     settings = settings or settings_in_force()
     if settings.sources:
@@ -141,7 +146,8 @@ def _judge(
         return None
     if reason is None:
         call.values, call.records = values, records
-        _count_allowed(settings, call, message, adapter)
+        if settings.audit is not None:
+            _count_allowed(settings.audit, call, message, adapter)
         if not STATE.observers:
             return None
     texts = texts.shown()  # a frame's locals: somebody pastes a key anywhere
@@ -149,18 +155,17 @@ def _judge(
     return _carry_out(call, message, adapter, texts, records, policy, outcome, reason)
 
 
-def _count_allowed(settings: Settings, call: Call, message: Any, adapter: MessageAdapter) -> None:
-    """Tells the audit, if there is one, of a call that is in order."""
-    audit = settings.audit
-    if audit is None:
-        return
-    destination = adapter.destination(message)
+def _count_allowed(audit: Audit, call: Call, message: Any, adapter: MessageAdapter) -> None:
+    """Tells the audit of a call that is in order."""
+    hint, project = "", None
+    if call.records:
+        hint, project = call.records[0].hint, call.records[0].project.id
     audit.record_allowed(
-        adapter.client_site(),
-        read_hint(adapter.headers(message)),
-        call.records[0].project.id if call.records else None,
-        destination.host,
-        destination.method,
+        call.client_site or adapter.client_site(),
+        hint or read_hint(adapter.headers(message)),
+        project,
+        adapter.host(message),
+        adapter.method(message),
     )
 
 

@@ -18,6 +18,7 @@ from openai_project_guard._check.call_site import (
     call_site,
     is_application,
 )
+from openai_project_guard._check.faults import OWN_FAULTS
 from openai_project_guard._hooks.patch import Function, hook
 from openai_project_guard._scope import SCOPE
 from openai_project_guard._state import STATE
@@ -61,7 +62,7 @@ def _note(client: Any) -> None:
                 del _sites[key]
 
         _sites[key] = ref(client, forget), site
-    except Exception:  # noqa: S110 - whatever is odd about it, the client is built
+    except OWN_FAULTS:  # whatever is odd about it, the client is built
         pass
 
 

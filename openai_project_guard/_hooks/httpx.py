@@ -57,6 +57,11 @@ class Http:
         host: str = message.url.host
         return host
 
+    def method(self, message: Any) -> str:
+        """Its HTTP method."""
+        method: str = message.method
+        return method
+
     def destination(self, message: Any) -> Destination:
         """Where it goes; neither query nor user info is kept."""
         url = message.url

@@ -68,6 +68,11 @@ class MappedHeaders:
         return message.destination.host
 
     @staticmethod
+    def method(message: Request) -> str:
+        """Its HTTP method."""
+        return message.destination.method
+
+    @staticmethod
     def destination(message: Request) -> Destination:
         """Where it goes."""
         return message.destination

@@ -109,7 +109,9 @@ def _unsendable(client: Any, options: Any) -> BaseException | None:
 def _mark(client: Any, request: Any) -> BaseException | None:
     try:
         account = service_account(client)
-        request.extensions[CALL] = new_call(account)
+        call = request.extensions[CALL] = new_call(account)
+        if STATE.audit is not None:
+            call.client_site = str(client_site.site_of(client))
         if account is not None or not reaches_transport_hook(client._client):
             _hook_sending(type(client))
     except OWN_FAULTS as fault:

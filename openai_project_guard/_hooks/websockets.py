@@ -67,6 +67,12 @@ class WebSocket:
         return urlsplit(message.uri).hostname or ""
 
     @staticmethod
+    def method(message: Handshake) -> str:
+        """Its HTTP method."""
+        del message
+        return "GET"
+
+    @staticmethod
     def destination(message: Handshake) -> Destination:
         """Where it goes."""
         parts = urlsplit(message.uri)
