@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from openai_project_guard import _env, _hooks, _settings, _startup
+from openai_project_guard import _env, _hooks, _settings
 from openai_project_guard._activation import activate, deactivate
 from openai_project_guard._check.log import log
 from openai_project_guard._check.start_log import log_started
@@ -13,6 +13,7 @@ from openai_project_guard._errors import ConfigurationError, forgetful
 from openai_project_guard._keys import validate_key
 from openai_project_guard._registry.model import project_id
 from openai_project_guard._sources import RegistrySource
+from openai_project_guard._startup.settled import settle
 from openai_project_guard._state import STATE
 from openai_project_guard._types import CallScope, Mode, ModeName, OnError, Unregistered
 
@@ -83,6 +84,7 @@ def enable(
         return
     settings = _settings.build(
         wanted,
+        STATE.registered,
         registry=registry,
         project=project,
         unregistered=unregistered,
@@ -94,7 +96,7 @@ def enable(
     _settings.log_override()
     activate(settings)
     log_started(settings)
-    _startup.settle()
+    settle()
 
 
 def disable() -> None:
@@ -108,7 +110,7 @@ def disable() -> None:
         >>> disable()
     """
     deactivate()
-    _startup.settle()
+    settle()
 
 
 def is_enabled() -> bool:

@@ -105,7 +105,7 @@ def guard(
 @forgetful
 def _pinned(project: str | None) -> str | None:
     from openai_project_guard._check.faults import log_source_fault
-    from openai_project_guard._settings import settings_in_force
+    from openai_project_guard._state import settings_in_force
 
     settings = settings_in_force()  # now: what is wrong with them must not wait for the first call
     mode, _, _, is_override = settings.policy

@@ -18,7 +18,6 @@ from openai_project_guard._registry.registry import Registry
 from openai_project_guard._registry.source import Source
 from openai_project_guard._registry.validate import is_project_id
 from openai_project_guard._sources import RegistryName, RegistrySource, open_named
-from openai_project_guard._state import STATE, changing
 from openai_project_guard._types import (
     CALL_SCOPES,
     ON_ERROR_CHOICES,
@@ -134,6 +133,7 @@ class _LatePin(Settings):
 
 def build(
     mode: str,
+    registered: Registry,
     *,
     registry: RegistrySource | None = None,
     project: str | None = None,
@@ -145,6 +145,17 @@ def build(
 ) -> Settings:
     """Settings from arguments, and from the environment where an argument was not given.
 
+    Args:
+        mode: a mode's name.
+        registered: the keys given to `register()`.
+        registry: as `enable()` takes it, and so are the others.
+        project: the project that the process is pinned to.
+        unregistered: what happens to a key that is not registered.
+        hosts: further hosts that count as OpenAI's.
+        scope: whose calls are checked.
+        on_error: what a registry does that cannot be read.
+        audit: the folder of the audit.
+
     Raises:
         ConfigurationError: an argument or a variable is not understood.
         RegistryError: a registry cannot be read, and that is not to be logged alone.
@@ -153,7 +164,7 @@ def build(
     override = _env.override()
     wanted = override or read_mode(mode)
     if override is Mode.OFF:  # nothing is read: what is wrong may be the reason for the override
-        return Settings(Policy(Mode.OFF, "block", None, is_override=True), (STATE.registered,))
+        return Settings(Policy(Mode.OFF, "block", None, is_override=True), (registered,))
     default = "log" if wanted is Mode.WARN else "raise"
     on_error = choice("on_error", on_error, ON_ERROR_CHOICES) or _env.on_error() or default
     fixed, sources = open_named(registry, on_error)
@@ -166,28 +177,13 @@ def build(
             pinned=None,
             is_override=override is not None,
         ),
-        registries=(*fixed, *(source.registry for source in sources), STATE.registered),
+        registries=(*fixed, *(source.registry for source in sources), registered),
         hosts=frozenset({OPENAI_HOST, *_env.host_names(hosts)}),
         scope=choice("scope", scope, CALL_SCOPES) or _env.scope() or "sdk",
         sources=sources,
         audit_folder=_folder(audit),
     )
     return _pinned(settings, project, registry)
-
-
-def settings_in_force() -> Settings:
-    """What a `guard` scope builds on: the settings in force, or else the environment's."""
-    settings = STATE.settings or STATE.scope_settings
-    if settings is None:
-        read = build("enforce")  # which may read a file, so no lock is held meanwhile
-        read.open_audit()
-        with changing:
-            settings = STATE.scope_settings = STATE.scope_settings or read
-        if settings is read:
-            log_override()
-        elif read.audit is not None:
-            read.audit.close()
-    return settings
 
 
 def log_override() -> None:

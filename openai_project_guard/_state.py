@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from openai_project_guard._forks import fork_safe
 from openai_project_guard._registry.registry import Registry
+from openai_project_guard._settings import Settings, build, log_override
 
 if TYPE_CHECKING:
     from openai_project_guard._audit.record import Audit
     from openai_project_guard._check.verdict import Verdict
-    from openai_project_guard._settings import Settings
 
 
 class State:
@@ -45,3 +45,20 @@ STATE = State()
 changing = fork_safe(RLock())
 """Held while the state changes or hooks go in or out: never while anything is imported, while code
 of the user's runs, or on the path of a call."""
+
+
+def settings_in_force() -> Settings:
+    """What a `guard` scope builds on: the settings in force, or else the environment's."""
+    settings = STATE.settings or STATE.scope_settings
+    if settings is None:
+        read = build(
+            "enforce", STATE.registered
+        )  # which may read a file, so no lock is held meanwhile
+        read.open_audit()
+        with changing:
+            settings = STATE.scope_settings = STATE.scope_settings or read
+        if settings is read:
+            log_override()
+        elif read.audit is not None:
+            read.audit.close()
+    return settings

@@ -112,7 +112,7 @@ def _pin(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         return
     from openai_project_guard._activation import activate, deactivate
-    from openai_project_guard._settings import settings_in_force
+    from openai_project_guard._state import settings_in_force
 
     with _isolated() as patch:
         project = _pinned(request, patch)
@@ -166,7 +166,7 @@ def _pinned(request: pytest.FixtureRequest, patch: pytest.MonkeyPatch) -> str | 
     from openai_project_guard import _env
     from openai_project_guard._registry.model import project_id
     from openai_project_guard._registry.validate import is_project_id
-    from openai_project_guard._settings import settings_in_force
+    from openai_project_guard._state import settings_in_force
 
     project: str = marker.args[0]
     if not is_project_id(project):

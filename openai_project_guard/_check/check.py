@@ -25,8 +25,8 @@ from openai_project_guard._check.verdict import Verdict, decide
 from openai_project_guard._keys import redact
 from openai_project_guard._registry.model import KeyRecord, records_of, records_of_account
 from openai_project_guard._scope import SCOPE, current_scope
-from openai_project_guard._settings import Settings, settings_in_force
-from openai_project_guard._state import STATE
+from openai_project_guard._settings import Settings
+from openai_project_guard._state import STATE, settings_in_force
 from openai_project_guard._types import Credential, Mode, Outcome, Policy, Reason
 
 if TYPE_CHECKING:

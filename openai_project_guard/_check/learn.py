@@ -10,8 +10,7 @@ from openai_project_guard._forks import fork_safe
 from openai_project_guard._keys import fingerprint_of
 from openai_project_guard._registry.model import Place, Project, records_of
 from openai_project_guard._registry.validate import is_project_id
-from openai_project_guard._settings import settings_in_force
-from openai_project_guard._state import STATE
+from openai_project_guard._state import STATE, settings_in_force
 from openai_project_guard._types import Destination
 
 _learning = fork_safe(Lock())

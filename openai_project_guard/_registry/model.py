@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import fingerprint_of, shown
 from openai_project_guard._registry.validate import is_project_id
 
-if TYPE_CHECKING:
-    from openai_project_guard._registry.registry import Registry
+
+class HasSnapshot(Protocol):
+    """A registry, as far as looking things up in it goes."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """What it holds at this moment."""
+        ...
 
 
 class Place:
@@ -187,7 +193,7 @@ def listing(snapshot: Snapshot) -> tuple[dict[str, ProjectFields], dict[str, Key
     return projects, keys
 
 
-def records_of(registries: Iterable[Registry], key_digest: bytes) -> tuple[KeyRecord, ...]:
+def records_of(registries: Iterable[HasSnapshot], key_digest: bytes) -> tuple[KeyRecord, ...]:
     """The records of a key in several registries; any of them makes its project pass."""
     found: tuple[KeyRecord, ...] = ()
     for registry in registries:
@@ -197,14 +203,14 @@ def records_of(registries: Iterable[Registry], key_digest: bytes) -> tuple[KeyRe
     return found
 
 
-def records_of_account(registries: Iterable[Registry], account: str) -> tuple[KeyRecord, ...]:
+def records_of_account(registries: Iterable[HasSnapshot], account: str) -> tuple[KeyRecord, ...]:
     """The records of a workload identity's service account."""
     return tuple(
         record for registry in registries for record in registry.snapshot.accounts.get(account, ())
     )
 
 
-def project_id(registries: Iterable[Registry], name: str, said: str = "project=") -> str:
+def project_id(registries: Iterable[HasSnapshot], name: str, said: str = "project=") -> str:
     """The id behind an id or an alias; `said` is how an error calls the place that named it.
 
     Raises:

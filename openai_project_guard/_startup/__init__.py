@@ -10,19 +10,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from openai_project_guard._errors import forgetful
+from openai_project_guard._startup import settled
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
     from openai_project_guard._startup.sitecustomize import Finder
-
-_is_settled = False
-
-
-def settle() -> None:
-    """Says that `enable()` or `disable()` was called: the environment is not to undo that."""
-    global _is_settled
-    _is_settled = True
 
 
 def at_import() -> None:
@@ -37,7 +30,7 @@ def at_import() -> None:
         _watch()
         return
     start(is_last="openai" in sys.modules)
-    if not (_is_settled or _is_own_command()):
+    if not (settled.is_settled() or _is_own_command()):
         # Nothing is said yet: load_dotenv() may still come, before `openai` is imported.
         sys.meta_path.insert(0, _Waiting())
 
@@ -47,7 +40,7 @@ class _Waiting:
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """Leaves an import of `openai` to the finder that enables the guard, others to the rest."""
-        if name != "openai" or _is_settled:
+        if name != "openai" or settled.is_settled():
             return None
         finder = _watch()
         if self in sys.meta_path:
@@ -71,7 +64,7 @@ def start(*, is_last: bool = True) -> None:
     Raises:
         ConfigurationError: the environment's settings are not in order.
     """
-    if _is_settled or _is_own_command():
+    if settled.is_settled() or _is_own_command():
         return
     from openai_project_guard._env import check_choices, given_mode, override
     from openai_project_guard._types import Mode
@@ -83,7 +76,7 @@ def start(*, is_last: bool = True) -> None:
 
         enable()
     if is_last or said is not None:
-        settle()
+        settled.settle()
 
 
 def _is_site_running() -> bool:

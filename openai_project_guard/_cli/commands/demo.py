@@ -6,7 +6,8 @@ import argparse
 from dataclasses import asdict
 
 from openai_project_guard._cli import GOOD, NOT_IN_ORDER, PROGRAM
-from openai_project_guard._cli.demo.runner import OK, Result, run_scenarios
+from openai_project_guard._cli.demo import OK
+from openai_project_guard._cli.demo.runner import Result, run_scenarios
 from openai_project_guard._cli.output import Cell, Terminal
 from openai_project_guard._keys import hint
 

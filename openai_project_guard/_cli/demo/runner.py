@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from openai_project_guard._cli.demo import OK
 from openai_project_guard._cli.temporary_guard import disabled, silent, without_variables
 from openai_project_guard.loopback import LoopbackAPI, loopback_api
 
@@ -14,7 +15,6 @@ if TYPE_CHECKING:
     # Importing the SDK reads the environment, so it must wait until that is cleared.
     from openai_project_guard._cli.demo.scenarios import Scenario
 
-OK = "200"
 
 _CHANGES_THE_SDK = re.compile(r"\A(?:OPENAI|.*_PROXY$|SSL_CERT_|SSLKEYLOGFILE)", re.IGNORECASE)
 """Variables that change what the SDK or its HTTP client does."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from openai import AsyncOpenAI, OpenAI
 
-from openai_project_guard._cli.demo.runner import OK
+from openai_project_guard._cli.demo import OK
 from openai_project_guard._types import ModeName
 
 CHAT, LAB, OLD = "proj_chat", "proj_lab", "proj_old"

@@ -7,6 +7,7 @@ from collections.abc import Mapping, MutableMapping
 
 from openai_project_guard import _env, _settings
 from openai_project_guard._errors import ConfigurationError
+from openai_project_guard._registry.registry import Registry
 from openai_project_guard._types import Mode
 
 _PATHS = (_env.LEARNED, _env.PREFIX + "_SNAPSHOT", _env.PREFIX + "_AUDIT")
@@ -59,7 +60,7 @@ def check_settings() -> None:
     _env.check_choices()
     mode = _env.mode()
     if mode is not Mode.OFF:
-        _settings.build(mode)
+        _settings.build(mode, Registry())
 
 
 def _absolute(path: str) -> str:
