@@ -80,7 +80,8 @@ def hook(owner: Any, name: str, make: Maker) -> None:
     if is_reached(owner, name):
         return
     original = owner.__dict__[name]
-    if isinstance(original, FunctionType) or not isinstance(owner, type):
+    # By its very type: a wrapper of wrapt says it is a function, and must be bound to tell whose.
+    if type(original) is FunctionType or not isinstance(owner, type):
         ours = make(original)
     else:
         ours = make(functools.partial(_call, original))

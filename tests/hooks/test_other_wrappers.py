@@ -215,3 +215,24 @@ def test_a_tools_removal_that_drops_our_hook_is_noticed_and_enable_repairs_it(
     verdicts.clear()
     assert probe() == "ab"
     assert len(verdicts) == 3
+
+
+@NAMES
+def test_a_wrapper_of_wrapt_under_ours_is_told_the_instance_and_the_bare_arguments(
+    name: str, place: Callable[[str, str], Tool], probe: Probe
+) -> None:
+    seen: list[tuple[Any, int]] = []
+
+    def wrapper(wrapped: Any, instance: Any, args: Any, kwargs: Any) -> Any:
+        seen.append((type(instance), len(args)))
+        return wrapped(*args, **kwargs)
+
+    owner = HOOKED[name]
+    tool = place(name, "wrapt")  # which puts back what it found
+    setattr(owner, name, wrapt.FunctionWrapper(tool.found, wrapper))
+    enable()
+    assert probe() == "ab"
+    assert {len_ for _, len_ in seen} == {1}
+    assert all(issubclass(kind, owner) for kind, _ in seen)
+    opg.disable()
+    tool.remove()
