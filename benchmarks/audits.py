@@ -23,7 +23,7 @@ def audit(turns: int) -> Row:
         made = stage.mocked_client(is_async=False)
         registry = {stage.PROJECT: stage.KEY}
         without = hot_path.settings_of(registry)
-        with_it = _settings.build("enforce", registry=registry, audit=folder)
+        with_it = _settings.build("enforce", STATE.registered, registry=registry, audit=folder)
         with_it.open_audit()
         assert with_it.audit is not None
         bare = hot_path.whole_twin(made, is_guarded=False)

@@ -91,7 +91,7 @@ def enabled() -> Iterator[None]:
 
 def settings_of(registry: Any) -> _settings.Settings:
     """What `enable("enforce", registry=...)` puts in force."""
-    return _settings.build("enforce", registry=registry)
+    return _settings.build("enforce", STATE.registered, registry=registry)
 
 
 def one_call(*, is_async: bool, turns: int) -> Times:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from openai_project_guard._check.verdict import Verdict
 from openai_project_guard._state import STATE
 
-_SITE = re.compile(r"(.+):(\d+) in (.+?)(?: \(nearest known\))?")
+_LINE = re.compile(r":(\d+) in ")
 
 if TYPE_CHECKING:
     from openai_project_guard._registry.source import Status
@@ -28,11 +28,12 @@ def project_of(verdict: Verdict) -> str | None:
 
 def code_of(verdict: Verdict) -> dict[str, str | int]:
     """The call site in parts, by the names that OpenTelemetry gives them."""
-    found = _SITE.fullmatch(verdict.call_site or "")
-    if found is None:
+    site = (verdict.call_site or "").removesuffix(" (nearest known)")
+    found = [*_LINE.finditer(site)]
+    if not found:
         return {}
-    path, line, function = found.groups()
-    return {"code.filepath": path, "code.lineno": int(line), "code.function": function}
+    path, function = site[: found[-1].start()], site[found[-1].end() :]
+    return {"code.filepath": path, "code.lineno": int(found[-1][1]), "code.function": function}
 
 
 def source_statuses() -> Iterator[tuple[str, Status]]:

@@ -99,6 +99,9 @@ def leave(scope: Scope, *, keep: bool = True) -> None:
             remaining = inner.copy_over(remaining)
     SCOPE.set(remaining)
     scope.is_left = True
+    # What is started inside still has it, with all that it says: the scopes around it may go, or a
+    # job that starts itself again would hold one more each time.
+    scope.outer = None
 
 
 def find(guard: object, block: object) -> Scope | None:

@@ -257,6 +257,10 @@ def _folder(audit: RegistryName | None) -> str | None:
     if audit is None:
         named = _env.path(_env.AUDIT)
         return None if named is None else os.path.abspath(named)
-    if not isinstance(audit, (str, PathLike)) or not os.fspath(audit):
+    if (
+        not isinstance(audit, (str, PathLike))
+        or os.fspath(audit) in ("", b"")
+        or "\0" in str(audit)
+    ):
         raise ConfigurationError(f"audit={shown(audit)} is not the path of a folder.")
     return os.path.abspath(os.path.expanduser(audit))

@@ -6,7 +6,7 @@ import re
 
 from openai_project_guard._audit.line import Record
 
-_STEP = re.compile(r"(?:(?P<method>\w+) at )?(?P<place>.+:\d+ in .+)")
+_LINE = re.compile(r":\d+ in ")
 
 
 def change_for(record: Record) -> str | None:
@@ -84,19 +84,23 @@ def _pass(record: Record, what: str) -> str:
     return f"At {place}, pass {what} to {method + '()' if method else 'the client'}"
 
 
-def _last_step(record: Record) -> re.Match[str] | None:
-    return _STEP.fullmatch((record.client_site or "").rpartition(", then ")[2])
+def _last_step(record: Record) -> tuple[str | None, str | None]:
+    """Method and place of the last step by which the client came to be."""
+    step = (record.client_site or "").rpartition(", then ")[2]
+    method, at, place = step.partition(" at ")
+    if not at or not method.isidentifier():
+        method, place = "", step
+    return method or None, place if _LINE.search(place) else None
 
 
 def _place(record: Record) -> str | None:
-    step = _last_step(record)
-    return step["place"] if step else None
+    return _last_step(record)[1]
 
 
 def _method(record: Record) -> str | None:
     """`with_options` or `copy`, if the client was derived from another."""
-    step = _last_step(record)
-    return step["method"] if step else None
+    method, place = _last_step(record)
+    return method if place else None
 
 
 def _built(record: Record) -> str:

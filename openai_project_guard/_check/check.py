@@ -107,17 +107,6 @@ def _judge(
     settings, scope = STATE.settings, current_scope()
     if scope is None and settings is None:
         return None
-    if (
-        scope is None
-        and settings is not None
-        and not STATE.observers
-        and not is_trial
-        and not call.is_sent
-        and _passes_plainly(settings, call, message, adapter)
-    ):
-        if settings.audit is not None:
-            _count_allowed(settings.audit, call, message, adapter)
-        return None
     settings = settings or settings_in_force()
     if settings.sources:
         settings.refresh(log_source_fault)

@@ -76,6 +76,8 @@ def install(
         loaded = {name for name in wanted | _installed if name in sys.modules}
         for name in loaded:  # perhaps another thread is just importing it: wait for that
             importlib.import_module(name)
+        if "openai" in loaded:
+            _load_what_calls_need()
         with changing:
             if any(name in sys.modules and name not in loaded for name in wanted):
                 continue  # it came meanwhile
@@ -114,9 +116,21 @@ def unreached() -> tuple[str, ...]:
     return (*patch.unreached(), *sdk.unhooked())
 
 
+def _load_what_calls_need() -> None:
+    """Imports what a refused call needs, which in turn needs the SDK.
+
+    Not at that call: a process that is forked from another thread meanwhile would wait for ever for
+    the import to end.
+    """
+    for name in ("explain", "learn"):
+        importlib.import_module(f"openai_project_guard._check.{name}")
+
+
 def _imported(module: ModuleType) -> None:
     name = module.__name__
     try:
+        if name == "openai" and name in _installed:
+            _load_what_calls_need()
         with changing:
             if name in _installed:
                 _INSTALLERS[name](module)

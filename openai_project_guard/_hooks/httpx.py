@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
+from weakref import WeakSet
 
 from openai_project_guard._check.call import Call, Sender
 from openai_project_guard._check.check import refusal
@@ -18,7 +20,7 @@ from openai_project_guard._check.response import check_response
 from openai_project_guard._errors import UnsupportedSDKError
 from openai_project_guard._hooks import sdk_legacy
 from openai_project_guard._hooks.call import OtherCall
-from openai_project_guard._hooks.patch import Function, hook, is_reached
+from openai_project_guard._hooks.patch import Function, hook, is_reached, links
 from openai_project_guard._hooks.sdk_facts import (
     client_site_of_http,
     is_sent_by_sdk,
@@ -110,8 +112,12 @@ def as_bytes(text: Any) -> bytes:
     return text if isinstance(text, bytes) else str(text).encode("utf-8", "surrogateescape")
 
 
-_HOOKED: dict[type, Function] = {}
-"""The hooked client classes, and what stood in each when it was hooked."""
+_HOOKED: dict[type, dict[str, Any]] = {}
+"""The hooked client classes, and what their steps were when they were hooked."""
+
+_OWN_WAY: WeakSet[Any] = WeakSet()
+"""HTTP clients of the SDK's that send in their own way: what comes of them is the SDK's, also
+where a task or a thread of theirs sends it, and by a request of their own."""
 
 
 def install(module: ModuleType) -> None:
@@ -129,14 +135,14 @@ def install(module: ModuleType) -> None:
                 "supports; its README lists them."
             )
         hook(client, SEND_SINGLE_REQUEST, functools.partial(make, module=module))
-        _HOOKED[client] = client.__dict__[SEND_SINGLE_REQUEST]
+        _HOOKED[client] = {step: client.__dict__.get(step) for step in _STEPS}
 
 
 def _sync_hook(original: Function, module: ModuleType) -> Function:
     def _send_single_request(self: Any, request: Any) -> Any:
         if STATE.settings is None and SCOPE.get() is None:
             return original(self, request)
-        call = _call_of(request, module)
+        call = _call_of(self, request, module)
         if call is None:
             return original(self, request)
         error = refusal(call, request, HTTP)
@@ -154,7 +160,7 @@ def _async_hook(original: Callable[..., Awaitable[Any]], module: ModuleType) -> 
     async def _send_single_request(self: Any, request: Any) -> Any:
         if STATE.settings is None and SCOPE.get() is None:
             return await original(self, request)
-        call = _call_of(request, module)
+        call = _call_of(self, request, module)
         if call is None:
             return await original(self, request)
         error = refusal(call, request, HTTP)
@@ -168,13 +174,13 @@ def _async_hook(original: Callable[..., Awaitable[Any]], module: ModuleType) -> 
     return _send_single_request
 
 
-def _call_of(request: Any, module: ModuleType) -> Call | None:
+def _call_of(client: Any, request: Any, module: ModuleType) -> Call | None:
     """The call that a request belongs to; `None` where it is none that is judged."""
     extensions = getattr(request, "extensions", None)
     call: Call | None = extensions.get(CALL) if extensions else None
     if call is None:
         # An auth flow or an event hook may have sent a request of its own in place of the SDK's.
-        if is_sent_by_sdk():
+        if is_sent_by_sdk() or client in _OWN_WAY:
             call = new_call()
         elif STATE.settings is not None and STATE.settings.scope == "process":
             call = OtherCall(module.RequestError)
@@ -184,6 +190,12 @@ def _call_of(request: Any, module: ModuleType) -> Call | None:
 def new_call(service_account: str | None = None) -> Call:
     """A call of the SDK's."""
     return sdk_legacy.LegacyCall() if sdk_legacy.is_running() else Call(service_account)
+
+
+def note_own_way(client: Any) -> None:
+    """Remembers an HTTP client of the SDK's that may never come by the transport hook."""
+    with suppress(TypeError):  # it cannot be remembered; what it sends is judged where it is sent
+        _OWN_WAY.add(client)
 
 
 def reaches_transport_hook(client: Any) -> bool:
@@ -197,14 +209,21 @@ def reaches_transport_hook(client: Any) -> bool:
             break
     else:
         return False
-    stands = base.__dict__.get(SEND_SINGLE_REQUEST)
-    if stands is not _HOOKED[base] and not is_reached(base, SEND_SINGLE_REQUEST):
-        return False
-    own = client.__dict__
+    known, own = _HOOKED[base], client.__dict__
     for step in _STEPS:  # at half the cost of a generator
+        stands = base.__dict__.get(step)
+        if stands is not known[step] and not _is_reached(base, step, known[step]):
+            return False
         if step in own or (cls is not base and not _has(cls, base, step)):
             return False
     return True
+
+
+def _is_reached(base: type, step: str, known: Any) -> bool:
+    """Whether a step is still come by, under what somebody has put over it since."""
+    if step == SEND_SINGLE_REQUEST:
+        return is_reached(base, step)
+    return any(link is known for link in links(base.__dict__.get(step)))
 
 
 def _has(cls: type, base: type, name: str) -> bool:

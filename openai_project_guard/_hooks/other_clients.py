@@ -158,7 +158,8 @@ def _url(pool: Any, target: str) -> str:
     if "://" in target.partition("?")[0] and not target.startswith("/"):
         parts = urlsplit(target)
         return f"{pool.scheme}://{parts.netloc}{parts.path}"
-    return f"{pool.scheme}://{pool.host}/{target.partition('?')[0].lstrip('/')}"
+    host = f"[{pool.host}]" if ":" in pool.host else pool.host
+    return f"{pool.scheme}://{host}/{target.partition('?')[0].lstrip('/')}"
 
 
 def install_aiohttp(connector: ModuleType) -> None:

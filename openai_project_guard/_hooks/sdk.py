@@ -17,7 +17,13 @@ from openai_project_guard._check.faults import OWN_FAULTS, log_fault, refusal_fo
 from openai_project_guard._check.response import add_note, check_response
 from openai_project_guard._errors import UnsupportedSDKError
 from openai_project_guard._hooks import client_site, sdk_legacy
-from openai_project_guard._hooks.httpx import CALL, HTTP, new_call, reaches_transport_hook
+from openai_project_guard._hooks.httpx import (
+    CALL,
+    HTTP,
+    new_call,
+    note_own_way,
+    reaches_transport_hook,
+)
 from openai_project_guard._hooks.patch import Function, hook, is_hooked
 from openai_project_guard._hooks.sdk_facts import BASE_MODULE, service_account
 from openai_project_guard._hooks.unsendable import refusal_of_unsendable
@@ -112,7 +118,10 @@ def _mark(client: Any, request: Any) -> BaseException | None:
         call = request.extensions[CALL] = new_call(account)
         if STATE.audit is not None:
             call.client_site = str(client_site.site_of(client))
-        if account is not None or not reaches_transport_hook(client._client):
+        is_seen = reaches_transport_hook(client._client)
+        if not is_seen:
+            note_own_way(client._client)
+        if account is not None or not is_seen:
             _hook_sending(type(client))
     except OWN_FAULTS as fault:
         return refusal_for_fault(fault)

@@ -12,6 +12,8 @@ from typing import Any
 from openai_project_guard._hooks.patch import Function, hook
 from openai_project_guard._scope import SCOPE, Scope, current_scope
 
+_POOLS = ("concurrent.futures.thread", "multiprocessing.pool")
+
 
 def install_threading(threading: ModuleType) -> None:
     """Hooks `threading.Thread.start`, in the class that has it: gevent puts a subclass before."""
@@ -34,9 +36,9 @@ def _start_hook(original: Function) -> Function:
 
 
 def _serves_a_pool(thread: Any) -> bool:
-    """Whether a thread belongs to a `ThreadPoolExecutor`: what it runs brings scopes of its own."""
+    """Whether a thread belongs to a pool, and serves others than who happened to start it."""
     target = getattr(thread, "_target", None)
-    return getattr(target, "__module__", None) == "concurrent.futures.thread"
+    return getattr(target, "__module__", None) in _POOLS
 
 
 def _submit_hook(original: Function) -> Function:

@@ -51,7 +51,7 @@ def _encoded(text: str) -> bytes:
     try:
         return text.encode("latin-1")  # as it will be read again, to be shown
     except UnicodeEncodeError:
-        return text.encode()
+        return text.encode("utf-8", "surrogatepass")
 
 
 def refusal_of_unsendable(client: Any, options: Any) -> BaseException | None:

@@ -95,11 +95,11 @@ def another_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     facts.mkdir()
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: some-stores\nVersion: 1\n")
     (facts / "entry_points.txt").write_text(
-        f"[{stores.ENTRY_POINTS}]\nmemory = some_memory\nvault = some_vault:Vault\n"
-        "broken = some_broken:open\nredis = some_vault:Vault\n"
+        f"[{stores.ENTRY_POINTS}]\nmemory = some_memory\nvault = read_only_vault:Vault\n"
+        "broken = some_broken:open\nredis = read_only_vault:Vault\n"
     )
     (tmp_path / "some_memory.py").write_text(MEMORY)
-    (tmp_path / "some_vault.py").write_text(READ_ONLY)
+    (tmp_path / "read_only_vault.py").write_text(READ_ONLY)
     monkeypatch.syspath_prepend(str(tmp_path))
     monkeypatch.delitem(__import__("sys").modules, "some_memory", raising=False)
 

@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from openai_project_guard._cli.parsers import nearest
 from openai_project_guard._errors import ConfigurationError
+from openai_project_guard._keys import shown
 
 _PYTHON_FILE = (".py", ".pyw", ".pyz")
 _STARTERS = ("python", "python3", "pytest", "gunicorn", "uvicorn", "celery", "uv", "flask")
@@ -34,7 +35,7 @@ def command_line(command: Sequence[str]) -> list[str]:
     if first.startswith("-") or first.lower().endswith(_PYTHON_FILE):
         line = [sys.executable, *command]
     elif shutil.which(first) is None:
-        raise ConfigurationError(f"There is no command {first!r} on PATH{_suggestion(first)}")
+        raise ConfigurationError(f"There is no command {shown(first)} on PATH{_suggestion(first)}")
     _refuse_isolation(line)
     return line
 

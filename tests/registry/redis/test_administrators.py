@@ -153,41 +153,42 @@ keys = [
 """
 
 
-def command(name: str, *arguments: str) -> int:
+def copy(*arguments: str) -> int:
+    """Runs `openai-project-guard copy` in this process; errors are raised."""
     import argparse
-    from importlib import import_module
 
-    module = import_module(f"openai_project_guard._cli.{name}")
+    from openai_project_guard._cli.commands import copy as command
+
     parser = argparse.ArgumentParser()
-    module.add_arguments(parser)
-    status: int = module.run(parser.parse_args(arguments))
+    command.add_arguments(parser)
+    status: int = command.run(parser.parse_args(arguments))
     return status
 
 
-def test_push_and_pull(
+def test_a_file_is_copied_to_redis_and_back(
     server: RedisServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_PROJECT_GUARD_REGISTRY", server.url)
     Path("some.toml").write_text(FILE, "utf-8")
-    assert command("push", "some.toml", "--dry-run") == 1
+    assert copy("some.toml", "--dry-run") == 1
     assert "+ key sk-proj-…Ab3d (CI) of proj_a" in capsys.readouterr().out
     assert server.client().keys() == []
-    with pytest.raises(opg.ConfigurationError, match="say --yes"):
-        command("push", "some.toml")
-    assert command("push", "some.toml", "--yes") == 0
-    assert command("push", "some.toml") == 0
+    with pytest.raises(opg.ConfigurationError, match="--yes"):
+        copy("some.toml")
+    assert copy("some.toml", "--yes") == 0
+    assert copy("some.toml") == 0
     assert "No difference" in capsys.readouterr().out
     source = open_source(server.url)
     assert source.registry.lookup(KEY)[0].alias == "bot"
-    assert command("pull", "new.toml", "--yes") == 0
+    assert copy(server.url, "new.toml", "--yes") == 0
     assert len(opg.Registry.from_file("new.toml")) == 1
     add(server, OTHER, "bot")
     add(server, "third", "proj_b")
-    assert command("pull", "some.toml", "--dry-run", "--json") == 1
+    assert copy(server.url, "some.toml", "--dry-run", "--json") == 1
     out = capsys.readouterr().out
     said = json.loads(out[out.index("{") :])
     assert [step["change"] for step in said["difference"]] == ["+", "+", "+"]
-    assert command("pull", "some.toml", "--yes") == 0
+    assert copy(server.url, "some.toml", "--yes") == 0
     text = Path("some.toml").read_text("utf-8")
     assert "# ours" in text
     assert "# the first" in text
@@ -195,14 +196,14 @@ def test_push_and_pull(
     assert len(opg.Registry.from_file("some.toml")) == 3
     edit.remove_project(server.url, "proj_b")
     edit.remove(server.url, [fingerprint(OTHER)])
-    assert command("pull", "some.toml", "--yes") == 0
+    assert copy(server.url, "some.toml", "--yes") == 0
     assert Path("some.toml").read_text("utf-8") == FILE
     add(server, OTHER, "bot")
-    assert command("push", "some.toml", "--yes") == 0
+    assert copy("some.toml", "--yes") == 0
     wait(lambda: not has(source, OTHER) and has(source, KEY))
 
 
-def test_push_does_not_overwrite_what_it_has_not_shown(server: RedisServer) -> None:
+def test_a_copy_does_not_overwrite_what_it_has_not_shown(server: RedisServer) -> None:
     Path("some.toml").write_text(FILE, "utf-8")
     push = Transfer("some.toml", server.url)
     add(server, OTHER)
@@ -211,26 +212,16 @@ def test_push_does_not_overwrite_what_it_has_not_shown(server: RedisServer) -> N
     assert len(edit.read(server.url)) == 1
 
 
-def test_service_accounts_survive_push_and_pull(server: RedisServer) -> None:
+def test_service_accounts_survive_a_copy_and_back(server: RedisServer) -> None:
     accounts = 'service_accounts = ["user-1", "user-2"]\nkeys'
     Path("some.toml").write_text(FILE.replace("keys", accounts, 1), "utf-8")
-    assert command("push", "some.toml", "--yes", "--registry", server.url) == 0
+    assert copy("some.toml", server.url, "--yes") == 0
     assert set(open_source(server.url).registry.snapshot.accounts) == {"user-1", "user-2"}
-    assert command("pull", "new.toml", "--yes", "--registry", server.url) == 0
+    assert copy(server.url, "new.toml", "--yes") == 0
     assert set(opg.Registry.from_file("new.toml").snapshot.accounts) == {"user-1", "user-2"}
     Path("old.toml").write_text(FILE, "utf-8")
-    assert command("pull", "old.toml", "--yes", "--registry", server.url) == 0
+    assert copy(server.url, "old.toml", "--yes") == 0
     assert Path("old.toml").read_text("utf-8") == FILE.replace(
         'id = "proj_a"  # the first\n',
         'id = "proj_a"  # the first\nservice_accounts = ["user-1", "user-2"]\n',
     )
-
-
-def test_push_and_pull_say_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(opg.ConfigurationError, match="names no registry in Redis"):
-        command("push", "some.toml")
-    monkeypatch.setenv("OPENAI_PROJECT_GUARD_REGISTRY", "redis://a,redis://b")
-    with pytest.raises(opg.ConfigurationError, match="names several registries"):
-        command("pull", "some.toml")
-    with pytest.raises(opg.ConfigurationError, match="takes a redis://"):
-        command("pull", "some.toml", "--registry", "other.toml")
