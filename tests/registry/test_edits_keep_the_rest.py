@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
+from random import Random
+from typing import Any
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+import pytest
 
 from openai_project_guard import Registry, RegistryError
 from openai_project_guard._keys import digest, fingerprint_of
@@ -19,61 +22,67 @@ PROJECTS = [f"proj_{letter}" for letter in "abcd"]
 ALIASES = ["bot", "the search", "sk-learn", "x.y", "ü"]
 FINGERPRINTS = [fingerprint_of(digest(letter)) for letter in "efghi"]
 NOTES = ["CI", 'a "quoted" \\ note', "é # no comment", "]"]
-BLANK = st.sampled_from(["", "", "\n", "# a comment, [x] = { }\n", "\n\n# two\n# lines\n"])
-BEHIND = st.sampled_from(["", "", "  # behind", " # ]"])
+BLANK = ["", "", "\n", "# a comment, [x] = { }\n", "\n\n# two\n# lines\n"]
+BEHIND = ["", "", "  # behind", " # ]"]
+
+# Numbered rather than searched for: hypothesis took this generator for one that depends on outer
+# state, once in some runs, and gave the test up.
 
 
-@st.composite
-def keys(draw: st.DrawFn) -> str:
-    found = draw(st.lists(st.sampled_from(FINGERPRINTS), unique=True, max_size=3))
+def some(chance: Random, among: list[str]) -> list[str]:
+    return chance.sample(among, chance.randint(0, 3))
+
+
+def keys(chance: Random) -> str:
     written = []
-    for fingerprint in found:
+    for fingerprint in some(chance, FINGERPRINTS):
         fields = [f'fingerprint = "{fingerprint}"']
-        if draw(st.booleans()):
+        if chance.random() < 0.5:
             fields.append("note = 'kept'")
-        if draw(st.booleans()):
-            fields.reverse()
+        chance.shuffle(fields)
         written.append("{ " + ", ".join(fields) + " }")
-    if draw(st.booleans()):  # all on one line
-        return f"keys = [{', '.join(written)}]{draw(BEHIND)}\n"
-    lines = [f"{draw(BLANK)}  {key},{draw(BEHIND)}\n" for key in written]
-    if lines and draw(st.booleans()):  # without the last comma
+    behind = partial(chance.choice, BEHIND)
+    if chance.random() < 0.5:  # all on one line
+        return f"keys = [{', '.join(written)}]{behind()}\n"
+    lines = [f"{chance.choice(BLANK)}  {key},{behind()}\n" for key in written]
+    if lines and chance.random() < 0.5:  # without the last comma
         lines[-1] = f"  {written[-1]}\n"
-    return f"keys = [{draw(BEHIND)}\n{''.join(lines)}{draw(BLANK)}]{draw(BEHIND)}\n"
+    return f"keys = [{behind()}\n{''.join(lines)}{chance.choice(BLANK)}]{behind()}\n"
 
 
-@st.composite
-def registries(draw: st.DrawFn) -> str:
-    projects = draw(st.lists(st.sampled_from(PROJECTS), unique=True, max_size=3))
-    aliases = draw(st.permutations(ALIASES))
-    text = f"{draw(BLANK)}version = 1{draw(BEHIND)}\n"
-    for project, alias in zip(projects, aliases, strict=False):
-        name = draw(st.sampled_from([f'"{alias}"', f"'{alias}'", project]))
-        fields = [f'id = "{project}"{draw(BEHIND)}\n', draw(keys())]
-        if draw(st.booleans()):
-            fields.append(f'organization = "org-{project}"{draw(BEHIND)}\n')
-        lines = "".join(draw(BLANK) + field for field in draw(st.permutations(fields)))
-        text += f"{draw(BLANK)}[projects.{name}]{draw(BEHIND)}\n{lines}"
-    text += draw(BLANK)
-    if draw(st.booleans()):
+def a_registry(chance: Random) -> str:
+    blank, behind = partial(chance.choice, BLANK), partial(chance.choice, BEHIND)
+    aliases = chance.sample(ALIASES, len(ALIASES))
+    text = f"{blank()}version = 1{behind()}\n"
+    for project, alias in zip(some(chance, PROJECTS), aliases, strict=False):
+        name = chance.choice([f'"{alias}"', f"'{alias}'", project])
+        fields = [f'id = "{project}"{behind()}\n', keys(chance)]
+        if chance.random() < 0.5:
+            fields.append(f'organization = "org-{project}"{behind()}\n')
+        chance.shuffle(fields)
+        lines = "".join(blank() + field for field in fields)
+        text += f"{blank()}[projects.{name}]{behind()}\n{lines}"
+    text += blank()
+    if chance.random() < 0.5:
         text = text.replace("\n", "\r\n")
-    return ("\ufeff" if draw(st.booleans()) else "") + text
+    return ("\ufeff" if chance.random() < 0.5 else "") + text
 
 
-CHANGES = st.lists(
-    st.one_of(
-        st.tuples(
-            st.just("add"),
-            st.sampled_from(PROJECTS),
-            st.sampled_from(FINGERPRINTS),
-            st.sampled_from([None, *NOTES]),
+def some_changes(chance: Random) -> list[tuple[str, ...]]:
+    kinds: list[Callable[[], tuple[Any, ...]]] = [
+        lambda: (
+            "add",
+            chance.choice(PROJECTS),
+            chance.choice(FINGERPRINTS),
+            chance.choice([None, *NOTES]),
         ),
-        st.tuples(st.just("remove key"), st.sampled_from(FINGERPRINTS)),
-        st.tuples(st.just("remove project"), st.sampled_from(PROJECTS)),
-        st.tuples(st.just("set organization"), st.sampled_from(PROJECTS)),
-    ),
-    max_size=5,
-)
+        lambda: ("remove key", chance.choice(FINGERPRINTS)),
+        lambda: ("remove project", chance.choice(PROJECTS)),
+        lambda: ("set organization", chance.choice(PROJECTS)),
+    ]
+    return [chance.choice(kinds)() for _ in range(chance.randint(0, 5))]
+
+
 Entries = dict[tuple[str, str], str | None]
 
 
@@ -100,11 +109,10 @@ def carried_out(draft: Draft, change: tuple[str, ...], expected: Entries) -> Non
             del expected[entry]
 
 
-@settings(derandomize=True, deadline=None, max_examples=150)
-@given(registries(), CHANGES)
-def test_entries_are_as_wanted_and_what_is_not_touched_stays_to_the_letter(
-    text: str, changes: list[tuple[str, ...]]
-) -> None:
+@pytest.mark.parametrize("number", range(150))
+def test_entries_are_as_wanted_and_what_is_not_touched_stays_to_the_letter(number: int) -> None:
+    chance = Random(number)
+    text, changes = a_registry(chance), some_changes(chance)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "openai-projects.toml")
         path.write_bytes(text.encode())
@@ -156,9 +164,10 @@ def blocks(text: str) -> list[str]:
     return found
 
 
-@settings(derandomize=True, deadline=None, max_examples=50)
-@given(registries(), st.sampled_from(["proj_a", "nobody"]))
-def test_an_error_leaves_the_file_as_it_was(text: str, project: str) -> None:
+@pytest.mark.parametrize("project", ["proj_a", "nobody"])
+@pytest.mark.parametrize("number", range(25))
+def test_an_error_leaves_the_file_as_it_was(number: int, project: str) -> None:
+    text = a_registry(Random(number))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "openai-projects.toml")
         path.write_bytes(text.encode())
