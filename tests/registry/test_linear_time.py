@@ -1,8 +1,8 @@
 """Can a text that somebody sends, writes or answers keep the process busy?
 
 What a user, a file, a server or a header gives may be as long as it likes. Every pattern of the
-package is tried with pumped texts, made of what the pattern itself is made of; four times the
-length may take no more than some eight times as long, where quadratic work takes sixteen times.
+package is tried with pumped texts, made of what the pattern itself is made of; sixteen times the
+length may take no more than 64 times as long, where linear work takes 16 times and quadratic 256.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from openai_project_guard._keys import find_key, hint, redact, shown, weakness
 from openai_project_guard._registry.file.lines import Lines
 from openai_project_guard._registry.file.mistakes import conflicts
 
-SHORT, LONG = 700, 2_800
+SHORT, LONG = 175, 2_800
 TOO_FAST_TO_TELL = 0.004  # seconds
 COMMON = [*" \taA0-_.:/@,=#\"'[]{}\n\\…", "sk-", "sess-", "ek_", "://", ":/", "//", "a@"]
 
@@ -78,7 +78,7 @@ def assert_linear(work: Callable[[str], object], before: str, atom: str, behind:
         min(seconds(work, long) for _ in range(3)) / min(seconds(work, short) for _ in range(3))
         for _ in range(5)
     )
-    assert ratio < 9, (before, atom, behind)
+    assert ratio < 64, (before, atom, behind)
 
 
 @pytest.mark.parametrize("name", PATTERNS)
