@@ -9,6 +9,14 @@ from typing import Any, TypeVar, cast
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+OWN_FAULTS = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError),
+    *(TypeError, ValueError),
+)
+"""What a fault of ours may raise. Not every `Exception`: the handler of a signal may raise one at
+any moment, as task queues do when a task has taken too long, and that is the application's."""
+
+
 class ConfigurationError(ValueError):
     """A setting cannot be understood: an environment variable or an argument.
 

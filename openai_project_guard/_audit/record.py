@@ -20,6 +20,7 @@ from weakref import WeakSet
 from openai_project_guard._audit.files import AuditFile
 from openai_project_guard._audit.line import Record, tidy
 from openai_project_guard._audit.tally import Tally
+from openai_project_guard._errors import OWN_FAULTS
 
 if TYPE_CHECKING:
     from openai_project_guard._check.verdict import Verdict
@@ -30,13 +31,6 @@ MOST = 10_000
 """Distinct records of one process; what comes after is counted by outcome and reason only."""
 
 _logger = logging.getLogger("openai_project_guard")
-
-_ERRORS_OF_OURS = (
-    *(ArithmeticError, AttributeError, LookupError, MemoryError, RuntimeError),
-    *(TypeError, ValueError),
-)
-"""Not every `Exception`: a signal's handler may raise one here, as task queues do when a task has
-taken too long, and that is the application's."""
 
 _AllowedKey = tuple["str | None", str, "str | None", str, str]
 _Key = tuple["str | None", ...]
@@ -133,7 +127,7 @@ class Audit:
                 tally.seen += 1
                 tally.last = now
             self._keep_writing()
-        except _ERRORS_OF_OURS as error:
+        except OWN_FAULTS as error:
             self._complain(error)
 
     def flush(self) -> None:
@@ -167,7 +161,7 @@ class Audit:
                 if not (tally.record.is_others or self._is_closed):
                     self._allowed[client_site, key_hint, project, host, method] = tally.step
             self._keep_writing()
-        except _ERRORS_OF_OURS as error:
+        except OWN_FAULTS as error:
             self._complain(error)
 
     def _tally(self, now: float, *key: str | None) -> Tally:

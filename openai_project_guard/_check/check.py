@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from openai_project_guard._check import observers
 from openai_project_guard._check.call import Call, MessageAdapter
 from openai_project_guard._check.call_site import Site, call_site
-from openai_project_guard._check.faults import OWN_FAULTS, log_source_fault, refusal_for_fault
+from openai_project_guard._check.faults import log_source_fault, refusal_for_fault
 from openai_project_guard._check.headers import (
     HeaderTexts,
     candidate_digests,
@@ -22,6 +22,7 @@ from openai_project_guard._check.headers import (
 )
 from openai_project_guard._check.origin import Origin, origin_of_call
 from openai_project_guard._check.verdict import Verdict, decide
+from openai_project_guard._errors import OWN_FAULTS
 from openai_project_guard._keys import redact
 from openai_project_guard._registry.model import KeyRecord, records_of, records_of_account
 from openai_project_guard._scope import SCOPE, current_scope

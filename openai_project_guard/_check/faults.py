@@ -15,13 +15,6 @@ from openai_project_guard._types import Mode
 if TYPE_CHECKING:
     from openai_project_guard._check.errors import ProjectGuardError
 
-OWN_FAULTS = (
-    *(ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, RuntimeError),
-    *(TypeError, ValueError),
-)
-"""What a fault of ours may raise. Not every `Exception`: the handler of a signal may raise one at
-any moment, as task queues do when a task has taken too long, and that is the application's."""
-
 _MOST = 100
 
 _logged: set[str] = set()

@@ -7,7 +7,7 @@ from typing import Any
 from openai_project_guard._check import observers
 from openai_project_guard._check.call import Call, MessageAdapter
 from openai_project_guard._check.check import find_out, project_ids
-from openai_project_guard._check.faults import OWN_FAULTS, log_fault
+from openai_project_guard._check.faults import log_fault
 from openai_project_guard._check.headers import (
     HeaderTexts,
     HeaderValues,
@@ -15,6 +15,7 @@ from openai_project_guard._check.headers import (
     read_hint,
 )
 from openai_project_guard._check.origin import ORGANIZATION, origin_of
+from openai_project_guard._errors import OWN_FAULTS
 from openai_project_guard._keys import fingerprint_of, redact
 from openai_project_guard._registry.model import KeyRecord, records_of
 from openai_project_guard._state import STATE

@@ -18,7 +18,7 @@ from openai_project_guard._check.call_site import (
     call_site,
     is_application,
 )
-from openai_project_guard._check.faults import OWN_FAULTS
+from openai_project_guard._errors import OWN_FAULTS
 from openai_project_guard._hooks.patch import Function, hook
 from openai_project_guard._scope import SCOPE
 from openai_project_guard._state import STATE

@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 
 from openai_project_guard._check.call import Call, Sender
 from openai_project_guard._check.check import refusal
-from openai_project_guard._check.faults import OWN_FAULTS, log_fault
+from openai_project_guard._check.faults import log_fault
 from openai_project_guard._check.headers import PROJECT_HEADER, RawHeaders, read_headers
 from openai_project_guard._check.response import check_response, recalled_call
+from openai_project_guard._errors import OWN_FAULTS
 from openai_project_guard._hooks.call import HiddenCall, OtherCall
 from openai_project_guard._hooks.httpx import as_bytes, named_project
 from openai_project_guard._hooks.patch import Function, hook

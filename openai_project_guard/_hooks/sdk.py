@@ -13,9 +13,9 @@ from typing import Any
 
 from openai_project_guard._check.call import Call
 from openai_project_guard._check.check import is_active, refusal
-from openai_project_guard._check.faults import OWN_FAULTS, log_fault, refusal_for_fault
+from openai_project_guard._check.faults import log_fault, refusal_for_fault
 from openai_project_guard._check.response import add_note, check_response
-from openai_project_guard._errors import UnsupportedSDKError
+from openai_project_guard._errors import OWN_FAULTS, UnsupportedSDKError
 from openai_project_guard._hooks import client_site, sdk_legacy
 from openai_project_guard._hooks.httpx import (
     CALL,

@@ -19,9 +19,9 @@ BASE_MODULE = "openai._base_client"
 _SETTINGS = ("api_key", "project", "organization")
 
 
-def frames(depth: int = 1) -> Iterator[FrameType]:
+def frames() -> Iterator[FrameType]:
     """The frames that are running, from the caller's caller outwards; of a task, its awaits."""
-    frame: FrameType | None = sys._getframe(depth + 1)
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         yield frame
         frame = frame.f_back
