@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from itertools import takewhile
 from typing import Any, Protocol, cast
@@ -42,21 +43,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: with 2 for bad usage, with 0 for `--help` and `--version`.
     """
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # closed by who started us, as a service manager may
+            setattr(sys, stream, open(os.devnull, "w"))  # noqa: SIM115
     try:
         try:
             return _run(list(sys.argv[1:] if argv is None else argv))
         finally:
-            sys.stdout.flush()  # here, where a reader that has gone can still be noticed
+            with output_errors():  # here, where what goes wrong can still be said
+                sys.stdout.flush()
     except ConfigurationError as error:
-        line = " ".join(str(error).splitlines())
-        sys.stderr.write(f"{PROGRAM}: error: {line}\n")
+        _complain(str(error))
         return UNUSABLE
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
+    except OutputError as error:
         # What is still in the buffer would raise again when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return READER_GONE
+        if isinstance(error.__cause__, BrokenPipeError):
+            return READER_GONE
+        _complain(f"The output cannot be written: {error}.")
+        return UNUSABLE
+
+
+class OutputError(Exception):
+    """What a command prints cannot be written."""
+
+
+@contextmanager
+def output_errors() -> Iterator[None]:
+    """Raises `OutputError` where a stream cannot be written to."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(error.strerror) from error
+
+
+def _complain(problem: str) -> None:
+    with suppress(OSError):
+        sys.stderr.write(f"{PROGRAM}: error: {' '.join(problem.splitlines())}\n")
 
 
 def _run(argv: list[str]) -> int:
@@ -96,5 +121,6 @@ class Version(argparse.Action):
             found = version(PROGRAM)
         except PackageNotFoundError:  # run from a checkout
             found = "(not installed)"
-        sys.stdout.write(f"{PROGRAM} {found}\n")
+        with output_errors():
+            sys.stdout.write(f"{PROGRAM} {found}\n")
         parser.exit()

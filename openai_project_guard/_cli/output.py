@@ -11,6 +11,7 @@ from itertools import zip_longest
 from textwrap import wrap
 from typing import NamedTuple, TextIO
 
+from openai_project_guard._cli import output_errors
 from openai_project_guard._errors import ConfigurationError
 
 _STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33}
@@ -113,7 +114,8 @@ class Terminal:
         return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
 
     def _write(self, line: str) -> None:
-        self._stream.write(line.rstrip() + "\n")
+        with output_errors():
+            self._stream.write(line.rstrip() + "\n")
 
 
 def _has_color(stream: TextIO) -> bool:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any, NoReturn
 
-from openai_project_guard._cli import PROGRAM, Version, load
+from openai_project_guard._cli import PROGRAM, Version, load, output_errors
 from openai_project_guard._keys import redact
 
 _ORDER = (
@@ -38,6 +39,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Like `ArgumentParser.error`, but shows no key."""
         super().error(redact(message))
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        with output_errors():  # argparse itself would say nothing
+            (file or sys.stderr).write(message)
 
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, MutableMapping
 
@@ -60,6 +61,8 @@ def check_settings() -> None:
     _env.check_choices()
     mode = _env.mode()
     if mode is not Mode.OFF:
+        # What is only logged, such as a lost registry in warn, is logged by the program, once.
+        logging.getLogger("openai_project_guard").disabled = True
         _settings.build(mode, Registry())
 
 
