@@ -79,22 +79,19 @@ def _show(results: list[Result], terminal: Terminal) -> None:
 
 
 def _row(result: Result) -> tuple[Cell, ...]:
-    without, guarded = result.without, result.guarded
+    without, guarded, is_refused = result.without, result.guarded, result.scenario.is_refused
     status = without.answer.split()[0]
-    if status != OK:
-        first, payer = Cell(f"✗ {status}", "red"), Cell("nobody", "dim")
-    elif result.scenario.is_refused:
-        first, payer = Cell(f"✗ {status}", "red"), Cell(str(without.billed), "red")
+    is_right = status == OK and not is_refused
+    first = Cell(f"✓ {status}", "green") if is_right else Cell(f"✗ {status}", "red")
+    if status == OK:
+        payer = Cell(str(without.billed), "red" if is_refused else "")
     else:
-        first, payer = Cell(f"✓ {status}", "green"), Cell(str(without.billed))
-    if result.problems:
-        last = Cell(f"✗ {guarded.answer}", "red")
-    elif result.scenario.is_refused:
-        last = Cell(f"✓ {guarded.answer}", "green")
-    else:
+        payer = Cell("nobody", "dim")
+    said = guarded.answer
+    if not (result.problems or is_refused):
         is_filled = guarded.project_header != without.project_header
-        how = "header put in" if is_filled else guarded.billed
-        last = Cell(f"✓ {guarded.answer}, {how}", "green")
+        said += f", {'header put in' if is_filled else guarded.billed}"
+    last = Cell(f"✗ {said}", "red") if result.problems else Cell(f"✓ {said}", "green")
     return Cell(result.scenario.call), first, payer, last, Cell(str(guarded.bytes))
 
 

@@ -10,11 +10,7 @@ from openai_project_guard._registry.model import KeyBindings, listing
 
 
 def preview(address: str) -> Draft:
-    """A draft of what is there, without a lock and without a way to write it.
-
-    Raises:
-        RegistryError: the registry cannot be read.
-    """
+    """A draft of what is there, without a lock and without a way to write it."""
     return Draft(_Copy(address))
 
 
