@@ -27,6 +27,11 @@ class Cell(NamedTuple):
     style: str = ""
 
 
+def cells(*texts: str) -> tuple[Cell, ...]:
+    """A row of a table without any style."""
+    return tuple(map(Cell, texts))
+
+
 class Terminal:
     """A stream to write to, with the colours, characters and width it can show.
 
@@ -66,6 +71,14 @@ class Terminal:
             break_long_words=False,
         ):
             self._write(self._styled(line, style))
+
+    def good(self, text: str) -> None:
+        """Writes what was done, or is as it should be."""
+        self.paragraph(text, "green", first="✓ ")
+
+    def bad(self, text: str) -> None:
+        """Writes what is wrong."""
+        self.paragraph(text, "red", first="✗ ")
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
         """Writes a table. Columns of numbers are set flush right.

@@ -44,6 +44,11 @@ class Parser(argparse.ArgumentParser):
         with output_errors():  # argparse itself would say nothing
             (file or sys.stderr).write(message)
 
+    def add_flags(self, **helps: str) -> None:
+        """Adds options that take no value, each with its help."""
+        for name, text in helps.items():
+            self.add_argument(f"--{name.replace('_', '-')}", action="store_true", help=text)
+
     def parse_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
@@ -147,7 +152,7 @@ def complete() -> None:
     except ImportError:
         return
     parser = program()
-    commands = parser.add_subparsers(parser_class=argparse.ArgumentParser)
+    commands = parser.add_subparsers(parser_class=Parser)
     for name in names():
         load(name).add_arguments(commands.add_parser(name, help=summary(name)))
     argcomplete.autocomplete(parser)

@@ -9,20 +9,16 @@ from openai_project_guard._cli import GOOD, NOT_IN_ORDER, PROGRAM
 from openai_project_guard._cli.demo import OK
 from openai_project_guard._cli.demo.runner import Result, run_scenarios
 from openai_project_guard._cli.output import Cell, Terminal
+from openai_project_guard._cli.parsers import Parser
 from openai_project_guard._keys import hint
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments of `demo`."""
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+def add_arguments(parser: Parser) -> None:
+    parser.add_flags(json="print the results as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Plays every scenario and prints what happened.
-
-    Returns:
-        0 if each did what it says, else 1.
-    """
+    """Runs every scenario and prints what happened."""
     results = run_scenarios()
     if args.json:
         Terminal().json([_as_json(result) for result in results])

@@ -13,7 +13,6 @@ from openai_project_guard._types import CALL_SCOPES, Mode
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments of `run`."""
     parser.usage = "%(prog)s [OPTION]... -- COMMAND [ARGUMENT]..."
     parser.epilog = (
         "COMMAND is what starts the program: python app.py, gunicorn, celery, uvicorn, pytest, a "
@@ -54,11 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> NoReturn:
-    """Becomes the program, under the guard.
-
-    Raises:
-        ConfigurationError: a setting is wrong, or the command cannot be executed.
-    """
+    """Becomes the program, under the guard."""
     command = args.program[1:] if args.program[:1] == ["--"] else args.program
     if not command:
         raise ConfigurationError("What is to be run? Name a command after --.")

@@ -13,6 +13,7 @@ from typing import NamedTuple, TypeVar
 from openai_project_guard._cli import GOOD, NOT_IN_ORDER, registry_option
 from openai_project_guard._cli.key_input import ADMIN_KEY, API_KEY, read_key
 from openai_project_guard._cli.output import Terminal, confirm, count
+from openai_project_guard._cli.parsers import Parser
 from openai_project_guard._cli.sync.administration import Administration, RemoteProject
 from openai_project_guard._cli.sync.binding import Binding, LocalKey, bind, match
 from openai_project_guard._cli.sync.preview import preview
@@ -36,8 +37,7 @@ class Listed(NamedTuple):
     alias: str | None
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments of `sync`."""
+def add_arguments(parser: Parser) -> None:
     parser.epilog = (
         f"{ADMIN_KEY} must hold an admin key; OPENAI_BASE_URL is honoured. A new project's alias "
         "is its name in lower case with dashes; what is registered stays. A key in your "
@@ -54,20 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help=f"a variable with a key to bind, beside {API_KEY}; may be given more than once",
     )
-    parser.add_argument(
-        "--include-archived", action="store_true", help="take archived projects in too"
-    )
-    parser.add_argument(
-        "--prune",
-        action="store_true",
-        help="remove the projects that the API does not list from the registry, with their keys; "
+    parser.add_flags(
+        include_archived="take archived projects in too",
+        prune="remove the projects that the API does not list from the registry, with their keys; "
         "shows them and asks",
+        yes="do not ask before --prune removes",
+        dry_run="only show what would be done; write nothing",
+        json="print what was done as JSON",
     )
-    parser.add_argument("--yes", action="store_true", help="do not ask before --prune removes")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="only show what would be done; write nothing"
-    )
-    parser.add_argument("--json", action="store_true", help="print what was done as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -194,8 +188,8 @@ def _alias(name: str, taken: set[str]) -> str | None:
 
 def _show_keys(keys: Sequence[Binding], terminal: Terminal) -> None:
     for key in keys:
-        mark, style = ("✓", "green") if key.is_good else ("✗", "red")
-        terminal.paragraph(f"{key.variable} ({key.hint}): {key.message}.", style, first=f"{mark} ")
+        show = terminal.good if key.is_good else terminal.bad
+        show(f"{key.variable} ({key.hint}): {key.message}.")
     if not keys:
         terminal.paragraph(f"No key to bind: {API_KEY} holds none, and no --key-env was given.")
 
