@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from types import SimpleNamespace
 from typing import Any
 
@@ -17,10 +18,10 @@ from cli_shell import Shell
 
 import openai_project_guard
 from openai_project_guard import ConfigurationError, RegistryError, _cli
-from openai_project_guard._cli import main, parsers
+from openai_project_guard._cli import commands, main, parsers
 
 ROOT = str(Path(openai_project_guard.__file__).parent.parent)
-NAMES = parsers.names()
+NAMES = tuple(_cli.COMMANDS)
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
         add_arguments=lambda parser: parser.add_argument("--json", action="store_true"),
         run=lambda args: 0,
     )
-    monkeypatch.setattr(parsers, "names", lambda: ["probe"])
+    monkeypatch.setitem(_cli.COMMANDS, "probe", "try it")
     monkeypatch.setitem(sys.modules, "openai_project_guard._cli.commands.probe", probe)
     return probe
 
@@ -141,8 +142,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert exit_.value.code == 0
     shown = capsys.readouterr().out
-    assert all(f"  {name} " in shown and parsers.summary(name) in shown for name in NAMES)
-    assert all(map(parsers.summary, NAMES))
+    assert all(f"  {name} " in shown and does in shown for name, does in _cli.COMMANDS.items())
     assert "Exit status: 0 good" in shown
 
 
@@ -152,6 +152,10 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
         main([name, "--help"])
     assert exit_.value.code == 0
     assert capsys.readouterr().out.startswith(f"usage: openai-project-guard {name}")
+
+
+def test_every_module_of_a_command_is_in_the_help() -> None:
+    assert {module.name for module in iter_modules(commands.__path__)} == set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -171,7 +175,7 @@ def test_version_names_the_package(capsys: pytest.CaptureFixture[str]) -> None:
 def test_version_of_a_checkout_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(_cli, "PROGRAM", "no-such-distribution")
+    monkeypatch.setattr(parsers, "PROGRAM", "no-such-distribution")
     with pytest.raises(SystemExit):
         main(["--version"])
     assert capsys.readouterr().out == "no-such-distribution (not installed)\n"

@@ -1,4 +1,4 @@
-"""`copy`: make one registry say what another says, after showing the difference."""
+"""The command `copy`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`demo`: send right and wrong calls to a server on this machine, without and with the guard."""
+"""The command `demo`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`fingerprint`: print the fingerprint of a key, as a registry has it."""
+"""The command `fingerprint`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`list`: show what is registered, and in which registry."""
+"""The command `list`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`register`: add a key to the registry; the key itself is not kept."""
+"""The command `register`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`remove`: take a key, or a project with its keys, out of the registry."""
+"""The command `remove`."""
 
 from __future__ import annotations
 

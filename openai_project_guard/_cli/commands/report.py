@@ -1,4 +1,4 @@
-"""`report`: say what the processes that kept an audit saw, and what to change."""
+"""The command `report`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`run`: run a Python program under the guard, without a change to it."""
+"""The command `run`."""
 
 from __future__ import annotations
 

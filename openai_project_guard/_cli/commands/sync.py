@@ -1,4 +1,4 @@
-"""`sync`: add the organization's projects to the registry and bind the keys in your environment."""
+"""The command `sync`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`validate`: say whether registry files are in order, for editors, pre-commit and CI."""
+"""The command `validate`."""
 
 from __future__ import annotations
 
