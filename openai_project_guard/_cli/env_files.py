@@ -41,19 +41,7 @@ class EnvFile:
 
 
 def read_env_files(paths: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
-    """The environment with the files laid over it; a line that is skipped is warned of.
-
-    Args:
-        paths: of the files.
-        environ: the environment, which stays as it is.
-
-    Raises:
-        ConfigurationError: a file cannot be read.
-
-    Example:
-        >>> read_env_files([], {"HOME": "/root"})
-        {'HOME': '/root'}
-    """
+    """The environment with the files laid over it; a line that is skipped is warned of."""
     merged = dict(environ)
     for path in paths:
         env_file = read_env_file(path, merged)
@@ -67,11 +55,7 @@ def read_env_files(paths: Iterable[str], environ: Mapping[str, str]) -> dict[str
 
 
 def read_env_file(path: str, environ: Mapping[str, str]) -> EnvFile:
-    """What one file sets; `${NAME}` is taken from the lines above it, or else from the environment.
-
-    Raises:
-        ConfigurationError: it cannot be read.
-    """
+    """What one file sets; `${NAME}` is taken from the lines above, or else from the environment."""
     from io import StringIO
 
     from dotenv.parser import parse_stream

@@ -33,17 +33,14 @@ def cells(*texts: str) -> tuple[Cell, ...]:
 
 
 class Terminal:
-    """A stream to write to, with the colours, characters and width it can show.
-
-    Args:
-        stream: where to write. Default: standard output.
-    """
+    """A stream to write to, with the colours, characters and width it can show."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
         self._encoding = getattr(self._stream, "encoding", None) or "utf-8"
         self._has_color = _has_color(self._stream)
-        self._characters = {} if _can_encode("".join(_ASCII), self._encoding) else _ASCII
+        shown = "".join(_ASCII).encode(self._encoding, "ignore").decode(self._encoding)
+        self._characters = {} if shown == "".join(_ASCII) else _ASCII
         self.width = shutil.get_terminal_size((80, 24)).columns
 
     def line(self, text: str = "", style: str = "") -> None:
@@ -57,10 +54,7 @@ class Terminal:
     def paragraph(self, text: str, style: str = "", *, first: str = "") -> None:
         """Writes a text, broken between words into lines that fit.
 
-        Args:
-            text: of one paragraph.
-            style: of all its lines.
-            first: what is put before it, such as a mark; the other lines get as many spaces.
+        `first` is put before it, such as a mark; the other lines get as many spaces.
         """
         for line in wrap(
             self._shown(text),
@@ -139,14 +133,6 @@ def _has_color(stream: TextIO) -> bool:
     if os.environ.get("TERM") == "dumb" or (os.name == "nt" and "WT_SESSION" not in os.environ):
         return False
     return stream.isatty()
-
-
-def _can_encode(text: str, encoding: str) -> bool:
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def count(number: int, noun: str) -> str:

@@ -30,11 +30,7 @@ def disabled() -> Iterator[None]:
 
 @contextmanager
 def enabled(mode: Mode, registry: RegistrySource | None = None) -> Iterator[list[Verdict]]:
-    """Calls are checked inside, with the environment's settings; gives their verdicts.
-
-    Raises:
-        ConfigurationError: the settings are not in order.
-    """
+    """Calls are checked inside, with the environment's settings; gives their verdicts."""
     from openai_project_guard._api import enable
 
     verdicts: list[Verdict] = []

@@ -22,14 +22,8 @@ def startup_folder() -> str:
 def guard_children(environ: MutableMapping[str, str], options: Mapping[str, str | None]) -> None:
     """Sets what makes every Python that is started in this environment a guarded one.
 
-    A path is made absolute, for a child may have another working directory.
-
-    Args:
-        environ: changed in place; `os.environ`, since that is where settings are read from.
-        options: the value for each variable; `None` leaves it as it is.
-
-    Raises:
-        ConfigurationError: the package lies where PYTHONPATH cannot name it.
+    A path is made absolute, for a child may have another working directory. An option that is
+    `None` leaves its variable as it is.
     """
     environ.update({name: value for name, value in options.items() if value is not None})
     if _env.text(_env.PREFIX) is None:
@@ -53,11 +47,7 @@ def guard_children(environ: MutableMapping[str, str], options: Mapping[str, str 
 
 
 def check_settings() -> None:
-    """Reads the settings as the program will, so that it need not start to find them wrong.
-
-    Raises:
-        ConfigurationError: they are not in order, or a registry cannot be read.
-    """
+    """Reads the settings as the program will, so that it need not start to find them wrong."""
     _env.check_choices()
     mode = _env.mode()
     if mode is not Mode.OFF:
