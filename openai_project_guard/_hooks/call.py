@@ -17,7 +17,7 @@ from openai_project_guard._hooks.sdk_facts import frames
 class HiddenCall:
     """A function with its arguments, out of sight of a traceback that shows a frame's locals.
 
-    Headers hold the key, and their repr shows it.
+    Headers hold the key, and their repr shows it. Once called, it holds nothing any more.
     """
 
     __slots__ = ("_args", "_fn", "_kwargs")
@@ -28,7 +28,10 @@ class HiddenCall:
         self._kwargs = kwargs
 
     def __call__(self) -> Any:
-        return self._fn(*self._args, **self._kwargs)
+        try:
+            return self._fn(*self._args, **self._kwargs)
+        finally:
+            del self._args, self._kwargs
 
 
 class Judged(NamedTuple):
@@ -58,10 +61,13 @@ def judging(judge: Judge, *, is_async: bool = False) -> Maker:
         def hooked(*args: Any, **kwargs: Any) -> Any:
             send, call, error, check = judge(original, args, kwargs)
             del args, kwargs
-            if error is not None:
-                del send, call, check
-                raise error
-            answer = send()
+            try:
+                if error is not None:
+                    raise error
+                answer = send()
+            except BaseException:
+                del send, call, check  # whoever keeps the error must not keep them
+                raise
             if check is not None:
                 check(answer)
             return answer
@@ -69,10 +75,13 @@ def judging(judge: Judge, *, is_async: bool = False) -> Maker:
         async def hooked_async(*args: Any, **kwargs: Any) -> Any:
             send, call, error, check = judge(original, args, kwargs)
             del args, kwargs
-            if error is not None:
-                del send, call, check
-                raise error
-            answer = await send()
+            try:
+                if error is not None:
+                    raise error
+                answer = await send()
+            except BaseException:
+                del send, call, check  # whoever keeps the error must not keep them
+                raise
             if check is not None:
                 check(answer)
             return answer

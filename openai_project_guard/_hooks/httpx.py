@@ -118,10 +118,14 @@ def _sync_hook(original: Function, module: ModuleType) -> Function:
         if call is None:
             return original(self, request)
         error = refusal(call, request, HTTP)
-        if error is not None:
-            raise error
-        call.is_sent = True
-        response = original(self, request)
+        try:
+            if error is not None:
+                raise error
+            call.is_sent = True
+            response = original(self, request)
+        except BaseException:
+            del self, request, call  # whoever keeps the error must not keep them
+            raise
         check_response(call, response, request, HTTP)
         return response
 
@@ -136,10 +140,14 @@ def _async_hook(original: Callable[..., Awaitable[Any]], module: ModuleType) -> 
         if call is None:
             return await original(self, request)
         error = refusal(call, request, HTTP)
-        if error is not None:
-            raise error
-        call.is_sent = True
-        response = await original(self, request)
+        try:
+            if error is not None:
+                raise error
+            call.is_sent = True
+            response = await original(self, request)
+        except BaseException:
+            del self, request, call  # whoever keeps the error must not keep them
+            raise
         check_response(call, response, request, HTTP)
         return response
 

@@ -94,10 +94,12 @@ def _marking_hook(original: Function) -> Function:
         finally:
             del options, more  # they may hold a key, and their repr shows it
         if error is not None:
+            del self
             raise error
         if STATE.settings is not None or SCOPE.get() is not None:
             error = _mark(self, request)
             if error is not None:
+                del self, request
                 raise error
         return request
 
