@@ -27,7 +27,6 @@ from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import shown
 from openai_project_guard._types import Reason
 
-AUDIT = _env.PREFIX + "_AUDIT"
 _STYLES = {"blocked": "red", "warned": "yellow", "drift": "red", "injected": "", "allowed": "green"}
 _MOST_IN_ORDER = 50  # rows; the wrong ones are always shown, all of them
 _FAIL_ON = (*KINDS[:-1], *(reason for reason in get_args(Reason) if reason != "drift"))
@@ -35,7 +34,7 @@ _FAIL_ON = (*KINDS[:-1], *(reason for reason in get_args(Reason) if reason != "d
 
 def add_arguments(parser: Parser) -> None:
     parser.epilog = (
-        f"Each process keeps an audit where {AUDIT}, enable(audit=...) or run --audit names a "
+        f"Each process keeps an audit where {_env.AUDIT}, enable(audit=...) or run --audit names a "
         "folder. The files of any number of processes and hosts add up. They hold no key, no "
         "prompt and no answer, and may be deleted at any time.\n\n"
         "Changes and calls come worst first; times are UTC. A drift is about a call that is "
@@ -44,7 +43,7 @@ def add_arguments(parser: Parser) -> None:
         "there is no audit file or one cannot be read."
     )
     parser.add_argument(
-        "paths", metavar="DIR", nargs="*", help=f"folder or audit file; default: ${AUDIT}"
+        "paths", metavar="DIR", nargs="*", help=f"folder or audit file; default: ${_env.AUDIT}"
     )
     parser.add_argument(
         "--since", metavar="T", help="leave out what ended before: 90m, 24h, 7d or an ISO 8601 time"
@@ -95,11 +94,11 @@ def _words(given: str | None) -> tuple[str, ...]:
 
 
 def _default_paths() -> list[str]:
-    folder = _env.text(AUDIT)
+    folder = _env.text(_env.AUDIT)
     if folder is None:
         raise ConfigurationError(
-            f"No folder is named, and {AUDIT} is not set. Name the folder in which the processes "
-            "keep their audit: openai-project-guard report DIR"
+            f"No folder is named, and {_env.AUDIT} is not set. Name the folder in which the "
+            "processes keep their audit: openai-project-guard report DIR"
         )
     return [os.path.expanduser(folder)]
 

@@ -67,8 +67,8 @@ def run(args: argparse.Namespace) -> NoReturn:
             _env.PREFIX: args.mode,
             _env.PROJECT: args.project,
             _env.REGISTRY: args.registry,
-            _env.PREFIX + "_SCOPE": args.scope,
-            _env.PREFIX + "_AUDIT": args.audit,
+            _env.SCOPE: args.scope,
+            _env.AUDIT: args.audit,
         },
     )
     line = program.command_line(command)

@@ -11,7 +11,7 @@ from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._registry.registry import Registry
 from openai_project_guard._types import Mode
 
-_PATHS = (_env.LEARNED, _env.PREFIX + "_SNAPSHOT", _env.PREFIX + "_AUDIT")
+_PATHS = (_env.LEARNED, _env.SNAPSHOT, _env.AUDIT)
 
 
 def startup_folder() -> str:
