@@ -10,9 +10,9 @@ What Redis holds, under a prefix (`openai-project-guard`, or the URL's `?prefix=
   before each, the fingerprints of the keys that are different; the revision alone if a project is
   different, or too many keys are
 
-Values are JSON; what is absent, empty or null is left out. A learned key has `"learned": true`
-beside its hint; one that was learned for two projects, and not registered since, belongs to
-neither. There is no key in any of this, only fingerprints and hints.
+Values are JSON; what is absent, empty or null is left out. A key that was learned has the note
+"learned": the first process to write it has its way, until an administrator registers the key.
+There is no key in any of this, only fingerprints and hints.
 
 A writer watches the revision, and changes the hashes, the revision and tells of it in one
 transaction, or not at all if the revision is not the one that it had read. So nobody's change is

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from openai_project_guard._errors import RegistryError
-from openai_project_guard._keys import fingerprint_of, redact
+from openai_project_guard._keys import redact
 from openai_project_guard._registry.model import Place
 from openai_project_guard._registry.redis import messages
 from openai_project_guard._registry.redis.client import Client, Fault, Forbidden, Refused, count_of
-from openai_project_guard._registry.redis.learning import ActiveRegistry, Learned, write_learned
+from openai_project_guard._registry.redis.learning import ActiveRegistry, write_learned
 from openai_project_guard._registry.redis.state import State
 from openai_project_guard._registry.source import Status
 
@@ -87,7 +87,7 @@ class Follower:
 
     def remember(self, key_digest: bytes, key_hint: str, project: str) -> bool:
         """Takes in what the server said of a key. It is written soon, and counts until then."""
-        return not self._is_read_only and self._active.learn(key_digest, Learned(key_hint, project))
+        return not self._is_read_only and self._active.learn(key_digest, key_hint, project)
 
     def _start(self) -> None:
         Thread(target=self._run, name="openai-project-guard redis", daemon=True).start()
@@ -127,17 +127,15 @@ class Follower:
             client.close()
 
     def _follow(self, client: Client) -> None:
-        poll_due = time.monotonic() + _POLL
+        look_due = time.monotonic() + _POLL
         while not self._stopped:
             self._apply(client, client.notices(_TICK))
             self._write_learned(client)
-            if time.monotonic() >= poll_due:
+            if time.monotonic() >= look_due:
                 if client.revision() != self._active.state.revision:
-                    self._apply(client, client.notices(_TICK))  # it may be on its way
-                    if client.revision() != self._active.state.revision:
-                        self._read(client)
+                    self._read(client)
                 self._confirmed = time.monotonic()
-                poll_due = self._confirmed + _POLL
+                look_due = self._confirmed + _POLL
             if self._fallback is not None:
                 self._fallback.keep(self._active.state)
 
@@ -163,28 +161,19 @@ class Follower:
         self._confirmed = asked
 
     def _apply(self, client: Client, notices: list[Notice]) -> None:
-        """Reads what is different now."""
-        if not notices:
-            return None
-        asked = time.monotonic()
-        revision = self._active.state.revision
-        keys: set[str] = set()
+        """Reads what is different now: not the whole, which may be 100,000 keys."""
         for notice in notices:
-            missed = count_of(notice.revision) - count_of(revision) - 1
+            state, asked = self._active.state, time.monotonic()
+            missed = count_of(notice.revision) - count_of(state.revision) - 1
             if missed < 0:
                 continue  # told before, or while the whole was read
-            if missed or notice.keys is None:
+            found = client.read((), notice.keys)
+            if missed or not notice.keys or count_of(found.revision) < count_of(notice.revision):
                 self._wait(random.uniform(0, _SPREAD))  # noqa: S311
-                return self._read(client)
-            revision = notice.revision
-            keys.update(notice.keys)
-        if keys:
-            found = client.read_some(keys=keys)
-            if count_of(found.revision) < count_of(revision):  # the server has lost changes
-                return self._read(client)
-            self._activate(self._active.state.with_keys(revision, found.keys))
-        self._confirmed = asked
-        return None
+                self._read(client)
+            else:
+                self._activate(state.with_keys(notice.revision, found.keys))
+                self._confirmed = asked
 
     def _activate(self, state: State) -> None:
         old = self._active.state
@@ -205,13 +194,8 @@ class Follower:
             self._write_due = time.monotonic() + _POLL
             return
         self._refusal = ""
-        state = self._active.state
-        if all(held.project in state.snapshot.projects for held in learned.values()):
-            found = client.read_some(keys=map(fingerprint_of, learned))
-            self._activate(state.with_keys(state.revision, found.keys))
-        else:
-            self._read(client)
-        self._active.forget(learned)
+        self._apply(client, client.notices(_TICK))  # of this change too
+        self._active.activate(self._active.state, learned)
 
     def _use_fallback(self, problem: str) -> None:
         if self._fallback is None:

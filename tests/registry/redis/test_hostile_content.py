@@ -50,7 +50,6 @@ pytestmark = needs_redis
         ('{"proj_a": {"colour": "red"}}', "something else than"),
         ('{"proj_a": {"hint": 3}}', "its hint: this is a whole number; it must be a string"),
         (json.dumps({"proj_a": {"note": KEY}}), "its note: a raw key stands here"),
-        ('{"proj_a": {"learned": 1}}', "neither true nor false"),
         ('{"proj_x": {}}', "its project proj_x is not there"),
     ],
 )
