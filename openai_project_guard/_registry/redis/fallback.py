@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
@@ -13,8 +14,8 @@ from openai_project_guard._registry.file.layout import written_project
 from openai_project_guard._registry.file.parse import parse
 from openai_project_guard._registry.file.place import FilePlace, load
 from openai_project_guard._registry.model import by_project, listing
-from openai_project_guard._registry.redis import messages
 from openai_project_guard._registry.redis.state import State
+from openai_project_guard._registry.source import log
 
 if TYPE_CHECKING:
     from openai_project_guard._registry.model import Snapshot
@@ -64,7 +65,7 @@ class FallbackFile:
         except (RegistryError, OSError) as error:
             fault = str(error)
         if fault and fault != self._fault:
-            messages.log(messages.CANNOT_KEEP, fault)
+            log(logging.ERROR, "The last good version cannot be kept: %s", fault)
         self._fault = fault
         done = time.monotonic()
         self._due = done + max(_PAUSE if fault else 0.0, _SHARE * (done - started))

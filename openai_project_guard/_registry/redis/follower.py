@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import time
@@ -14,11 +15,10 @@ from weakref import WeakSet
 from openai_project_guard._errors import RegistryError
 from openai_project_guard._keys import redact
 from openai_project_guard._registry.model import Place
-from openai_project_guard._registry.redis import messages
 from openai_project_guard._registry.redis.client import Client, Fault, Forbidden, Refused, count_of
 from openai_project_guard._registry.redis.learning import ActiveRegistry, write_learned
 from openai_project_guard._registry.redis.state import State
-from openai_project_guard._registry.source import Status
+from openai_project_guard._registry.source import Status, log
 
 if TYPE_CHECKING:
     from openai_project_guard._registry.redis.client import Notice
@@ -30,6 +30,7 @@ _POLL = 5.0  # seconds between two looks at the revision
 _SPREAD = 0.3  # seconds over which a fleet reads the whole after a change that calls for it
 _SHORTEST, _LONGEST = 0.1, 3.0  # seconds between two attempts to connect
 _BATCH = 1000  # learned keys written at a time
+_MOST_LOGGED = 10  # refused entries named at a time
 
 
 class Follower:
@@ -99,7 +100,8 @@ class Follower:
                 client = self._client or self._connect()
                 if self._is_lost:
                     self._is_lost = False
-                    messages.log(messages.FOUND, self._url.name, self._active.state.revision)
+                    revision = self._active.state.revision
+                    self._log("in touch again, at revision %s.", revision, level=logging.INFO)
                 pause = _SHORTEST
                 self._follow(client)
             except Fault as fault:
@@ -155,7 +157,11 @@ class Follower:
         if old not in (None, new) and count_of(new) <= count_of(old):
             if not client.is_primary:
                 raise Fault(f"the replica is behind, at revision {new}")
-            messages.log(messages.WENT_BACK, self._url.name, old, new)
+            self._log(
+                "the registry went back from revision %s to %s: the server has lost changes. Check "
+                "the registry, and what was revoked lately.",
+                *(old, new),
+            )
         if new != old:
             self._activate(State.of(stored, self._place))
         self._confirmed = asked
@@ -167,18 +173,22 @@ class Follower:
             missed = count_of(notice.revision) - count_of(state.revision) - 1
             if missed < 0:
                 continue  # told before, or while the whole was read
-            found = client.read((), notice.keys)
-            if missed or not notice.keys or count_of(found.revision) < count_of(notice.revision):
+            if missed or not notice.keys:
                 self._wait(random.uniform(0, _SPREAD))  # noqa: S311
                 self._read(client)
             else:
+                found = client.read((), notice.keys)
                 self._activate(state.with_keys(notice.revision, found.keys))
                 self._confirmed = asked
 
     def _activate(self, state: State) -> None:
-        old = self._active.state
+        old = self._active.state.faults
         self._active.activate(state)
-        messages.log_refused(self._url.name, old, state)
+        new = [(name, why) for name, why in state.faults.items() if old.get(name) != why]
+        for name, why in new[:_MOST_LOGGED]:
+            self._log("the entry %s is refused: %s. The others stay active.", name, why)
+        if len(new) > _MOST_LOGGED:
+            self._log("%d more entries are refused.", len(new) - _MOST_LOGGED)
 
     def _write_learned(self, client: Client) -> None:
         if not self._active.learned or self._is_read_only or time.monotonic() < self._write_due:
@@ -188,7 +198,7 @@ class Follower:
             write_learned(client, learned)
         except Refused as fault:  # no reason to leave the server, which can still be read
             if str(fault) != self._refusal:
-                messages.log(messages.CANNOT_WRITE_LEARNED, self._url.name, fault)
+                self._log("what is learned cannot be written (%s). It is kept in memory.", fault)
             self._refusal = str(fault)
             self._is_read_only = isinstance(fault, Forbidden)
             self._write_due = time.monotonic() + _POLL
@@ -207,19 +217,29 @@ class Follower:
         self._confirmed = time.monotonic() - age
         self._is_lost = True
         self._activate(state)
-        old = messages.spelled(age)
-        messages.log(messages.STARTED_FROM_FALLBACK, problem, self._fallback.name, old)
+        what = "%s The last good version, in %s, is active; it is %s old."
+        log(logging.ERROR, what, problem, self._fallback.name, _spelled(age))
 
     def _lose(self, problem: str) -> None:
         if not self._is_lost and not self._stopped:
             self._is_lost = True
-            age = messages.spelled(time.monotonic() - self._confirmed)
-            messages.log(messages.LOST, self._url.name, problem, age)
+            age = _spelled(time.monotonic() - self._confirmed)
+            self._log("lost (%s). The last good version, %s old, stays active.", problem, age)
+
+    def _log(self, message: str, *values: object, level: int = logging.ERROR) -> None:
+        log(level, f"%s: {message}", self._url.name, *values)
 
     def _wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while not self._stopped and (left := end - time.monotonic()) > 0:
             time.sleep(min(left, _TICK))
+
+
+def _spelled(seconds: float) -> str:
+    """A time as people say it."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
 _followers: WeakSet[Follower] = WeakSet()
