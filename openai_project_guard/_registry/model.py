@@ -226,8 +226,8 @@ def records_of_account(registries: Iterable[HasSnapshot], account: str) -> tuple
     )
 
 
-def project_id(registries: Iterable[HasSnapshot], name: str, said: str = "project=") -> str:
-    """The id behind an id or an alias; `said` is how an error calls the place that named it.
+def project_id(registries: Iterable[HasSnapshot], name: str, argument: str = "project=") -> str:
+    """The id behind an id or an alias; `argument` is what an error calls the place of the name.
 
     Raises:
         ConfigurationError: it is neither a project id nor an alias that a registry knows.
@@ -247,6 +247,6 @@ def project_id(registries: Iterable[HasSnapshot], name: str, said: str = "projec
         else "no alias"
     )
     raise ConfigurationError(
-        f"{said} {shown(name)} is neither a project id (proj_ and letters, digits, _ or -) "
+        f"{argument} {shown(name)} is neither a project id (proj_ and letters, digits, _ or -) "
         f"nor a known alias. The registry has {aliases}."
     )

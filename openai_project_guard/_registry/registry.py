@@ -77,7 +77,7 @@ class Registry:
             note: whatever helps to recognise the key later.
 
         Raises:
-            ConfigurationError: the key is empty or unfit, the project or the organization is no
+            ConfigurationError: the key cannot be registered, the project or the organization is no
                 id of one, or the note has a key in it.
 
         Example:

@@ -82,10 +82,10 @@ def load(place: FilePlace) -> bytes:
     problem = data = None
     try:
         # Looked at first: opening a pipe or a device may have effects on others.
-        problem = _unfit(os.stat(place.path))
+        problem = _problem_with(os.stat(place.path))
         if not problem:
             with open(os.open(place.path, _READING), "rb") as file:
-                problem = _unfit(os.fstat(file.fileno()))
+                problem = _problem_with(os.fstat(file.fileno()))
                 if not problem:
                     data = file.read(LARGEST + 1)
         if data is not None and len(data) <= LARGEST:
@@ -101,7 +101,7 @@ def load(place: FilePlace) -> bytes:
     raise RegistryError(f"{place.name}: {problem}.")
 
 
-def _unfit(status: os.stat_result) -> str | None:
+def _problem_with(status: os.stat_result) -> str | None:
     for is_kind, problem in _KINDS:
         if is_kind(status.st_mode):
             return problem

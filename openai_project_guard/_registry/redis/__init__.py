@@ -14,7 +14,7 @@ Values are JSON; what is absent, empty or null is left out. A key that was learn
 "learned": the first process to write it has its way, until an administrator registers the key.
 There is no key in any of this, only fingerprints and hints.
 
-A writer watches the revision, and changes the hashes, the revision and tells of it in one
+A writer watches the revision, and changes the hashes and the revision and publishes that in one
 transaction, or not at all if the revision is not the one that it had read. So nobody's change is
 lost. The second half of a revision is random: after a fail-over that lost a change, two servers'
 57th changes are told apart.

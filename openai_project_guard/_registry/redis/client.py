@@ -193,10 +193,10 @@ class Client:
 
     def _connect(self) -> None:
         self._commands = self._connection()
-        said: Any = []
+        facts: Any = []
         with suppress(Refused):  # Redis before 6 does not know it; every user may say it
-            said = self._ask(("HELLO",))[0]
-        role = dict(zip(said[::2], said[1::2], strict=False)).get(b"role", b"master")
+            facts = self._ask(("HELLO",))[0]
+        role = dict(zip(facts[::2], facts[1::2], strict=False)).get(b"role", b"master")
         self.is_primary = role == b"master"
 
     def _connection(self) -> Any:
@@ -240,15 +240,15 @@ class Client:
     def _fault(self, error: Exception) -> Fault:
         """Our error for one of redis-py's, of which there are more kinds than it says."""
         errors = _library().exceptions
-        said = self.url.without_password(str(error) or type(error).__name__).rstrip(".")
-        if isinstance(error, errors.NoPermissionError) or "NOPERM" in said:
+        text = self.url.without_password(str(error) or type(error).__name__).rstrip(".")
+        if isinstance(error, errors.NoPermissionError) or "NOPERM" in text:
             needed = self.url.acl(writing=self._is_writing)
-            return Forbidden(f"{said}; what a user needs for it: {needed}")
+            return Forbidden(f"{text}; what a user needs for it: {needed}")
         if isinstance(error, errors.ResponseError):
-            return Refused(said)
+            return Refused(text)
         if isinstance(error, errors.AuthenticationError):
-            said += "; check user and password in the URL"
-        return Fault(said)
+            text += "; check user and password in the URL"
+        return Fault(text)
 
 
 def count_of(revision: str | None) -> int:
@@ -276,7 +276,7 @@ def _made(url: RedisURL, number: int, timeout: float) -> Any:
         if unknown is None:
             return kind(**options)
         nearest = get_close_matches(unknown, known, 1) or ["prefix"]
-        problem = f"nobody knows the option {redact(unknown)}=; did you mean {nearest[0]}="
+        problem = f"there is no option {redact(unknown)}=; did you mean {nearest[0]}="
     except Exception as error:  # a value that is not understood
         problem = url.without_password(str(error))
     options = {}  # there may be a password in it

@@ -106,7 +106,7 @@ class Follower:
                 self._follow(client)
             except Fault as fault:
                 self._lose(str(fault))
-            except Exception as error:  # or the registry would grow old and nobody be told
+            except Exception as error:  # or the registry would grow old without a word in the log
                 self._lose(self._url.without_password(f"{type(error).__name__}: {error}"))
             self._disconnect()
             self._wait(pause * random.uniform(0.5, 1))  # noqa: S311 (spreads a fleet's attempts)

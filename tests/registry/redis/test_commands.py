@@ -235,7 +235,7 @@ def test_verify_asks_before_anything_is_written(shell: Shell, server: RedisServe
         assert shell("register", "bot", "--verify", stdin=A).status == 0
 
 
-@pytest.mark.parametrize("value", ["rubbish", json.dumps({"proj_a": {"disputed": True}})])
+@pytest.mark.parametrize("value", ["rubbish", json.dumps({"proj_a": {"colour": "red"}})])
 def test_what_counts_for_no_project_is_removed_by_its_fingerprint(
     shell: Shell, server: RedisServer, value: str
 ) -> None:

@@ -64,7 +64,7 @@ def test_a_key_that_is_not_in_order_is_refused_by_name(
     assert any(fingerprint(KEY) in text and why in text for text in log())
     assert "CANARY" not in "".join(log())
     assert source.status().faults == 1
-    add(server, KEY)  # mends it
+    add(server, KEY)  # puts it right
     wait(lambda: has(source, KEY))
     assert source.status().faults == 0
 
