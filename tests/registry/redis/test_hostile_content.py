@@ -32,6 +32,8 @@ from openai_project_guard._registry.redis.state import State
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from openai_project_guard._registry.source import Source
+
 
 pytestmark = needs_redis
 
@@ -114,10 +116,8 @@ def test_a_raw_key_for_a_name_is_not_shown() -> None:
 
 @pytest.mark.parametrize("part", ["projects", "keys", "revision"])
 def test_a_value_of_another_type_is_an_outage(
-    server: RedisServer, log: Callable[[], list[str]], looks: None, part: str
+    looks: None, server: RedisServer, source: Source, log: Callable[[], list[str]], part: str
 ) -> None:
-    add(server, KEY)
-    source = open_source(server.url)
     client = server.client()
     name, revision = f"{PREFIX}:{part}", client.get(f"{PREFIX}:revision")
     saved = client.dump(name) if part == "revision" else None
@@ -188,10 +188,8 @@ def test_junk_of_every_kind_is_refused_and_nothing_else(
 
 
 def test_messages_of_every_kind_harm_nobody(
-    server: RedisServer, log: Callable[[], list[str]]
+    server: RedisServer, source: Source, log: Callable[[], list[str]]
 ) -> None:
-    add(server, KEY)
-    source = open_source(server.url)
     chance = random.Random(2)
     client = server.client()
     for message in (
@@ -231,16 +229,15 @@ def test_messages_of_every_kind_harm_nobody(
 def test_a_revision_that_is_none_is_taken_as_the_first(
     server: RedisServer,
     log: Callable[[], list[str]],
-    monkeypatch: pytest.MonkeyPatch,
+    fallback: Path,
     revision: str,
 ) -> None:
-    monkeypatch.setenv("OPENAI_PROJECT_GUARD_SNAPSHOT", "last.toml")
     add(server, KEY)
     server.client().set(f"{PREFIX}:revision", revision)
     source = open_source(server.url)
     assert has(source, KEY)
-    wait(Path("last.toml").exists)
-    text = Path("last.toml").read_text("utf-8")
+    wait(fallback.exists)
+    text = fallback.read_text("utf-8")
     server.kill()
     wait(lambda: source.status().state == "stale")
     assert [entry.project for entry in open_source(server.url).registry] == ["proj_a"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -72,28 +71,22 @@ def test_the_first_to_learn_a_key_has_its_way(server: RedisServer) -> None:
 
 
 def test_what_is_learned_beside_a_replica_waits_for_its_promotion(
-    tmp_path: Path, server: RedisServer, log: Callable[[], list[str]], looks: None
+    replica: RedisServer, log: Callable[[], list[str]], looks: None
 ) -> None:
-    replica = RedisServer(tmp_path / "replica", "--replicaof", f"127.0.0.1 {server.port}").start()
-    try:
-        add(server, KEY)
-        wait(lambda: replica.client().hexists(f"{PREFIX}:keys", fingerprint(KEY)))
-        source = open_source(replica.url)
-        assert source.remember(digest(OTHER), hint(OTHER), "proj_b")
-        wait(lambda: any("cannot be written" in text for text in log()))
-        time.sleep(1)
-        assert [text for text in log() if "lost" in text or "in touch" in text] == []
-        assert sum("cannot be written" in text for text in log()) == 1
-        assert has(source, OTHER)
-        replica.client().replicaof("NO", "ONE")
-        wait(lambda: replica.client().hexists(f"{PREFIX}:keys", fingerprint(OTHER)))
-    finally:
-        replica.kill()
+    source = open_source(replica.url)
+    assert source.remember(digest(OTHER), hint(OTHER), "proj_b")
+    wait(lambda: any("cannot be written" in text for text in log()))
+    time.sleep(1)
+    assert [text for text in log() if "lost" in text or "in touch" in text] == []
+    assert sum("cannot be written" in text for text in log()) == 1
+    assert has(source, OTHER)
+    replica.client().replicaof("NO", "ONE")
+    wait(lambda: replica.client().hexists(f"{PREFIX}:keys", fingerprint(OTHER)))
 
 
-def test_an_administrators_word_stands_over_what_is_learned(server: RedisServer) -> None:
-    add(server, KEY)
-    source = open_source(server.url)
+def test_an_administrators_word_stands_over_what_is_learned(
+    server: RedisServer, source: Source
+) -> None:
     server.signal(signal.SIGSTOP)
     source.remember(digest(OTHER), hint(OTHER), "proj_b")
     assert has(source, OTHER)
