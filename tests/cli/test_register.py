@@ -55,7 +55,7 @@ def test_registering_again_says_that_it_is_there(run: Shell) -> None:
         (("register", "proj_b"), "line 4: the key"),
         (("register", "proj_b", "--alias", "a"), "belongs to proj_a already"),
         (("register", "proj_a", "--organization", "acme"), "not an organization id"),
-        (("register", "proj_a", "--alias", "new"), "rename that table"),
+        (("register", "proj_a", "--alias", "new"), "rename its table"),
         (("register", "proj_a", "--registry", "."), "is a directory"),
         (("register",), "PROJECT"),
         (("remove",), "WHAT"),
