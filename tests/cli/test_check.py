@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from cli_shell import VERDICT, Shell, command
-from support import STRANGER, A
+from support import STRANGER, A, fingerprint
 
 import openai_project_guard as opg
 from openai_project_guard.loopback import loopback_api
@@ -41,7 +41,7 @@ def test_json_of_what_is_refused(good: Shell) -> None:
     ran = good("check", "--json")
     found = ran.json
     assert (ran.status, ran.err) == (1, "")
-    assert found["refusal"].pop("message").count("\n") == 5
+    assert found["refusal"].pop("message").count("\n") == 4
     assert found == {
         "passes": False,
         "mode": "off",
@@ -95,6 +95,50 @@ def test_a_refusal_is_shown_whole(good: Shell) -> None:
     assert max(map(len, ran.out.splitlines())) < 80
 
 
+@pytest.mark.parametrize("name", ["check", "doctor"])
+def test_the_command_does_not_name_its_own_call_and_client(good: Shell, name: str) -> None:
+    wrong = {"OPENAI_API_KEY": A, "OPENAI_PROJECT_ID": "proj_b"}
+    for options in ([], ["--json"]):
+        good.patch.setenv("OPENAI_PROJECT_ID", "proj_b")
+        ran, own = good(name, *options), command(name, *options, env=wrong)
+        assert (ran.status, own.returncode) == (1, 1)
+        for text in (ran.out, own.stdout):
+            assert "Nothing was sent." in text
+            assert "client was" not in text
+            assert "alled at" not in text
+
+
+@pytest.mark.parametrize("mode", ["enforce", "inject", "off"])
+@pytest.mark.parametrize("project", ["proj_é", "проект"])
+def test_a_project_that_is_not_ascii_is_refused(good: Shell, project: str, mode: str) -> None:
+    good.patch.setenv("OPENAI_PROJECT_GUARD", mode)
+    good.patch.setenv("OPENAI_PROJECT_ID", project)
+    ran = good("check")
+    assert (ran.status, ran.err) == (1, "")
+    assert "✗ A default OpenAI() would be refused: MalformedHeaderError" in ran.out
+    ran = good("check", "--json")
+    found = ran.json
+    assert (ran.status, found["passes"], found["error"]) == (1, False, None)
+    assert found["refusal"]["type"] == "MalformedHeaderError"
+    assert (found["verdict"]["reason"], found["verdict"]["key_hint"]) == (
+        "malformed",
+        "sk-proj-…AAAA",
+    )
+    mistake = found["mistakes"][0]
+    assert mistake["name"] == "name_for_id"
+    assert mistake["sentence"].startswith(f"OPENAI_PROJECT_ID says {project!r}, which is no")
+    assert mistake["cure"] == "Set OPENAI_PROJECT_ID to proj_a."
+    assert good("doctor").status == 1
+
+
+def test_a_project_that_is_not_ascii_is_not_asked_about(good: Shell) -> None:
+    good.patch.setenv("OPENAI_PROJECT_ID", "proj_é")
+    with loopback_api({A: "proj_a"}) as api:
+        good.patch.setenv("OPENAI_BASE_URL", api.base_url)
+        ran = good("check", "--live", "--json")
+        assert (ran.status, ran.json["live"], len(api.ledger)) == (1, None, 0)
+
+
 @pytest.mark.parametrize(
     ("mode", "status", "outcome"),
     [
@@ -144,6 +188,17 @@ def test_the_process_is_as_before(good: Shell, caplog: pytest.LogCaptureFixture)
     assert caplog.records == []
 
 
+def test_a_base_url_of_somebody_else_is_not_checked(good: Shell) -> None:
+    good.patch.setenv("OPENAI_API_KEY", STRANGER)
+    good.patch.setenv("OPENAI_BASE_URL", "https://gateway.example/v1")
+    ran = good("check")
+    assert ran.status == 1
+    assert " ".join(ran.out.split()).startswith(
+        "✗ A default OpenAI() is not checked: the guard does not look at its calls to "
+        "gateway.example."
+    )
+
+
 # Configuration
 
 
@@ -152,6 +207,7 @@ def test_the_process_is_as_before(good: Shell, caplog: pytest.LogCaptureFixture)
     [
         ("OPENAI_PROJECT_GUARD", "enforced", "OPENAI_PROJECT_GUARD is 'enforced'"),
         ("OPENAI_PROJECT_GUARD_REGISTRY", "gone.toml", "gone.toml: there is no such file"),
+        ("OPENAI_PROJECT_GUARD_REGISTRY", "redis://h/0?prefx=x", "did you mean prefix="),
         ("OPENAI_PROJECT_GUARD_KEYS", f"proj_a={A}", "pair 1 cannot be read"),
         ("OPENAI_PROJECT_GUARD_PROJECT", "nobody", "OPENAI_PROJECT_GUARD_PROJECT 'nobody'"),
         ("OPENAI_PROJECT_GUARD_HOSTS", "https://x/", "not a host name"),
@@ -167,6 +223,17 @@ def test_a_configuration_that_cannot_be_used_is_2(
     ran = good("check", "--json")
     assert (ran.status, complaint in ran.err, complaint in ran.json["error"]) == (2, True, True)
     assert not ran.json["passes"]
+
+
+def test_values_in_quotes_as_docker_keeps_them_are_taken_without_them(good: Shell) -> None:
+    Path("openai-projects.toml").unlink()
+    good.patch.setenv("OPENAI_PROJECT_GUARD", '"enforce"')
+    good.patch.setenv("OPENAI_PROJECT_GUARD_KEYS", f'"proj_a={fingerprint(A)}"')
+    assert good("check").status == 0
+    good.patch.setenv("OPENAI_PROJECT_ID", '"proj_a"')
+    text = " ".join(good("check").out.split())
+    assert "To fix it: take the quotes off the value in OPENAI_PROJECT_ID" in text
+    assert "Set OPENAI_PROJECT_ID to proj_a, alone." in text
 
 
 def test_without_a_key_there_is_nothing_to_check(good: Shell) -> None:
@@ -287,6 +354,6 @@ def test_what_it_says_and_how_it_exits_agree(good: Shell) -> None:
     ran = good("check")
     assert ran.status == 1
     assert ran.out.startswith(
-        "✗ The guard would send the call of a default OpenAI(), with its project put in\n"
-        "  (missing), but the environment is not in order: GET"
+        "✗ A default OpenAI() would be sent, with its project put in (missing), but the\n"
+        "  environment is not in order: GET"
     )

@@ -66,6 +66,7 @@ def test_what_is_referred_to_may_be_there(shell: Shell) -> None:
     ("line", "complaint"),
     [
         ("OPENAI_PROJECT_ID=proj_old", "OPENAI_PROJECT_ID says proj_old, a project that no reg"),
+        ("OPENAI_PROJECT_ID=proj_é", "OPENAI_PROJECT_ID says 'proj_é', which is no project id"),
         ("OPENAI_PROJECT_ID=bot", "OPENAI_PROJECT_ID says 'bot': that is the project's name"),
         ("OPENAI_PROJECT_ID=", "Nothing names a project"),
         ("OPENAI_PROJECT=proj_a", "it reads OPENAI_PROJECT_ID, which is not set"),

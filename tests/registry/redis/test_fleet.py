@@ -35,12 +35,12 @@ NETWORK = 2.0  # seconds that the guard waits for a server; a call that waited t
 CALLER = """
 import gc, hashlib, sys, threading, time, openai, openai_project_guard as opg
 from openai_project_guard import _settings
-from openai_project_guard._cli.diagnosis.mock_call import http_library
 from openai_project_guard._registry.redis import follower as follow
 follow._POLL = 3600.0  # what is not told, or read when in touch again, never comes
 url, key = sys.argv[1:]
 opg.enable(registry=url)
-http = http_library()
+modules = vars(openai._base_client)
+http = modules.get("httpx2") or modules["httpx"]  # the HTTP library of the installed SDK
 answer = lambda request: http.Response(200, json={"object": "list", "data": []})
 client = openai.OpenAI(
     api_key=key, project="proj_a", http_client=http.Client(transport=http.MockTransport(answer))
