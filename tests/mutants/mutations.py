@@ -1,4 +1,4 @@
-"""The mutations: cosmic-ray's operators, less those that say the same twice, and three of our own."""
+"""The mutations: cosmic-ray's operators, where no two say the same, and three of our own."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ _GENERATED = [
 ]
 _LOG = ["check/test_observers_and_log.py", "check/test_no_key_is_shown.py"]
 _TEXTS = ["check/test_error_texts.py", "check/test_where_did_the_value_come_from.py", *_LOG]
+_ANSWERS = ["check/test_drift_and_learning.py", "hooks/test_answers_to_other_libraries.py"]
 _SCOPES = [
     "check/test_guard_scopes.py",
     "check/test_guard_in_tasks_and_threads.py",

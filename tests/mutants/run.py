@@ -126,7 +126,8 @@ def outcomes(mutants: list[Mutant], bench: Bench) -> Iterator[tuple[Mutant, str,
         if mutant.module not in limits:
             started = time.monotonic()
             if not bench.is_good(tests, 900):
-                sys.exit(f"The tests for {module} fail without a mutant: {bench.folder}/output")
+                print((bench.folder / "output").read_text("utf-8")[-3000:])
+                sys.exit(f"The tests for {module} fail without a mutant.")
             limits[mutant.module] = 30 + 4 * (time.monotonic() - started)
         started = time.monotonic()
         if (mutant.module, mutant.before, mutant.after) in known:
@@ -180,7 +181,8 @@ def print_summary(counts: dict[str, Counter[str]]) -> None:
 def share(count: Counter[str]) -> str:
     told = count["killed"] + count["survived"]
     rate = 100 * count["killed"] / told if told else 100.0
-    return f"{count['killed']:4} of {told:4} killed ({rate:5.1f} %), {count['equivalent']:2} equivalent"
+    killed = f"{count['killed']:4} of {told:4} killed ({rate:5.1f} %)"
+    return f"{killed}, {count['equivalent']:2} equivalent"
 
 
 if __name__ == "__main__":
