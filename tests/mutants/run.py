@@ -16,6 +16,7 @@ import signal
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -30,7 +31,7 @@ from mutants.plan import is_whole, tests_for  # noqa: E402
 
 PACKAGE = "openai_project_guard"
 EQUIVALENT = Path(__file__).with_name("equivalent.json")
-FOR_THE_TESTS = ("pytest", "pytest_asyncio", "hypothesis", "hypothesis.strategies", "openai")
+FOR_THE_TESTS = ("pytest", "hypothesis", "hypothesis.strategies", "anyio", "openai")
 OF_THE_SDK = ("openai.resources.chat", "httpx2", "httpx", "websockets.sync.client", "aiohttp")
 
 
@@ -82,9 +83,23 @@ class Bench:
             os.dup2(nowhere, 2)
             import pytest
 
-            options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--tb=short"]
+            options = [
+                "-x",
+                "-q",
+                "-p",
+                "no:cacheprovider",
+                "-p",
+                "no:randomly",
+                "--tb=short",
+                "--show-capture=no",
+            ]
+            options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # imported before
             code = pytest.main([*options, *(f"tests/{test}" for test in tests)])
+        except BaseException:
+            traceback.print_exc()
         finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
             os._exit(int(code))
 
 
