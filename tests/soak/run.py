@@ -66,14 +66,11 @@ class Soak:
 
     def enable(self, mode: str, *, must_work: bool = False) -> None:
         """A broken file is refused, and what was in force before stays so."""
-        while True:
-            try:
-                opg.enable(**self.settings(mode))
-            except opg.RegistryError:
-                if not must_work:
-                    return
-            else:
-                return
+        try:
+            opg.enable(**self.settings(mode))
+        except opg.RegistryError:
+            if must_work:
+                self.enable(mode, must_work=True)
 
     # --- calls ----------------------------------------------------------------------------------
 
