@@ -118,7 +118,9 @@ class Soak:
                 got = None
                 with ExitStack() as scopes:
                     if chance.random() < 0.3 and wanted is not opg.UnregisteredKeyError:
-                        scopes.enter_context(opg.guard(project=project or None))
+                        scope = opg.guard(project=project or None)
+                        with suppress(opg.RegistryError):  # it is off, and the file is broken
+                            scopes.enter_context(scope)
                     try:
                         clients[key].get(
                             "/models", cast_to=http.Response, options=with_project(project)
@@ -142,12 +144,13 @@ class Soak:
                 try:
                     async with opg.guard():
                         await asyncio.sleep(0)
-                        epoch = self.epoch
                         await clients[key].get(
                             "/models", cast_to=http.Response, options=with_project(project)
                         )
                 except opg.ProjectGuardError as error:
                     got = error
+                except opg.RegistryError:
+                    continue  # it is off, and the file is broken
                 self.judge("tasks", epoch, wanted, got, (key[-4:], project))
 
         await asyncio.gather(*(work(random.Random(seed + n)) for n in range(number)))
@@ -333,6 +336,10 @@ def main() -> int:
         soak = Soak(folder, stack.enter_context(redis_with_a_key(folder)))
         api = stack.enter_context(loopback_api({key: project for project, key in KEYS.items()}))
         write_registry(soak.registry, 0, is_broken=False)
+        # A scope that is entered while the guard is off takes its settings from here.
+        sources = soak.settings("enforce")["registry"]
+        os.environ["OPENAI_PROJECT_GUARD_REGISTRY"] = ",".join(sources)
+        os.environ["OPENAI_PROJECT_GUARD_HOSTS"] = "127.0.0.1"
         opg.enable(**soak.settings("enforce"))
         samples = run(soak, options, api)
         opg.disable()
