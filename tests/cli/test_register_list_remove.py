@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -342,6 +343,16 @@ def test_verify_registers_what_the_api_agrees_to(run: Shell, api: Any) -> None:
     ran = run("register", "proj_a", "--verify", "--organization", "org-x", stdin=A)
     assert (ran.status, ran.err) == (0, "")
     assert [(line.path, line.project_header) for line in api.ledger] == [("/v1/models", "proj_a")]
+
+
+def test_verify_asks_about_this_project_whatever_headers_the_shell_has(
+    run: Shell, api: Any
+) -> None:
+    stale = "OpenAI-Project: proj_stale\nOpenAI-Organization: org-stale"
+    run.patch.setenv("OPENAI_CUSTOM_HEADERS", stale)
+    ran = run("register", "proj_a", "--verify", "--organization", "org-x", stdin=A)
+    assert (ran.status, ran.err) == (0, "")
+    assert [line.project_header for line in api.ledger] == ["proj_a"]
 
 
 def test_verify_knows_an_alias_and_leaves_an_enabled_guard_as_it_was(run: Shell, api: Any) -> None:
@@ -687,3 +698,23 @@ def test_fingerprint_warns_of_a_weak_key(run: Shell) -> None:
     ran = run("fingerprint", stdin="sk-1234")
     assert (ran.status, ran.out) == (0, f"{fingerprint('sk-1234')}\n")
     assert ran.err.startswith("! The key could be guessed from this fingerprint: it has 4 char")
+
+
+@posix
+@pytest.mark.parametrize(
+    ("what", "answer"),
+    [
+        (("sk-proj-…AAAA",), "32"),
+        (("proj_b", "--yes"), "32"),
+        (("sk-proj-…none",), "31"),
+        (("sk-proj-…AAAA", "--project", "proj_none"), "31"),
+    ],
+)
+def test_what_was_removed_is_green_and_what_was_not_is_red(
+    run: Shell, what: tuple[str, ...], answer: str
+) -> None:
+    run.patch.setenv("FORCE_COLOR", "1")
+    run("register", "proj_a", stdin=A)
+    run("register", "proj_b", stdin=B)
+    ran = run("remove", *what)
+    assert set(re.findall(r"\x1b\[(\d+)m", ran.out + ran.err)) == {"0", answer}
