@@ -539,8 +539,6 @@ def test_a_full_organization_is_served_quickly() -> None:
     }
     with loopback_api(keys) as api:
         path, after, count = "/v1/organization/projects?limit=100", "", 0
-        raw(api, path=path, key=ADMIN_KEY)
-        started = time.perf_counter()
         more = True
         while more:
             _, _, body = raw(api, path=path + after, key=ADMIN_KEY)
@@ -549,7 +547,17 @@ def test_a_full_organization_is_served_quickly() -> None:
         assert count == 2_000
         last = raw(api, path="/v1/organization/projects/proj_1999/api_keys", key=ADMIN_KEY)
         assert len(last[2]["data"]) == 10
-        assert time.perf_counter() - started < 3
+
+        def cost(page: str) -> float:
+            """Processor time of client and server together, the least of some."""
+            found = []
+            for _ in range(5):
+                began = time.process_time()
+                raw(api, path=path + page, key=ADMIN_KEY)
+                found.append(time.process_time() - began)
+            return min(found)
+
+        assert cost("&after=proj_1899") < 10 * cost("")  # the last page costs what the first does
 
 
 # WebSockets
@@ -633,8 +641,9 @@ class TestTheSDKsOwnSockets:
 
 
 def test_it_starts_and_stops_quickly_even_with_open_connections() -> None:
-    starts, stops = [], []
+    starts, stops, threads = [], [], []
     for _ in range(5):
+        threads.append(time_of_a_connection())
         began = time.perf_counter()
         with loopback_api(KEYS) as api:
             starts.append(time.perf_counter() - began)
@@ -643,9 +652,20 @@ def test_it_starts_and_stops_quickly_even_with_open_connections() -> None:
             began = time.perf_counter()
         stops.append(time.perf_counter() - began)
         client.close()
-    # The best of five: a busy machine is not the server's fault.
-    assert min(starts) < 0.02
-    assert min(stops) < 0.05
+    # The best of five beside the best of five of what cannot be done without: a thread, a socket
+    # and a connection. Waiting for the client or for a server's usual poll would take a thousand.
+    assert min(starts) < 60 * min(threads)
+    assert min(stops) < 200 * min(threads)
+
+
+def time_of_a_connection() -> float:
+    began = time.perf_counter()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=lambda: server.accept()[0].close())
+        thread.start()
+        socket.create_connection(server.getsockname()).close()
+        thread.join()
+    return time.perf_counter() - began
 
 
 def test_after_the_block_nobody_listens_and_no_thread_is_left() -> None:
