@@ -232,3 +232,28 @@ def bench(session: nox.Session) -> None:
     # 1: a target is missed, which is for a reader to judge; on a busy machine it means little.
     session.run("python", "benchmarks/run.py", "--quick", *session.posargs, success_codes=[0, 1])
     session.run("python", "benchmarks/instructions.py")
+
+
+@nox.session(python=PYTHONS[1])
+def mutants(session: nox.Session) -> None:
+    """Which changes of the code no test notices: `nox -s mutants -- _keys _check/ --sample 50`.
+
+    Without arguments some 3,000, of seconds each: a night. What cannot be told from the code is
+    listed with the reason in tests/mutants/equivalent.json.
+    """
+    session.install("-e", ".[test]", "cosmic-ray>=8.4,<9")
+    session.run("python", "tests/mutants/run.py", *session.posargs)
+
+
+@nox.session(python=PYTHONS[1])
+def fuzz(session: nox.Session) -> None:
+    """Mangled input for whatever reads input: `nox -s fuzz -- --minutes 20 "registry text"`."""
+    session.install("-e", ".[test]")
+    session.run("python", "tests/fuzz/run.py", *session.posargs)
+
+
+@nox.session(python=[PYTHONS[1], "3.15"])
+def soak(session: nox.Session) -> None:
+    """Calls from threads, tasks and forks while all around them changes: `-- --minutes 10`."""
+    session.install("-e", ".[test]")
+    session.run("python", "tests/soak/run.py", *session.posargs)

@@ -77,7 +77,7 @@ def read_env_file(path: str, environ: Mapping[str, str]) -> EnvFile:
         for atom in atoms:
             if isinstance(atom, Variable):
                 if atom.name not in known and atom.default is None:
-                    missing[atom.name] = None
+                    missing[redact(atom.name)] = None  # a pasted key, perhaps
                 missing.update(dict.fromkeys(unknown.get(atom.name, ())))
         unknown.pop(binding.key, None)
         if missing:

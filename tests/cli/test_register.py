@@ -204,6 +204,16 @@ def test_verify_registers_what_the_api_agrees_to(run: Shell, api: Any) -> None:
     assert [(line.path, line.project_header) for line in api.ledger] == [("/v1/models", "proj_a")]
 
 
+def test_verify_asks_about_this_project_whatever_headers_the_shell_has(
+    run: Shell, api: Any
+) -> None:
+    stale = "OpenAI-Project: proj_stale\nOpenAI-Organization: org-stale"
+    run.patch.setenv("OPENAI_CUSTOM_HEADERS", stale)
+    ran = run("register", "proj_a", "--verify", "--organization", "org-x", stdin=A)
+    assert (ran.status, ran.err) == (0, "")
+    assert [line.project_header for line in api.ledger] == ["proj_a"]
+
+
 def test_verify_knows_an_alias_and_leaves_an_enabled_guard_as_it_was(run: Shell, api: Any) -> None:
     support.write_registry(Path(NAME), bot="proj_a")
     opg.enable(registry={"proj_z": B}, hosts=["127.0.0.1"])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 
 import pytest
-from cli_shell import LEGACY, NAME, Shell, keys
+from cli_shell import LEGACY, NAME, Shell, keys, posix
 from support import A, B, fingerprint
 
 from openai_project_guard import Registry
@@ -119,3 +120,23 @@ def test_what_cannot_be_removed_from_a_project(
     ran = legacy("remove", *argv)
     assert (ran.status, complaint in ran.err) == (status, True)
     assert len(keys()) == 2
+
+
+@posix
+@pytest.mark.parametrize(
+    ("what", "answer"),
+    [
+        (("sk-proj-…AAAA",), "32"),
+        (("proj_b", "--yes"), "32"),
+        (("sk-proj-…none",), "31"),
+        (("sk-proj-…AAAA", "--project", "proj_none"), "31"),
+    ],
+)
+def test_what_was_removed_is_green_and_what_was_not_is_red(
+    run: Shell, what: tuple[str, ...], answer: str
+) -> None:
+    run.patch.setenv("FORCE_COLOR", "1")
+    run("register", "proj_a", stdin=A)
+    run("register", "proj_b", stdin=B)
+    ran = run("remove", *what)
+    assert set(re.findall(r"\x1b\[(\d+)m", ran.out + ran.err)) == {"0", answer}

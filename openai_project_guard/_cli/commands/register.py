@@ -83,12 +83,10 @@ def _refusal_of_the_api(key: Secret, address: str, args: argparse.Namespace) -> 
     project = project_id((known,), args.project, "PROJECT")
     registered = known.snapshot.projects.get(project)
     organization = args.organization or (registered and registered.organization)
-    answer = ask(
-        key,
-        {"OpenAI-Project": project},  # OPENAI_CUSTOM_HEADERS would win over the client's
-        project=project,
-        **({"organization": organization} if organization else {}),
-    )
+    headers = {"OpenAI-Project": project}  # OPENAI_CUSTOM_HEADERS would win over the client's
+    if organization:
+        headers["OpenAI-Organization"] = organization
+    answer = ask(key, headers, project=project)
     if answer.is_good and answer.project in (None, project):
         return None
     if answer.is_good:

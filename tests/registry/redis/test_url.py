@@ -124,7 +124,9 @@ def test_a_replica_with_a_password(
     assert f"redis://127.0.0.1:{server.port}/0" in said
 
 
-@pytest.mark.parametrize("url", ["redis://", "redis://h:port", "redis://h/zero", "unix://"])
+@pytest.mark.parametrize(
+    "url", ["redis://", "redis://h:port", "redis://h/zero", "unix://", "unix:[///s"]
+)
 def test_what_is_no_url_is_an_error(url: str) -> None:
     with pytest.raises(opg.RegistryError, match="cannot be read"):
         parse_url(url)
