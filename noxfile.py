@@ -157,3 +157,12 @@ def bench(session: nox.Session) -> None:
     # 1: a target is missed, which is for a reader to judge; on a busy machine it means little.
     session.run("python", "benchmarks/run.py", "--quick", *session.posargs, success_codes=[0, 1])
     session.run("python", "benchmarks/instructions.py")
+
+
+@nox.session(python=PYTHONS[1])
+def docs(session: nox.Session) -> None:
+    """Does all that the documentation says, and builds it as a site in site/; no warning passes."""
+    session.install("-e", ".[test]", "-r", "docs/requirements.txt")
+    file = "tests/ecosystem/test_does_the_documentation_hold.py"
+    session.run("python", "-m", "pytest", file, *session.posargs)
+    session.run("zensical", "build", "--strict", "--clean")
