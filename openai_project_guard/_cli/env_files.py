@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 from openai_project_guard._cli.key_input import API_KEY
@@ -88,20 +88,33 @@ def read_env_file(path: str, environ: Mapping[str, str]) -> EnvFile:
     return EnvFile(path, values, unknown, tuple(skipped), replaced)
 
 
-@contextmanager
-def environment_of(env_file: EnvFile) -> Iterator[None]:
+def environment_of(env_file: EnvFile) -> AbstractContextManager[None]:
     """`os.environ` has the file's values inside. Of what is not known, only the key is made up."""
-    before = dict(os.environ)
-    os.environ.update(env_file.values)
+    merged = {**os.environ, **env_file.values}
     for name in env_file.unknown_of_openai:
-        del os.environ[name]
+        del merged[name]
     if API_KEY in env_file.unknown:
-        os.environ[API_KEY] = _STAND_IN
+        merged[API_KEY] = _STAND_IN
+    return environment(merged)
+
+
+@contextmanager
+def environment(environ: Mapping[str, str]) -> Iterator[None]:
+    """`os.environ` is this one inside."""
+    before = dict(os.environ)
+    _become(environ)
     try:
         yield
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        _become(before)
+
+
+def _become(environ: Mapping[str, str]) -> None:
+    for name in os.environ.keys() - environ.keys():
+        del os.environ[name]
+    for name, value in environ.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
 
 
 def _text(path: str) -> str:

@@ -21,8 +21,7 @@ _writing = fork_safe(Lock())
 class Registry:
     """The projects and their keys. Safe to share between threads.
 
-    Args:
-        None. An empty registry is filled with `register()`; `Registry.from_file()` reads one.
+    A new one is empty: `register()` fills it, `Registry.from_file()` reads one from a file.
 
     Example:
         >>> registry = Registry()
