@@ -113,9 +113,7 @@ def environment(environ: Mapping[str, str]) -> Iterator[None]:
 def _become(environ: Mapping[str, str]) -> None:
     for name in os.environ.keys() - environ.keys():
         del os.environ[name]
-    for name, value in environ.items():
-        if os.environ.get(name) != value:
-            os.environ[name] = value
+    os.environ.update(environ)
 
 
 def _text(path: str) -> str:
