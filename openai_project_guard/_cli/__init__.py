@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             with output_errors():  # here, where what goes wrong can still be said
                 sys.stdout.flush()
     except ConfigurationError as error:
-        _complain(str(error))
+        complain(str(error))
         return UNUSABLE
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error.__cause__, BrokenPipeError):
             return READER_GONE
-        _complain(f"The output cannot be written: {error}.")
+        complain(f"The output cannot be written: {error}.")
         return UNUSABLE
 
 
@@ -83,9 +83,10 @@ def output_errors() -> Iterator[None]:
         raise OutputError(error.strerror) from error
 
 
-def _complain(problem: str) -> None:
+def complain(problem: str, kind: str = "error") -> None:
+    """Writes a line on standard error, if that can be written to."""
     with suppress(OSError):
-        sys.stderr.write(f"{PROGRAM}: error: {' '.join(problem.splitlines())}\n")
+        sys.stderr.write(f"{PROGRAM}: {kind}: {' '.join(problem.splitlines())}\n")
 
 
 def _run(argv: list[str]) -> int:

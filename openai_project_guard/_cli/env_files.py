@@ -6,11 +6,11 @@ What a file says beats the environment, a later file an earlier one.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
+from openai_project_guard._cli import complain
 from openai_project_guard._cli.key_input import API_KEY
 from openai_project_guard._errors import ConfigurationError, forgetful
 from openai_project_guard._keys import redact
@@ -46,10 +46,8 @@ def read_env_files(paths: Iterable[str], environ: Mapping[str, str]) -> dict[str
         env_file = read_env_file(path, merged)
         merged.update(env_file.values)
         for line in env_file.skipped:
-            sys.stderr.write(
-                f"openai-project-guard: warning: {redact(path)}, line {line}: this is not "
-                "NAME=value, so it was skipped.\n"
-            )
+            problem = "this is not NAME=value, so it was skipped."
+            complain(f"{redact(path)}, line {line}: {problem}", "warning")
     return merged
 
 
@@ -112,9 +110,7 @@ def environment(environ: Mapping[str, str]) -> Iterator[None]:
 def _become(environ: Mapping[str, str]) -> None:
     for name in os.environ.keys() - environ.keys():
         del os.environ[name]
-    for name, value in environ.items():
-        if os.environ.get(name) != value:
-            os.environ[name] = value
+    os.environ.update(environ)
 
 
 def _text(path: str) -> str:

@@ -18,7 +18,9 @@ from openai_project_guard.loopback import ADMIN_KEY, LoopbackAPI, LoopbackProjec
 # Which projects are written, and under which alias?
 
 
-def test_projects_are_written_and_the_key_at_hand_is_bound(shell: Shell, api: LoopbackAPI) -> None:
+def test_projects_are_written_and_the_key_of_the_environment_is_bound(
+    shell: Shell, api: LoopbackAPI
+) -> None:
     shell.use(api, OPENAI_API_KEY=CHAT)
     assert shell.report() == {
         "registry": NAME,
@@ -165,7 +167,7 @@ def test_two_keys_of_one_project_that_fit_are_no_doubt(shell: Shell) -> None:
     assert bound(LAB) == ["proj_lab"]
 
 
-def test_two_keys_at_hand_that_fit_the_same_listed_key_are_not_bound(shell: Shell) -> None:
+def test_two_keys_of_the_environment_that_fit_one_listed_key_are_not_bound(shell: Shell) -> None:
     with loopback_api({LAB: "proj_lab"}) as api:
         shell.use(api, OPENAI_API_KEY=LAB, OTHER=LAB_TWIN)
         first, second = shell.report("--key-env", "OTHER", status=1)["keys"]

@@ -193,7 +193,7 @@ def test_a_killed_run_goes_on(shell: Shell, many: LoopbackAPI) -> None:
         lambda patch: Path(f".{NAME}.sync").write_bytes(b"\n\xff\xff"),
     ],
 )
-def test_notes_that_do_not_fit_are_not_used(
+def test_a_checkpoint_that_does_not_fit_is_not_used(
     shell: Shell,
     many: LoopbackAPI,
     monkeypatch: pytest.MonkeyPatch,
@@ -215,8 +215,8 @@ def test_a_line_cut_short_costs_its_project_only(
     with monkeypatch.context() as patched:
         stop_after(50, patched)
         assert shell.sync() == 130
-    notes = Path(f".{NAME}.sync")
-    notes.write_bytes(notes.read_bytes()[:-10])
+    kept = Path(f".{NAME}.sync")
+    kept.write_bytes(kept.read_bytes()[:-10])
     with monkeypatch.context() as patched:
         stop_after(20, patched)
         assert shell.sync() == 130
@@ -225,16 +225,16 @@ def test_a_line_cut_short_costs_its_project_only(
     assert bound("sk-proj-CANARY-canary-0003") == ["proj_0003"]
 
 
-def test_the_notes_hold_no_key_and_are_the_owners_alone(
+def test_the_checkpoint_holds_no_key_and_is_its_owners_alone(
     shell: Shell, many: LoopbackAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shell.use(many, OPENAI_API_KEY="sk-proj-CANARY-canary-0003")
     stop_after(50, monkeypatch)
     assert shell.sync() == 130  # which looks for keys in every file
-    notes = Path(f".{NAME}.sync")
-    assert fingerprint("sk-proj-CANARY-canary-0003") in notes.read_text()
+    kept = Path(f".{NAME}.sync")
+    assert fingerprint("sk-proj-CANARY-canary-0003") in kept.read_text()
     if os.name == "posix":
-        assert notes.stat().st_mode & 0o777 == 0o600
+        assert kept.stat().st_mode & 0o777 == 0o600
 
 
 # What does a person see, and who sees the key?

@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
             return step(trial) if trial else stores.change(address, step, create=True)
 
         added, unlisted = change(lambda draft: _take_in(projects, draft, removed))
-        # Which may take long, so the projects are there already.
+        # To read the keys may take long: the projects are in the registry already.
         matches = match(keys, [project.id for project in projects], address, api, progress.show)
         bindings = change(lambda draft: bind(keys, matches, draft))
     is_gone = args.prune and {gone.project for gone in unlisted} <= removed
@@ -159,7 +159,7 @@ def _take_in(
 ) -> tuple[list[Listed], list[Listed]]:
     """Adds and removes projects; gives those that are new, and those that only the registry has."""
     known = dict(draft.projects)
-    taken = {*known, *(notes.alias for notes in known.values() if notes.alias)}
+    taken = {*known, *(fields.alias for fields in known.values() if fields.alias)}
     added = []
     for project in projects:
         if project.id not in known:
