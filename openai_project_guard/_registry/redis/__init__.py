@@ -29,14 +29,21 @@ Each module has one job, which its first line says. This one is the store; see `
 
 from __future__ import annotations
 
+import weakref
+from typing import TYPE_CHECKING
+
 from openai_project_guard import _env
 from openai_project_guard._registry.model import Place
 from openai_project_guard._registry.redis.edit import change, find, read
 from openai_project_guard._registry.redis.fallback import FallbackFile
-from openai_project_guard._registry.redis.follower import RedisSource
+from openai_project_guard._registry.redis.follower import Follower
 from openai_project_guard._registry.redis.url import parse_url
+from openai_project_guard._registry.source import Source
 
-__all__ = ["change", "describe", "find", "open_source", "read"]
+if TYPE_CHECKING:
+    from openai_project_guard._registry.source import Status
+
+__all__ = ["RedisSource", "change", "describe", "find", "open_source", "read"]
 
 
 def open_source(address: str) -> RedisSource:
@@ -52,9 +59,32 @@ def open_source(address: str) -> RedisSource:
             version of it.
     """
     url, path = parse_url(address), _env.path(_env.SNAPSHOT)
-    return RedisSource(url, FallbackFile(path, url.name) if path else None)
+    follower = Follower(url, FallbackFile(path, url.name) if path else None)
+    follower.open()
+    return RedisSource(url.name, follower)
 
 
 def describe(address: str) -> Place:
     """See `stores.describe()`."""
     return Place(parse_url(address).name)
+
+
+class RedisSource(Source):
+    """A registry in Redis, kept up to date for as long as this object is there."""
+
+    def __init__(self, name: str, follower: Follower) -> None:
+        self.name = name
+        self.registry = follower.registry
+        self._follower = follower
+        # The thread holds the follower, not this: it ends when nobody wants the source any more,
+        # and before the interpreter does. A weak reference to this would not do: a forked child
+        # keeps what the thread, which it does not have, held at the fork.
+        weakref.finalize(self, follower.stop)
+
+    def status(self) -> Status:
+        """How it is doing now."""
+        return self._follower.status()
+
+    def remember(self, key_digest: bytes, key_hint: str, project: str) -> bool:
+        """See `Source.remember()`. It did not if this user may not write."""
+        return self._follower.remember(key_digest, key_hint, project)

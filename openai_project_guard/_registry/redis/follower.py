@@ -1,4 +1,4 @@
-"""The source, and the thread that keeps it up to date with Redis: no call ever waits for it."""
+"""The thread that keeps a registry up to date with Redis: no call ever waits for it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import os
 import random
 import time
-import weakref
 from contextlib import suppress
 from itertools import islice
 from threading import Thread
@@ -19,7 +18,7 @@ from openai_project_guard._registry.model import Place
 from openai_project_guard._registry.redis.client import Client, Fault, Forbidden, Refused, count_of
 from openai_project_guard._registry.redis.learning import ActiveRegistry, write_learned
 from openai_project_guard._registry.redis.state import State
-from openai_project_guard._registry.source import Source, Status, log
+from openai_project_guard._registry.source import Status, log
 
 if TYPE_CHECKING:
     from openai_project_guard._registry.redis.client import Notice
@@ -34,43 +33,52 @@ _BATCH = 1000  # learned keys written at a time
 _MOST_LOGGED = 10  # refused entries named at a time
 
 
-class RedisSource(Source):
-    """A registry in Redis, kept up to date for as long as this object is there.
-
-    Raises:
-        RegistryError: it cannot be loaded, neither from Redis nor from the fallback file.
-    """
+class Follower:
+    """The thread and what it knows."""
 
     def __init__(self, url: RedisURL, fallback: FallbackFile | None) -> None:
-        self.name = url.name
         self._url = url
         self._place = Place(url.name)
         self._active = ActiveRegistry()
         self.registry = self._active.registry
         self._fallback = fallback
         self._confirmed = time.monotonic()  # when Redis held what is active
-        self._look_due = 0.0
         self._is_lost = False
         self._is_read_only = False
         self._refusal = ""  # why what was learned cannot be written
         self._write_due = 0.0
         self._client: Client | None = None
+        self._stopped = False  # no event: a finalizer sets it, which may take no lock
+
+    def open(self) -> None:
+        """Loads the registry, from Redis or the fallback file, or raises a `RegistryError`."""
         problem = ""
         try:
             self._connect()
         except Fault as fault:
-            problem = f"{self.name}: the registry cannot be loaded: {fault}."
+            problem = f"{self._url.name}: the registry cannot be loaded: {fault}."
         if problem:
             self._use_fallback(problem)
         try:
             self._start()
         except RuntimeError as error:  # the system's limit of threads
             self._disconnect()
-            raise RegistryError(f"{self.name}: it cannot be followed: {error}.") from None
-        _sources.add(self)
+            raise RegistryError(f"{self._url.name}: it cannot be followed: {error}.") from None
+        _followers.add(self)
+
+    def stop(self) -> None:
+        """Has the thread end; it is not waited for."""
+        self._stopped = True
+
+    def restart_after_fork(self) -> None:
+        """Leaves to the parent what is the parent's, and starts anew."""
+        if not self._stopped:
+            self._active.restart_after_fork()
+            self._disconnect()
+            self._start()
 
     def status(self) -> Status:
-        """How it is doing now."""
+        """How the source is doing now."""
         return Status(
             "stale" if self._is_lost else "current",
             max(0.0, time.monotonic() - self._confirmed),
@@ -79,18 +87,30 @@ class RedisSource(Source):
         )
 
     def remember(self, key_digest: bytes, key_hint: str, project: str) -> bool:
-        """See `Source.remember()`. It does not if this user may not write."""
+        """Takes in what the server said of a key. It is written soon, and counts until then."""
         return not self._is_read_only and self._active.learn(key_digest, key_hint, project)
 
-    def restart_after_fork(self) -> None:
-        """Leaves to the parent what is the parent's, and starts anew."""
-        self._active.restart_after_fork()
-        self._disconnect()
-        self._start()
-
     def _start(self) -> None:
-        name = "openai-project-guard redis"
-        Thread(target=_follow, args=(weakref.ref(self),), name=name, daemon=True).start()
+        Thread(target=self._run, name="openai-project-guard redis", daemon=True).start()
+
+    def _run(self) -> None:
+        pause = _SHORTEST
+        while not self._stopped:
+            try:
+                client = self._client or self._connect()
+                if self._is_lost:
+                    self._is_lost = False
+                    revision = self._active.state.revision
+                    self._log("in touch again, at revision %s.", revision, level=logging.INFO)
+                pause = _SHORTEST
+                self._follow(client)
+            except Fault as fault:
+                self._lose(str(fault))
+            except Exception as error:  # or the registry would grow old without a word in the log
+                self._lose(self._url.without_password(f"{type(error).__name__}: {error}"))
+            self._disconnect()
+            self._wait(pause * random.uniform(0.5, 1))  # noqa: S311 (spreads a fleet's attempts)
+            pause = min(2 * pause, _LONGEST)
 
     def _connect(self) -> Client:
         client = Client(self._url)
@@ -101,7 +121,6 @@ class RedisSource(Source):
             client.close()
             raise
         self._client = client
-        self._look_due = time.monotonic() + _POLL
         return client
 
     def _disconnect(self) -> None:
@@ -109,33 +128,18 @@ class RedisSource(Source):
         if client is not None:
             client.close()
 
-    def follow(self) -> Client:
-        """Waits a moment for changes, and takes them in. Gives what it is connected with."""
-        client = self._client or self._connect()
-        if self._is_lost:
-            self._is_lost = False
-            revision = self._active.state.revision
-            self._log("in touch again, at revision %s.", revision, level=logging.INFO)
-        self._apply(client, client.notices(_TICK))
-        self._write_learned(client)
-        if time.monotonic() >= self._look_due:
-            if client.revision() != self._active.state.revision:
-                self._read(client)
-            self._confirmed = time.monotonic()
-            self._look_due = self._confirmed + _POLL
-        if self._fallback is not None:
-            self._fallback.keep(self._active.state)
-        return client
-
-    def lose(self, error: Exception) -> None:
-        """Gives up the connection; what is active stays so. Logged once."""
-        self._disconnect()
-        if not self._is_lost:
-            self._is_lost = True
-            age = _spelled(time.monotonic() - self._confirmed)
-            kind = "" if isinstance(error, Fault) else f"{type(error).__name__}: "
-            problem = self._url.without_password(f"{kind}{error}")
-            self._log("lost (%s). The last good version, %s old, stays active.", problem, age)
+    def _follow(self, client: Client) -> None:
+        look_due = time.monotonic() + _POLL
+        while not self._stopped:
+            self._apply(client, client.notices(_TICK))
+            self._write_learned(client)
+            if time.monotonic() >= look_due:
+                if client.revision() != self._active.state.revision:
+                    self._read(client)
+                self._confirmed = time.monotonic()
+                look_due = self._confirmed + _POLL
+            if self._fallback is not None:
+                self._fallback.keep(self._active.state)
 
     def _read(self, client: Client) -> None:
         """Reads the whole registry."""
@@ -170,7 +174,7 @@ class RedisSource(Source):
             if missed < 0:
                 continue  # told before, or while the whole was read
             if missed or not notice.keys:
-                _wait(random.uniform(0, _SPREAD))  # noqa: S311
+                self._wait(random.uniform(0, _SPREAD))  # noqa: S311
                 self._read(client)
             else:
                 found = client.read((), notice.keys)
@@ -216,30 +220,19 @@ class RedisSource(Source):
         what = "%s The last good version, in %s, is active; it is %s old."
         log(logging.ERROR, what, problem, self._fallback.name, _spelled(age))
 
+    def _lose(self, problem: str) -> None:
+        if not self._is_lost and not self._stopped:
+            self._is_lost = True
+            age = _spelled(time.monotonic() - self._confirmed)
+            self._log("lost (%s). The last good version, %s old, stays active.", problem, age)
+
     def _log(self, message: str, *values: object, level: int = logging.ERROR) -> None:
-        log(level, f"%s: {message}", self.name, *values)
+        log(level, f"%s: {message}", self._url.name, *values)
 
-
-def _follow(reference: weakref.ref[RedisSource]) -> None:
-    """Keeps a source up to date until it is not wanted any more."""
-    pause, client = _SHORTEST, None
-    while (source := reference()) is not None:
-        seconds = 0.0
-        try:
-            client = source.follow()
-            pause = _SHORTEST
-        except Exception as error:  # or the registry would grow old in silence
-            source.lose(error)
-            seconds = pause * random.uniform(0.5, 1)  # noqa: S311 (spreads a fleet's attempts)
-            pause = min(2 * pause, _LONGEST)
-        del source  # nor does an error hold it now
-        _wait(seconds)
-    if client is not None:
-        client.close()
-
-
-def _wait(seconds: float) -> None:
-    time.sleep(seconds)
+    def _wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not self._stopped and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, _TICK))
 
 
 def _spelled(seconds: float) -> str:
@@ -249,14 +242,14 @@ def _spelled(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
-_sources: WeakSet[RedisSource] = WeakSet()
+_followers: WeakSet[Follower] = WeakSet()
 
 
 def _restart_all() -> None:
     # At once, rather than at the first call: that call could not wait, and may come hours later.
-    for source in list(_sources):
+    for follower in list(_followers):
         with suppress(Exception):
-            source.restart_after_fork()
+            follower.restart_after_fork()
 
 
 if hasattr(os, "register_at_fork"):

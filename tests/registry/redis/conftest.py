@@ -41,7 +41,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
     servers: list[RedisServer] = []
 
     def start(*options: str, tls: bool = False) -> RedisServer:
-        directory = tmp_path / f"redis-{len(servers)}"
+        directory = tmp_path / f"redis{len(servers) or ''}"
         servers.append(RedisServer(directory, *options, tls=tls).start())
         return servers[-1]
 

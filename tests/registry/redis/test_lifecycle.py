@@ -68,6 +68,31 @@ def test_a_forked_child_follows_on_its_own(server: RedisServer) -> None:
     assert "Traceback" not in err
 
 
+FORK_AND_DISABLE = r"""
+import os, sys, threading, time
+import openai_project_guard as opg
+opg.enable(registry=sys.argv[1])
+time.sleep(0.5)  # the thread waits for messages
+if os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+started = threading.active_count()
+opg.disable()
+end = time.monotonic() + 10
+while threading.active_count() > 1 and time.monotonic() < end:
+    time.sleep(0.01)
+os.write(1, f"{started} {threading.active_count()}".encode())
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_can_let_it_end(server: RedisServer) -> None:
+    add(server, KEY)
+    out, err = python(FORK_AND_DISABLE, server.url).communicate(timeout=90)
+    assert (out, err) == ("2 1", "")
+    assert len(server.client().client_list()) == 1
+
+
 END = """
 import sys, time, logging
 logging.basicConfig(level="INFO", stream=sys.stdout)
@@ -122,7 +147,7 @@ def test_after_disable_thread_and_connections_are_gone(server: RedisServer) -> N
     wait(lambda: not threads())
     wait(lambda: len(server.client().client_list()) == 1)
     gc.collect()
-    assert not [thing for thing in gc.get_objects() if isinstance(thing, follower.RedisSource)]
+    assert not [thing for thing in gc.get_objects() if isinstance(thing, follower.Follower)]
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="nothing lists the descriptors here")
@@ -147,7 +172,7 @@ def test_two_hundred_rounds_of_enable_and_disable_leave_nothing_behind(
     gc.collect()
     assert descriptors() <= before
     assert len(server.client().client_list()) == 1
-    assert not [thing for thing in gc.get_objects() if isinstance(thing, follower.RedisSource)]
+    assert not [thing for thing in gc.get_objects() if isinstance(thing, follower.Follower)]
 
 
 def test_a_log_handler_that_raises_stops_no_thread(server: RedisServer) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import signal
-import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,6 +27,7 @@ import openai_project_guard as opg
 from openai_project_guard import RegistryError
 from openai_project_guard._registry import stores as edit
 from openai_project_guard._registry.redis import follower, open_source
+from openai_project_guard._registry.redis.url import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,24 +126,17 @@ def test_a_fallback_file_of_another_registry_is_left_alone(
         open_source(server.url)
 
 
-def test_attempts_to_connect_grow_rarer_and_differ(
-    fallback: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    url = f"redis://127.0.0.1:{free_port()}/0"
-    fallback.write_text(f"# The last good version of {url}, revision 1-x.\nversion = 1\n")
+def test_attempts_to_connect_grow_rarer_and_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    following = follower.Follower(parse_url(f"redis://127.0.0.1:{free_port()}"), None)
     waits: list[float] = []
-    enough = threading.Event()
 
-    def pause(seconds: float) -> None:
+    def wait(seconds: float) -> None:
         waits.append(seconds)
-        if len(waits) >= 12:
-            enough.set()
-            time.sleep(0.05)
+        if len(waits) == 12:
+            following.stop()
 
-    monkeypatch.setattr(follower, "_wait", pause)
-    source = open_source(url)
-    assert enough.wait(20)
-    del source, waits[12:]
+    monkeypatch.setattr(following, "_wait", wait)
+    following._run()
     longest = [min(follower._SHORTEST * 2**number, follower._LONGEST) for number in range(12)]
     assert all(most / 2 <= waited <= most for waited, most in zip(waits, longest, strict=True))
     assert len(set(waits)) == 12
