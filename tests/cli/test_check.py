@@ -267,7 +267,7 @@ def test_live_asks_the_api(good: Shell) -> None:
         assert (ran.status, "The registry is out of date" in ran.out) == (1, True)
         api.fail_next(503, times=2, headers={"retry-after-ms": "1"})
         ran = good("check", "--live")
-        assert (ran.status, "The API answered 503" in ran.out) == (1, True)
+        assert (ran.status, ran.out.count("The API answered 503")) == (1, 1)
 
 
 def test_live_hears_the_refusal_of_the_api(good: Shell) -> None:
@@ -345,6 +345,25 @@ def test_a_dotenv_that_explains_it_is_mentioned(good: Shell) -> None:
     ran = good("check")
     assert ran.status == 2
     assert "There is a .env in this folder that sets OPENAI_API_KEY" in ran.out
+
+
+@pytest.mark.parametrize("key", [A, STRANGER, "sk-admin-not-a-real-key-of-anybody-AAAA", ""])
+@pytest.mark.parametrize("project", ["proj_a", "proj_b", "bot", "proj_é", ""])
+@pytest.mark.parametrize("url", ["https://api.openai.com/v1", "https://gateway.example/v1"])
+def test_the_mark_the_status_and_the_json_agree(
+    good: Shell, key: str, project: str, url: str
+) -> None:
+    good.patch.setenv("OPENAI_API_KEY", key)
+    good.patch.setenv("OPENAI_PROJECT_ID", project)
+    good.patch.setenv("OPENAI_BASE_URL", url)
+    for mode, unregistered in (("enforce", "block"), ("inject", "warn"), ("warn", "allow")):
+        good.patch.setenv("OPENAI_PROJECT_GUARD", mode)
+        good.patch.setenv("OPENAI_PROJECT_GUARD_UNREGISTERED", unregistered)
+        ran, found = good("check"), good("check", "--json")
+        passes = ran.status == 0
+        assert ran.out.startswith("✓ A default OpenAI() passes" if passes else "✗ ")
+        assert (found.status, found.json["passes"]) == (ran.status, passes)
+        assert any(mistake["is_wrong"] for mistake in found.json["mistakes"]) is not passes
 
 
 def test_what_it_says_and_how_it_exits_agree(good: Shell) -> None:

@@ -69,7 +69,7 @@ def show_verdict(at: Diagnosis, terminal: Terminal) -> None:
     if live is not None and live.is_good:
         project = live.project or "a project that it did not name"
         _show(f"The API took the call, for {project}.", terminal, is_good=at.agrees)
-    elif live is not None:
+    elif live is not None and not any(live.sentence in each.message for each in at.findings):
         _show(f"{live.sentence}.", terminal)
 
 
