@@ -110,10 +110,10 @@ class Diagnosis:
         return tuple(found.values())
 
     def find_project(self, name: str) -> Project | None:
-        """The project of a registry with this id or alias, in whatever case."""
+        """The project of a registry with this id, or this alias in whatever case."""
         for each in self.registries:
             for known, project in each.registry.snapshot.projects.items():
-                if known.lower() == name.lower():
+                if name == known or (known == project.alias and name.lower() == known.lower()):
                     return project
         return None
 
