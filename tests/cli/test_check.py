@@ -347,6 +347,13 @@ def test_a_dotenv_that_explains_it_is_mentioned(good: Shell) -> None:
     assert "There is a .env in this folder that sets OPENAI_API_KEY" in ran.out
 
 
+def test_a_mistyped_variable_that_explains_it_is_mentioned(good: Shell) -> None:
+    good.patch.setenv("OPENAI_API_KEYS", A)
+    assert "OPENAI_API_KEYS" not in good("check").out
+    good.patch.delenv("OPENAI_API_KEY")
+    assert "OPENAI_API_KEYS is set, which the SDK does not read" in good("check").out
+
+
 @pytest.mark.parametrize("key", [A, STRANGER, "sk-admin-not-a-real-key-of-anybody-AAAA", ""])
 @pytest.mark.parametrize("project", ["proj_a", "proj_b", "bot", "proj_é", ""])
 @pytest.mark.parametrize("url", ["https://api.openai.com/v1", "https://gateway.example/v1"])

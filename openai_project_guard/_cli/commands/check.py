@@ -14,6 +14,7 @@ from openai_project_guard._cli.output import Terminal
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import redact
 
+_MAY_EXPLAIN_IT = ("dotenv_not_loaded", "mistyped_variable")
 _MARKS = {None: ("?", "yellow"), True: ("✓", "green"), False: ("✗", "red")}
 
 
@@ -54,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         render.show_verdict(at, terminal)
         if not at.in_order:
-            wrong = [f for f in at.findings if f.is_wrong or f.name == "dotenv_not_loaded"]
+            wrong = [f for f in at.findings if f.is_wrong or f.name in _MAY_EXPLAIN_IT]
             render.show_findings(wrong or at.findings, terminal)
     render.show_error(at, is_json=args.json)
     return at.status
