@@ -287,6 +287,23 @@ def test_doctor_looks_at_an_env_file(good: Shell) -> None:
     assert good("doctor").status == 0
 
 
+@pytest.mark.parametrize(
+    "name", ["OPENAI_API_KEY", "OPENAI_PROJECT_ID", "OPENAI_PROJECT_GUARD_REGISTRY"]
+)
+def test_what_depends_on_an_unknown_value_is_not_judged(good: Shell, name: str) -> None:
+    Path("other.env").write_text(f"{name}=${{NOWHERE}}\n")
+    ran = good("doctor", "--env-file", "other.env")
+    assert ran.status == 0
+    shown = " ".join(ran.out.split())
+    assert (
+        f"Verdict ? What becomes of a default OpenAI() is unknown: {name} refers to NOWHERE, which "
+        "is not set here." in shown
+    )
+    assert "refused:" not in shown
+    found = good("doctor", "--env-file", "other.env", "--json").json
+    assert (found["in_order"], found["verdict"], found["refusal"]) == (True, None, None)
+
+
 def test_a_line_of_an_env_file_that_is_skipped_is_told(good: Shell) -> None:
     Path("other.env").write_text(f"\nOPENAI_API_KEY '{B}\nOTHER=1\n")
     ran = good("doctor", "--env-file", "other.env", "--json")

@@ -15,7 +15,6 @@ from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import redact
 
 _MAY_EXPLAIN_IT = ("dotenv_not_loaded", "mistyped_variable")
-_MARKS = {None: ("?", "yellow"), True: ("✓", "green"), False: ("✗", "red")}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +92,7 @@ def _check_file(
     for line in skipped:
         text += f" Line {line} is not NAME=value, so it was skipped."
     if not args.json:
-        mark, style = _MARKS[passes]
+        mark, style = render.MARKS[passes]
         terminal.line(f"{mark} {text}", style)
     return status, {
         "file": name,
