@@ -96,16 +96,16 @@ def test_a_refusal_is_shown_whole(good: Shell) -> None:
 
 
 @pytest.mark.parametrize("name", ["check", "doctor"])
-def test_the_command_does_not_name_its_own_call_and_client(good: Shell, name: str) -> None:
-    wrong = {"OPENAI_API_KEY": A, "OPENAI_PROJECT_ID": "proj_b"}
-    for options in ([], ["--json"]):
-        good.patch.setenv("OPENAI_PROJECT_ID", "proj_b")
-        ran, own = good(name, *options), command(name, *options, env=wrong)
-        assert (ran.status, own.returncode) == (1, 1)
-        for text in (ran.out, own.stdout):
-            assert "Nothing was sent." in text
-            assert "client was" not in text
-            assert "alled at" not in text
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_the_command_does_not_name_its_own_call_and_client(
+    good: Shell, name: str, options: tuple[str, ...]
+) -> None:
+    good.patch.setenv("OPENAI_PROJECT_ID", "proj_b")
+    ran = good(name, *options)
+    assert ran.status == 1
+    assert "Nothing was sent." in ran.out
+    assert "client was" not in ran.out
+    assert "alled at" not in ran.out
 
 
 @pytest.mark.parametrize("mode", ["enforce", "inject", "off"])
@@ -299,6 +299,7 @@ def test_as_a_step_of_ci(good: Shell) -> None:
     )
     assert done.returncode == 1
     assert "ProjectMismatchError" in done.stdout
+    assert "alled at" not in done.stdout
     assert done.stderr == ""
     assert "\x1b" not in done.stdout
 
