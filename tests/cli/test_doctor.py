@@ -254,17 +254,14 @@ def test_what_a_setting_says_is_shown_where_it_cannot_be_used(good: Shell) -> No
 
 
 def test_the_doctor_in_a_process_of_its_own(good: Shell) -> None:
-    environment = {
-        "OPENAI_API_KEY": A,
-        "OPENAI_PROJECT_ID": "proj_a",
-        "OPENAI_PROJECT_GUARD": "enforce",
-    }
-    done = command("doctor", env=environment)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert "✓ A default OpenAI() passes" in done.stdout
-    wrong = command("doctor", env={**environment, "OPENAI_PROJECT_ID": "proj_b"})
-    assert (wrong.returncode, wrong.stderr) == (1, "")
-    assert "refused: ProjectMismatchError" in wrong.stdout
+    done = command(
+        "doctor",
+        env={"OPENAI_API_KEY": A, "OPENAI_PROJECT_ID": "proj_b", "OPENAI_PROJECT_GUARD": "enforce"},
+    )
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "✓ AsyncOpenAI: matching call let through, wrong call refused" in done.stdout
+    assert "refused: ProjectMismatchError" in done.stdout
+    assert "alled at" not in done.stdout
 
 
 # Env files
@@ -285,6 +282,23 @@ def test_doctor_looks_at_an_env_file(good: Shell) -> None:
     Path("other.env").write_text("OPENAI_API_KEY=${KEY}\n")
     assert good("doctor", "--env-file", "other.env").status == 0  # what is not known may be right
     assert good("doctor").status == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["OPENAI_API_KEY", "OPENAI_PROJECT_ID", "OPENAI_PROJECT_GUARD_REGISTRY"]
+)
+def test_what_depends_on_an_unknown_value_is_not_judged(good: Shell, name: str) -> None:
+    Path("other.env").write_text(f"{name}=${{NOWHERE}}\n")
+    ran = good("doctor", "--env-file", "other.env")
+    assert ran.status == 0
+    shown = " ".join(ran.out.split())
+    assert (
+        f"Verdict ? What becomes of a default OpenAI() is unknown: {name} refers to NOWHERE, which "
+        "is not set here." in shown
+    )
+    assert "refused:" not in shown
+    found = good("doctor", "--env-file", "other.env", "--json").json
+    assert (found["in_order"], found["verdict"], found["refusal"]) == (True, None, None)
 
 
 def test_a_line_of_an_env_file_that_is_skipped_is_told(good: Shell) -> None:

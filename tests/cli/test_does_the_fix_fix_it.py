@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import support
 from cli_shell import Shell
-from support import STRANGER, A
+from support import STRANGER, A, B
 
 from openai_project_guard.loopback import loopback_api
 
@@ -87,6 +87,7 @@ def test_the_command_that_registers_an_unregistered_key_does_so(good: Shell) -> 
     [
         ("OPENAI_PROJECT_ID", "proj_b"),
         ("OPENAI_PROJECT_ID", "proj_old"),
+        ("OPENAI_PROJECT_ID", "proj_A"),
         ("OPENAI_PROJECT_ID", "Bot"),
         ("OPENAI_PROJECT_ID", "Support Bot"),
         ("OPENAI_PROJECT_ID", "proj_é"),
@@ -107,4 +108,19 @@ def test_the_value_that_is_to_be_set_passes(good: Shell, variable: str, value: s
     assert found, fix
     assert found[1] == variable
     good.patch.setenv(variable, found[2])
+    assert good("check").status == 0
+
+
+@pytest.mark.parametrize("value", ["lab", '"proj_b"'])
+def test_a_value_to_be_corrected_needs_another_key_where_it_is_of_another_project(
+    good: Shell, value: str
+) -> None:
+    good.patch.setenv("OPENAI_PROJECT_ID", value)
+    fix = good("check", "--json").json["mistakes"][0]["cure"]
+    assert re.fullmatch(
+        r"Set OPENAI_PROJECT_ID to proj_b(, alone)?, and OPENAI_API_KEY to a key of that project.",
+        fix,
+    )
+    good.patch.setenv("OPENAI_PROJECT_ID", "proj_b")
+    good.patch.setenv("OPENAI_API_KEY", B)
     assert good("check").status == 0

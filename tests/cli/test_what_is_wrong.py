@@ -273,6 +273,18 @@ PLANTED: dict[str, tuple[str, Plant, str]] = {
         "OPENAI_PROJCT_ID is set, which the SDK does not read; OPENAI_PROJECT_ID, which it reads, "
         "is not set.",
     ),
+    "variable in small letters": (
+        "mistyped_variable",
+        both(drops("OPENAI_API_KEY"), sets(openai_api_key=A)),
+        "openai_api_key is set, which the SDK does not read; OPENAI_API_KEY, which it reads, is "
+        "not set.",
+    ),
+    "switch of the guard mistyped": (
+        "mistyped_variable",
+        both(drops("OPENAI_PROJECT_GUARD"), sets(OPENAI_PROJECT_GAURD="enforce")),
+        "OPENAI_PROJECT_GAURD is set, which the guard does not read; OPENAI_PROJECT_GUARD, which "
+        "it reads, is not set.",
+    ),
     "setting not understood": (
         "settings_unusable",
         sets(OPENAI_PROJECT_GUARD="enforced"),
@@ -351,6 +363,14 @@ def test_a_header_of_the_environment_is_named_as_the_origin(good: Shell) -> None
         ("OpenAI-Project", "OPENAI_CUSTOM_HEADERS"),
     ]
     assert "OPENAI_CUSTOM_HEADERS" in good("doctor").out
+
+
+@pytest.mark.parametrize("name", ["AZURE_OPENAI_API_KEY", "OPENROUTER_API_KEY", "OPERATOR"])
+def test_a_variable_of_somebody_else_is_no_typing_mistake(good: Shell, name: str) -> None:
+    good.patch.delenv("OPENAI_API_KEY")
+    good.patch.setenv(name, "x")
+    names = [mistake["name"] for mistake in good("doctor", "--json").json["mistakes"]]
+    assert names == ["no_key"]
 
 
 def test_a_base_url_without_a_host(good: Shell) -> None:

@@ -14,7 +14,7 @@ from openai_project_guard._cli.output import Terminal
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import redact
 
-_MARKS = {None: ("?", "yellow"), True: ("✓", "green"), False: ("✗", "red")}
+_MAY_EXPLAIN_IT = ("dotenv_not_loaded", "mistyped_variable")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         render.show_verdict(at, terminal)
         if not at.in_order:
-            wrong = [f for f in at.findings if f.is_wrong or f.name == "dotenv_not_loaded"]
+            wrong = [f for f in at.findings if f.is_wrong or f.name in _MAY_EXPLAIN_IT]
             render.show_findings(wrong or at.findings, terminal)
     render.show_error(at, is_json=args.json)
     return at.status
@@ -92,7 +92,7 @@ def _check_file(
     for line in skipped:
         text += f" Line {line} is not NAME=value, so it was skipped."
     if not args.json:
-        mark, style = _MARKS[passes]
+        mark, style = render.MARKS[passes]
         terminal.line(f"{mark} {text}", style)
     return status, {
         "file": name,

@@ -110,10 +110,10 @@ class Diagnosis:
         return tuple(found.values())
 
     def find_project(self, name: str) -> Project | None:
-        """The project of a registry with this id or alias, in whatever case."""
+        """The project of a registry with this id, or this alias in whatever case."""
         for each in self.registries:
             for known, project in each.registry.snapshot.projects.items():
-                if known.lower() == name.lower():
+                if name == known or (known == project.alias and name.lower() == known.lower()):
                     return project
         return None
 
@@ -129,7 +129,8 @@ def collect(*, live: bool, hooks: HooksReport | None, env_file: EnvFile | None) 
             at.sent = send_default()
     except Exception as error:  # whatever the SDK makes of the environment
         at.client_error = without_keys(f"{type(error).__name__}: {error}")
-    if live and not at.client_error and API_KEY not in at.unknown:
+    is_sent = at.client_error is None
+    if live and is_sent and not at.unknown:  # or a key may go where it is not meant to
         at.live = ask()
     try:
         at.mode = _env.mode()
@@ -138,23 +139,21 @@ def collect(*, live: bool, hooks: HooksReport | None, env_file: EnvFile | None) 
         with without_variables(_env.OVERRIDE.__eq__), enabled(at.judged_as) as verdicts:
             at.settings = STATE.settings
             at.refusal = _judge()
+            for verdict in verdicts:
+                # The call is the command's own: it was made nowhere in an application.
+                actual = verdict.actual and without_keys(verdict.actual)
+                at.verdict = replace(verdict, actual=actual, call_site=None, client_site=None)
     except ConfigurationError as error:
         at.settings_error = without_keys(str(error))
-        return at
-    if not verdicts:
-        return at
-    # The call is the command's own: it was made nowhere in an application.
-    at.verdict = verdict = replace(verdicts[-1], call_site=None, client_site=None)
-    if verdict.actual:
-        at.verdict = verdict = replace(verdict, actual=without_keys(verdict.actual))
-    if at.client_error:
-        # Its project is not ASCII: the SDK fails to make a request of it, and the guard says why.
+    # The SDK fails to make a request of a project that is not ASCII, and the guard says why.
+    named = os.environ.get("OPENAI_PROJECT_ID", "")
+    if not is_sent and at.verdict:
         at.client_error = None
-        at.sent = Sent(digest(os.environ.get(API_KEY, "")), verdict.key_hint, host=verdict.host)
-        at.sent.project, origin = verdict.actual, str(verdict.origin)
-        if not (named := os.environ.get("OPENAI_PROJECT_ID", "")).isascii():
-            at.sent.project, origin = named, "OPENAI_PROJECT_ID"
-        at.sent.origins.update({"Authorization": API_KEY, "OpenAI-Project": origin})
+        key_digest, project = digest(os.environ.get(API_KEY, "")), at.verdict.actual
+        at.sent = Sent(key_digest, at.verdict.key_hint, project, host=at.verdict.host)
+        at.sent.origins = {"Authorization": API_KEY, "OpenAI-Project": str(at.verdict.origin)}
+    if not is_sent and not named.isascii():
+        at.sent.project, at.sent.origins["OpenAI-Project"] = named, "OPENAI_PROJECT_ID"
     return at
 
 

@@ -74,4 +74,6 @@ def examine(
     ]
     order = list(FINDINGS)
     at.findings.sort(key=lambda f: (f.name != "override", not f.is_wrong, order.index(f.name)))
+    if at.unknown:  # the verdict is on values that stand in for them
+        at.verdict = at.refusal = None
     return at

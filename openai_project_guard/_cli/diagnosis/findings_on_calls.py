@@ -81,7 +81,8 @@ def _on_the_project(at: Diagnosis, project: str) -> Iterator[Finding]:
     correct = f"Have {CUSTOM} say OpenAI-Project:" if where == CUSTOM else f"Set {where} to"
     bare_id = project.strip().strip("\"'").strip()
     known = at.find_project(bare_id)
-    is_of_another = at.projects and all(own.id != project for own in at.projects)
+    is_of_another = at.projects and (known is None or known.id not in [p.id for p in at.projects])
+    other_key = f", and {API_KEY} to a key of that project" if known and is_of_another else ""
     if not project:
         return
     if not is_project_id(bare_id):
@@ -95,13 +96,13 @@ def _on_the_project(at: Diagnosis, project: str) -> Iterator[Finding]:
                 else ", which is no project id; perhaps it is the project's name. The API wants "
                 "the id, proj_ and letters and digits."
             ),
-            f"{correct} {known.id if known else ids or 'the id on the settings page'}.",
+            f"{correct} {known.id if known else ids or 'the id on the settings page'}{other_key}.",
         )
     elif project != bare_id:
         yield Finding(
             "unclean_project",
             f"{where} has quotes or white space around the project id: {project!r}.",
-            f"{correct} {bare_id}, alone.",
+            f"{correct} {bare_id}, alone{other_key}.",
         )
     elif API_KEY in at.unknown and not known and any(each.projects for each in at.registries):
         yield Finding(
@@ -126,24 +127,20 @@ def _on_the_project(at: Diagnosis, project: str) -> Iterator[Finding]:
 
 
 def _on_no_project(at: Diagnosis) -> Iterator[Finding]:
-    verdict, is_unset = at.verdict, _unset("OPENAI_PROJECT_ID")
+    project, is_unset = at.sent.project, _unset("OPENAI_PROJECT_ID")
     misread = os.environ.get("OPENAI_PROJECT")
-    if misread and misread != at.sent.project:
-        says = f"OPENAI_PROJECT_ID, which says {redact(at.sent.project)}" if at.sent.project else ""
+    if misread and misread != project:
+        state = f"says {redact(project)}" if project else is_unset.partition(" ")[2]
         yield Finding(
             "wrong_variable",
-            "OPENAI_PROJECT is set, and the SDK does not read it: it reads "
-            f"{says or is_unset.replace(' is', ', which is')}.",
-            "Unset OPENAI_PROJECT." if says else "Name the variable OPENAI_PROJECT_ID instead.",
-            is_wrong=not says,
+            "OPENAI_PROJECT is set, and the SDK does not read it: it reads OPENAI_PROJECT_ID, "
+            f"which {state}.",
+            "Unset OPENAI_PROJECT." if project else "Name the variable OPENAI_PROJECT_ID instead.",
+            is_wrong=not project,
         )
+    is_missing = bool(at.refusal and at.refusal[0] == "ProjectMissingError")
     if API_KEY in at.unknown:
-        is_missing = not at.sent.project and at.judged_as is not Mode.INJECT and at.is_openai
-    else:
-        is_missing = verdict is not None and (verdict.outcome, verdict.reason) == (
-            "blocked",
-            "missing",
-        )
+        is_missing = not project and at.judged_as is not Mode.INJECT and at.is_openai
     if is_missing and not misread:
         yield Finding(
             "no_project",

@@ -14,14 +14,14 @@ from openai_project_guard._cli.registry_status import RegistryStatus, none_found
 from openai_project_guard._registry.stores import is_url
 from openai_project_guard._types import Mode
 
-# What the SDK and the guard read (https://github.com/openai/openai-python, _client.py and
+# What the SDK reads (https://github.com/openai/openai-python, _client.py and
 # lib/azure.py).
 _READ = (
     *(variable for _, _, variable, _ in HEADERS),
     *(ADMIN_KEY, CUSTOM, "OPENAI_WEBHOOK_SECRET", "OPENAI_LOG"),
     *("OPENAI_API_VERSION", "OPENAI_API_TYPE"),
 )
-_SAID_ELSEWHERE = tuple(name for *_, unread in HEADERS for name in unread)
+_SAID_ELSEWHERE = {name for *_, unread in HEADERS for name in unread}
 _ALMOST = 0.8  # of 1, by difflib
 
 
@@ -193,13 +193,16 @@ def _of_openai(names: Iterable[str]) -> str:
 
 
 def _on_misspelt_variables() -> Iterator[Finding]:
-    missing = [name for name in _READ if name not in os.environ]
-    for name in sorted(os.environ.keys() - {*_READ, *_SAID_ELSEWHERE}):
-        if not name.startswith("OPEN") or name.startswith(_env.PREFIX):
+    readers = dict.fromkeys(_READ, "the SDK")
+    readers.update({variable.name: "the guard" for variable in _env.VARIABLES})
+    missing = readers.keys() - os.environ.keys()
+    for name in sorted(os.environ.keys() - readers.keys() - _SAID_ELSEWHERE):
+        if not name.upper().startswith("OP") or name.startswith(_env.PREFIX + "_"):
             continue
-        for near in get_close_matches(name, missing, n=1, cutoff=_ALMOST):
+        for near in get_close_matches(name.upper(), missing, n=1, cutoff=_ALMOST):
             yield note(
                 "mistyped_variable",
-                f"{name} is set, which the SDK does not read; {near}, which it reads, is not set.",
+                f"{name} is set, which {readers[near]} does not read; {near}, which it reads, is "
+                "not set.",
                 f"If it is a typing mistake, name the variable {near}.",
             )

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from openai_project_guard._check.verdict import Verdict
 
 
+MARKS = {None: ("?", "yellow"), True: ("✓", "green"), False: ("✗", "red")}
+"""Of what is unknown, good, or wrong."""
+
+
 def as_json(at: Diagnosis) -> dict[str, object]:
     """As `--json` has it, but for the one word that `check` and `doctor` put before it."""
     refusal, live, hooks = at.refusal, at.live, at.hooks
@@ -61,7 +65,8 @@ def show_verdict(at: Diagnosis, terminal: Terminal) -> None:
         if verdict and not at.refusal:
             outcome += f": {verdict.method} {verdict.host}{verdict.path}, {_key(verdict)}"
         end = "" if at.refusal else "."
-        _show(f"A default OpenAI() {outcome}{end}", terminal, is_good=passes)
+        what = "What becomes of a default OpenAI() is" if at.unknown else "A default OpenAI()"
+        _show(f"{what} {outcome}{end}", terminal, is_good=passes)
         if at.refusal:
             terminal.line()
             for line in at.refusal[1].splitlines():
@@ -69,13 +74,13 @@ def show_verdict(at: Diagnosis, terminal: Terminal) -> None:
     if live is not None and live.is_good:
         project = live.project or "a project that it did not name"
         _show(f"The API took the call, for {project}.", terminal, is_good=at.agrees)
-    elif live is not None:
+    elif live is not None and not any(live.sentence in each.message for each in at.findings):
         _show(f"{live.sentence}.", terminal)
 
 
-def _show(text: str, terminal: Terminal, *, is_good: bool = False) -> None:
-    mark, style = ("✓ ", "green") if is_good else ("✗ ", "red")
-    terminal.paragraph(text, style, first=mark)
+def _show(text: str, terminal: Terminal, *, is_good: bool | None = False) -> None:
+    mark, style = MARKS[is_good]
+    terminal.paragraph(text, style, first=f"{mark} ")
 
 
 def in_a_line(at: Diagnosis) -> str:
@@ -86,15 +91,16 @@ def in_a_line(at: Diagnosis) -> str:
         return wrong[0] + more
     if at.error:
         return at.error
-    if at.unknown:
-        return "unknown: " + next(f.message for f in at.findings if f.name == "unknown_values")
     _, outcome = _outcome(at)
     return f"{outcome}: {_key(at.verdict)}." if at.verdict and not at.refusal else f"{outcome}."
 
 
-def _outcome(at: Diagnosis) -> tuple[bool, str]:
+def _outcome(at: Diagnosis) -> tuple[bool | None, str]:
     """Whether a default client's call passes, and what becomes of it."""
     verdict = at.verdict
+    if at.unknown:
+        what = next(each.message for each in at.findings if each.name == "unknown_values")
+        return (None if at.in_order else False), f"unknown: {what[:-1]}"
     if verdict is None:
         host = at.sent.host or "no host"
         return False, f"is not checked: the guard does not look at its calls to {host}"
