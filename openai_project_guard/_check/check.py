@@ -150,12 +150,13 @@ def _count_allowed(audit: Audit, call: Call, message: Any, adapter: MessageAdapt
     hint, project = "", None
     if call.records:
         hint, project = call.records[0].hint, call.records[0].project.id
+    site = call.client_site or adapter.sender().client_site
     audit.record_allowed(
-        call.client_site or adapter.client_site(),
+        None if site is None else str(site),
         hint or read_hint(adapter.headers(message)),
         project,
         adapter.host(message),
-        adapter.method(message),
+        message.method,
     )
 
 
