@@ -119,7 +119,7 @@ def redis_servers(session: nox.Session, server: str) -> None:
     session.run("python", "-m", "pytest", "tests/registry/redis", *session.posargs, env=env)
 
 
-@nox.session(python=PYTHONS[1])
+@nox.session(python=PYTHONS[1], tags=["ci"])
 def package(session: nox.Session) -> None:
     """What is published, made into dist/, looked at, and used as a stranger would."""
     session.install("build", "twine", "check-wheel-contents", "pytest")
