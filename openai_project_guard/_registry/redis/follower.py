@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import random
 import time
 from contextlib import suppress
 from itertools import islice
+from random import SystemRandom
 from threading import Thread
 from typing import TYPE_CHECKING
 from weakref import WeakSet
@@ -30,6 +30,7 @@ _POLL = 5.0  # seconds between two looks at the revision
 _SPREAD = 0.3  # seconds over which a fleet reads the whole after a change that calls for it
 _SHORTEST, _LONGEST = 0.1, 3.0  # seconds between two attempts to connect
 _BATCH = 1000  # learned keys written at a time
+_chance = SystemRandom()  # the sequence of `random` is the application's, which may have seeded it
 
 
 class Follower:
@@ -107,7 +108,7 @@ class Follower:
             except Exception as error:  # or the registry would grow old and nobody be told
                 self._lose(self._url.without_password(f"{type(error).__name__}: {error}"))
             self._disconnect()
-            self._wait(pause * random.uniform(0.5, 1))  # noqa: S311 (spreads a fleet's attempts)
+            self._wait(pause * _chance.uniform(0.5, 1))  # spreads a fleet's attempts
             pause = min(2 * pause, _LONGEST)
 
     def _connect(self) -> Client:
@@ -174,7 +175,7 @@ class Follower:
             if missed < 0:
                 continue  # told before, or while the whole was read
             if missed or notice.keys is None:
-                self._wait(random.uniform(0, _SPREAD))  # noqa: S311
+                self._wait(_chance.uniform(0, _SPREAD))
                 return self._read(client)
             revision = notice.revision
             keys.update(notice.keys)
