@@ -130,6 +130,13 @@ def test_a_key_in_what_is_kept_beside_it_is_refused(beside: str) -> None:
         validate_key("sk-a", None, beside)
 
 
+@pytest.mark.parametrize("beginning", ["sk-proj-", "sk-svcacct-", "sk-admin-", "sk-None-"])
+def test_a_short_key_is_told_by_its_kind(beginning: str) -> None:
+    key = beginning + "Ab3d5Ef7G"[: 16 - len(beginning)]
+    assert find_key(f"it is {key}") == key
+    assert find_key(f"it is just {key[:-1]}") is None
+
+
 RANDOM = "q7Zr2LmX9vKp4TnB8cWd5HyJ3sGf6AoE1uVi"
 
 
