@@ -122,6 +122,7 @@ TESTS: dict[str, list[str]] = {
         "registry/test_file_format.py",
         "settings/test_register.py",
         "settings/test_wrong_arguments.py",
+        "properties/test_registries_merged_and_edited.py",
     ],
     "_registry/redis/": ["registry/redis"],
     "_audit/": ["audit"],

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import time
 from contextlib import suppress
 from itertools import islice
+from random import SystemRandom
 from threading import Thread
 from typing import TYPE_CHECKING
 from weakref import WeakSet
@@ -31,6 +31,7 @@ _SPREAD = 0.3  # seconds over which a fleet reads the whole after a change that 
 _SHORTEST, _LONGEST = 0.1, 3.0  # seconds between two attempts to connect
 _BATCH = 1000  # learned keys written at a time
 _MOST_LOGGED = 10  # refused entries named at a time
+_chance = SystemRandom()  # the sequence of `random` is the application's, which may have seeded it
 
 
 class Follower:
@@ -109,7 +110,7 @@ class Follower:
             except Exception as error:  # or the registry would grow old without a word in the log
                 self._lose(self._url.without_password(f"{type(error).__name__}: {error}"))
             self._disconnect()
-            self._wait(pause * random.uniform(0.5, 1))  # noqa: S311 (spreads a fleet's attempts)
+            self._wait(pause * _chance.uniform(0.5, 1))  # spreads a fleet's attempts
             pause = min(2 * pause, _LONGEST)
 
     def _connect(self) -> Client:
@@ -173,13 +174,14 @@ class Follower:
             missed = count_of(notice.revision) - count_of(state.revision) - 1
             if missed < 0:
                 continue  # told before, or while the whole was read
-            if missed or not notice.keys:
-                self._wait(random.uniform(0, _SPREAD))  # noqa: S311
-                self._read(client)
-            else:
+            if not missed and notice.keys:
                 found = client.read((), notice.keys)
-                self._activate(state.with_keys(notice.revision, found.keys))
-                self._confirmed = asked
+                if count_of(found.revision) >= count_of(notice.revision):
+                    self._activate(state.with_keys(notice.revision, found.keys))
+                    self._confirmed = asked
+                    continue  # else the server has lost changes
+            self._wait(_chance.uniform(0, _SPREAD))
+            self._read(client)
 
     def _activate(self, state: State) -> None:
         old = self._active.state.faults

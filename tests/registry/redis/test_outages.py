@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import signal
 import time
@@ -53,6 +54,19 @@ def test_kill_and_restart_lose_nothing(
     assert len(lost) == 3
     assert re.search(r"The last good version, \d+\.\d s old, stays active", lost[0])
     wait(lambda: sum("in touch again" in text for text in log()) == 3)
+
+
+def test_the_applications_random_numbers_are_left_alone(
+    server: RedisServer, log: Callable[[], list[str]]
+) -> None:
+    add(server, KEY)
+    source = open_source(server.url)
+    before = random.getstate()
+    server.kill()
+    wait(lambda: source.status().state == "stale")
+    server.start()
+    wait(lambda: any("in touch again" in text for text in log()))
+    assert random.getstate() == before
 
 
 def test_an_unreachable_server_at_the_start_is_an_error(by_url: Path) -> None:
