@@ -157,6 +157,76 @@ def raised(run: Callable[[], object]) -> BaseException | None:
     return None
 
 
+CREDENTIALS: dict[str, Callable[[], list[str | None]]] = {
+    "project key, service-account key, legacy user key": lambda: [
+        ends(KEY, "proj_5fPqTn0w"),
+        ends(KEY, "proj_8hRsLm2x"),
+        ends(KEY, "proj_9cAaBb0d"),
+    ],
+    "admin key (`sk-admin-…`), client secret (`ek_…`)": lambda: [
+        ends("sk-admin-not-a-real-key-Qr7t", None),
+        ends("ek_not_a_real_secret_Qr7t", None),
+    ],
+    "workload identity": list,  # tests/hooks/test_workload_identity.py
+    "`api_key=` callable": lambda: [
+        ends(lambda: KEY, "proj_5fPqTn0w"),
+        ends(lambda: "sk-proj-not-a-real-key-Qr7t", "proj_5fPqTn0w"),
+    ],
+    "none on the request": lambda: [ends(KEY, None, {"Authorization": ""})],
+}
+ENDINGS = [
+    [None, None, "ProjectMismatchError"],
+    [None, None],
+    [],
+    [None, "UnregisteredKeyError"],
+    [None],
+]
+
+
+@pytest.mark.usefixtures("clean")
+def test_each_credential_is_checked_as_the_table_says() -> None:
+    assert [name for name, _ in table("what-is-checked.md", "credential")] == list(CREDENTIALS)
+    opg.enable(registry={"proj_5fPqTn0w": KEY, "proj_8hRsLm2x": KEY})
+    assert [calls() for calls in CREDENTIALS.values()] == ENDINGS
+
+
+def ends(key: object, project: str | None, headers: object = None) -> str | None:
+    """The name of the error that a call ends in, if it does."""
+    client = sync_client(
+        lambda _: http.Response(200, json={"object": "list", "data": []}),
+        api_key=key,
+        project=project,
+    )
+    error = raised(lambda: client.models.list(extra_headers=headers))
+    return None if error is None else type(error).__name__
+
+
+@pytest.mark.usefixtures("clean")
+def test_a_key_that_no_registry_has_is_treated_as_the_table_says() -> None:
+    endings = {}
+    answered = {"openai-project": "proj_5fPqTn0w"}
+    for row, _ in table("what-is-checked.md", "value"):
+        value = row.partition("`")[2].partition("`")[0]
+        opg.enable(registry={}, unregistered=value)  # type: ignore[arg-type]
+        verdicts: list[opg.Verdict] = []
+        opg.add_observer(verdicts.append)
+        client = sync_client(
+            lambda _: http.Response(200, json={"object": "list", "data": []}, headers=answered),
+            api_key=KEY,
+            project="proj_5fPqTn0w",
+        )
+        for _ in range(2):
+            raised(client.models.list)
+        opg.remove_observer(verdicts.append)
+        endings[value] = [(verdict.outcome, verdict.reason) for verdict in verdicts]
+    assert endings == {
+        "block": [("blocked", "unregistered")] * 2,
+        "warn": [("warned", "unregistered")] * 2,
+        "allow": [("allowed", "unregistered")] * 2,
+        "learn": [("allowed", "unregistered"), ("allowed", None)],
+    }
+
+
 def test_the_errors_are_those_that_there_are() -> None:
     rows = dict(re.findall(r"(?m)^\| `(\w+)` \| `(\w+)` \|", TEXTS["errors.md"]))
     kinds = {kind.__name__ for kind in opg.ProjectGuardError.__subclasses__()}

@@ -26,12 +26,13 @@ from doc_pages import (
     every,
     joined,
     script,
+    table,
 )
 from redis_server import RedisServer, needs_redis, project_file
 
 import openai_project_guard as opg
 from openai_project_guard._cli import main
-from openai_project_guard.loopback import loopback_api
+from openai_project_guard.loopback import ADMIN_KEY, loopback_api
 
 MONITORING = DOCS / "monitoring"
 BEGINNINGS = ("README.md", "index.md", "laptop.md")  # where no key is registered yet
@@ -70,6 +71,8 @@ def test_each_page_is_done_as_it_says(page: str, reader: Reader, tmp_path: Path)
             "openai-project-guard register proj_2cKwLm9x --alias stage --key-env SUPPORT_KEY\n"
         )
         assert reader.run(registered)[0] == 0
+    if page == "laptop.md":
+        reader.environment["OPENAI_ADMIN_KEY"] = ADMIN_KEY
     if page == "errors.md":
         reader.environment["OPENAI_PROJECT_GUARD_HOSTS"] = "127.0.0.1"
     if page == "alerts.md":
@@ -160,6 +163,22 @@ def test_each_yaml_file_is_one_and_says_what_it_should(reader: Reader) -> None:
     (repository,) = found[".pre-commit-config.yaml"]["repos"]
     (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text("utf-8"))
     assert [each["id"] for each in repository["hooks"]] == [hook["id"]]
+
+
+def test_the_exit_statuses_of_a_gate_are_those_of_its_table(reader: Reader) -> None:
+    assert reader.run("openai-project-guard register proj_5fPqTn0w")[0] == 0
+    reader.write("bad.toml", "version = 0\n")
+    good = {"validate": "validate openai-projects.toml", "check": "check"}
+    runs = {
+        "0": good,
+        "1": {"validate": "validate bad.toml", "check": "check --env-file wrong.env"},
+        "2": {"validate": "validate none.toml", "check": "check --env-file none.env"},
+    }
+    reader.write("wrong.env", "OPENAI_PROJECT_ID=proj_8hRsLm2x\n")
+    assert {status for status, *_ in table("ci.md", "exit status")} == set(runs)
+    for status, commands in runs.items():
+        for command in commands.values():
+            assert reader.run(f"openai-project-guard {command}")[0] == int(status), command
 
 
 def test_the_source_of_a_registry_that_is_shown_works(reader: Reader) -> None:
