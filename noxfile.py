@@ -220,9 +220,14 @@ def frameworks_table(session: nox.Session) -> None:
 
 @nox.session(python=PYTHONS[1], tags=["ci"])
 def docs(session: nox.Session) -> None:
-    """The documentation as a site, in site/; a warning stops it. What it says, `tests` does."""
-    session.install("-e", ".", "-r", "docs/requirements.txt")
+    """Builds the documentation as a site in site/, without a warning, and reads its YAML.
+
+    The other tests of the documentation need nothing of their own: `tests` runs them.
+    """
+    session.install("-e", ".[test]", "-r", "docs/requirements.txt")
     session.run("zensical", "build", "--strict", "--clean")
+    file = "tests/ecosystem/test_does_the_documentation_hold.py"
+    session.run("python", "-m", "pytest", file, "-k", "yaml", *session.posargs)
 
 
 @nox.session(python=PYTHONS[1])

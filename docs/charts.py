@@ -20,8 +20,8 @@ PICTURE = DOCS / "images" / "performance.svg"
 PAGE = DOCS / "performance.md"
 MARKS = ("<!-- filled by docs/charts.py -->\n", "<!-- until here -->\n")
 
-WIDTH, MARGIN, LINE = 720, 24, 22  # pixels
-START, LIMIT, END = 190, 560, 650  # where a bar begins, where its target is, where it is cut off
+WIDTH, MARGIN, LINE = 480, 20, 22  # pixels, few enough for a telephone
+START, LIMIT, END = MARGIN, 390, 450  # where a bar begins, where its target is, where it is cut off
 
 HEAD = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" \
@@ -31,7 +31,6 @@ height="{height}" role="img" aria-label="Each measurement as a part of its targe
 text {{ fill: #d7dde4; font: 14px system-ui, -apple-system, "Segoe UI", Roboto, \
 "DejaVu Sans", sans-serif }}
 .what {{ fill: #ffffff }}
-.case {{ fill: #aab4c0; text-anchor: end }}
 .met {{ fill: #2f8f46 }}
 .missed {{ fill: #d1584f }}
 .limit {{ stroke: #e3b341; stroke-width: 2; stroke-dasharray: 5 4 }}
@@ -66,18 +65,18 @@ def _bar(row: dict[str, Any], case: str, value: float, y: int) -> list[str]:
     part = row["target"] / value if row["at_least"] else value / row["target"]
     kind = "met" if part <= 1 else "missed"
     width = min(part * (LIMIT - START), END - START)
-    measured = f"{number(value)}{_unit(row)}"
+    measured = f"{case}: " * bool(case) + f"{number(value)}{_unit(row)}"
+    inside = width > 8 * len(measured) + 16
     return [
-        f'<text class="case" x="{START - 8}" y="{y}">{escape(case)}</text>',
         f'<rect class="{kind}" x="{START}" y="{y - 13}" width="{width:.1f}" height="17" rx="3"/>',
-        f'<text x="{START + (8 if width > 90 else width + 8):.1f}" y="{y}">{measured}</text>',
+        f'<text x="{START + (8 if inside else width + 8):.1f}" y="{y}">{escape(measured)}</text>',
     ]
 
 
 def _wrapped(text: str) -> list[str]:
     lines = [""]
     for word in text.replace("`", "").split():
-        if len(lines[-1]) + len(word) > 62:  # the target's line is to the right of it
+        if len(lines[-1]) + len(word) > 48:  # the target's line is to the right of it
             lines.append("")
         lines[-1] = f"{lines[-1]} {word}".strip()
     return lines
