@@ -148,6 +148,9 @@ class WatchedFile(Source):
             elif not fault and before[1]:
                 words = "%s: the file is in order again and active."
                 report = (logging.INFO, words, self._place.name)
+            elif snapshot is not None and before[0] is not None:
+                words = f"%s: reloaded, {len(self.registry)} keys are registered there."
+                report = (logging.INFO, words, self._place.name)
         if not self._fault:
             self._touched = now
         self._looked, self._due = now, now + _INTERVAL  # last: until now others wait for this

@@ -189,6 +189,8 @@ class Follower:
     def _activate(self, state: State) -> None:
         old = self._active.state
         self._active.activate(state)
+        if old.revision is not None:
+            messages.log(messages.RELOADED, self._url.name, state.revision)
         messages.log_refused(self._url.name, old, state)
 
     def _write_learned(self, client: Client) -> None:

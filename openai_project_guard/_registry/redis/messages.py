@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 STARTED_FROM_FALLBACK = "%s The last good version, in %s, is active; it is %s old."
 LOST = "%s: lost (%s). The last good version, %s old, stays active."
 FOUND = "%s: in touch again, at revision %s."
+RELOADED = "%s: reloaded, at revision %s."
 WENT_BACK = (
     "%s: the registry went back from revision %s to %s: the server has lost changes. Check the "
     "registry, and what was revoked lately."
@@ -27,7 +28,9 @@ _logger = logging.getLogger("openai_project_guard")
 def log(message: str, *values: object) -> None:
     """Logs a message, whatever the log's handlers do: the thread that follows Redis goes on."""
     with suppress(Exception):
-        _logger.log(logging.INFO if message is FOUND else logging.ERROR, message, *values)
+        _logger.log(
+            logging.INFO if message in (FOUND, RELOADED) else logging.ERROR, message, *values
+        )
 
 
 def log_refused(name: str, old: State, new: State) -> None:
