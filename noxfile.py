@@ -163,11 +163,15 @@ def workflows(session: nox.Session) -> None:
 @nox.session(python=PYTHONS[1])
 def zero_code(session: nox.Session) -> None:
     """The guard in programs that never heard of it, by the servers and shells they run under."""
-    servers = ("gunicorn", "celery", "uvicorn", "jupyter_client", "ipykernel")
+    servers = ("gunicorn", "celery", "uvicorn", "jupyter_client", "ipykernel", "pyinstaller")
     tracers = ("ddtrace", "opentelemetry-instrumentation")
     session.install(".[test,auto]", *servers, *tracers)
-    files = ("test_zero_code.py", "test_pytest_plugin.py")
-    session.run("python", "-m", "pytest", *(f"tests/ecosystem/{file}" for file in files))
+    files = (
+        *("tests/ecosystem/test_zero_code.py", "tests/ecosystem/test_pytest_plugin.py"),
+        "tests/check/test_where_was_it_called_in_programs.py",
+        "tests/audit/test_example_service.py",
+    )
+    session.run("python", "-m", "pytest", *files)
 
 
 @nox.session(python=PYTHONS[1])

@@ -145,6 +145,12 @@ class WatchedFile(Source):
                 report = (logging.ERROR, f"{fault} The last good version stays active.")
             elif not fault and before[1]:
                 report = (logging.INFO, f"{self.name}: the file is in order again and active.")
+            elif snapshot is not None and before[0] is not None:
+                count = len(self.registry)
+                report = (
+                    logging.INFO,
+                    f"{self.name}: reloaded, {count} keys are registered there.",
+                )
         if not self._fault:
             self._touched = now
         self._looked, self._due = now, now + _INTERVAL  # last: until now others wait for this
