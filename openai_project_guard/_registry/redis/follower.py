@@ -184,8 +184,10 @@ class Follower:
             self._read(client)
 
     def _activate(self, state: State) -> None:
-        old = self._active.state.faults
+        before, old = self._active.state.revision, self._active.state.faults
         self._active.activate(state)
+        if before is not None:
+            self._log("reloaded, at revision %s.", state.revision, level=logging.INFO)
         new = [(name, why) for name, why in state.faults.items() if old.get(name) != why]
         for name, why in new[:_MOST_LOGGED]:
             self._log("the entry %s is refused: %s. The others stay active.", name, why)
