@@ -37,7 +37,7 @@ def report(folder: Path) -> Path:
     page, audit = folder / "report.html", folder / "audit"
     report = ("-m", "openai_project_guard", "report", str(audit), "--html", str(page))
     for arguments in (("day.py", str(audit)), report):
-        subprocess.run(
+        subprocess.run(  # noqa: S603 - our own programs
             [sys.executable, *arguments],
             cwd=service,
             env=environment,
@@ -53,7 +53,7 @@ def browser(folder: Path) -> Iterator[ClientConnection]:
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))))
     options = ("--headless=new", "--no-sandbox", "--remote-debugging-port=0", "--hide-scrollbars")
     command = [program, *options, f"--user-data-dir={folder / 'profile'}", "about:blank"]
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)  # noqa: S603
     try:
         assert running.stderr is not None
         found = next(filter(None, (re.search(r"ws://(\S+?)/", line) for line in running.stderr)))
