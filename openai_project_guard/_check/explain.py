@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 
-# Not its names: importing it may be what imports the SDK, and with that this module.
-from openai_project_guard._check import errors
+from openai_project_guard._check import errors  # whole later: its import may have brought us here
 from openai_project_guard._check.headers import HeaderTexts
 from openai_project_guard._check.log import built
 from openai_project_guard._check.origin import Origin

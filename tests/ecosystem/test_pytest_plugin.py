@@ -50,7 +50,8 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def start(code: str, *arguments: str) -> pytest.RunResult:
         pytester.makepyfile(HEAD + textwrap.dedent(code))
-        return pytester.runpytest_subprocess("-p", PLUGIN, *arguments)
+        # In the order in which they stand there, whatever plugin shuffles them.
+        return pytester.runpytest_subprocess("-p", PLUGIN, "-p", "no:randomly", *arguments)
 
     return start
 
