@@ -181,7 +181,8 @@ def _show_places(change: Change, terminal: Terminal) -> None:
         terminal.paragraph(f"client built at {built}", "dim", first=indent)
     expected = " or ".join(record.expected) or "no project"
     header = f"OpenAI-Project {record.actual}" if record.actual else "no OpenAI-Project"
-    origin = f" (from {record.origin})" if record.origin not in (None, "unknown") else ""
+    is_set = record.origin not in (None, "unknown", "unset")
+    origin = f" (from {record.origin})" if is_set else ""
     sent = f"key {record.key_hint} of {expected}, sent with {header}{origin}"
     terminal.paragraph(sent, "dim", first=indent)
     rows = []
