@@ -73,10 +73,6 @@ class MessageAdapter(Protocol):
         """The host it goes to."""
         ...
 
-    def method(self, message: Any) -> str:
-        """Its HTTP method."""
-        ...
-
     def destination(self, message: Any) -> Destination:
         """Where it goes, for an observer, a log record or an error."""
         ...
@@ -87,10 +83,6 @@ class MessageAdapter(Protocol):
 
     def sender(self) -> Sender:
         """Who is sending it just now; asked only when a call is not in order."""
-        ...
-
-    def client_site(self) -> str | None:
-        """Where the client was built that is sending it just now."""
         ...
 
     def response_project(self, response: Any) -> bytes | None:

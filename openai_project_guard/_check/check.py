@@ -128,8 +128,10 @@ def _judge(
             credential = "malformed"
         elif not records and not settings.is_openai(adapter.host(message)):
             return None
-    elif values.second_digest is not None and settings.knows(values.second_digest):
-        records, credential = (), "malformed"
+    elif values.second_digest is not None:
+        candidates = {*candidate_digests(adapter.headers(message))} - {values.key_digest}
+        if any(map(settings.knows, candidates)):
+            records, credential = (), "malformed"
     texts = HeaderTexts.of(values)
     outcome, reason = decide(texts.project, texts.organization, records, policy, credential)
     if is_trial and outcome != "blocked":
@@ -150,12 +152,13 @@ def _count_allowed(audit: Audit, call: Call, message: Any, adapter: MessageAdapt
     hint, project = "", None
     if call.records:
         hint, project = call.records[0].hint, call.records[0].project.id
+    site = call.client_site or adapter.sender().client_site
     audit.record_allowed(
-        call.client_site or adapter.client_site(),
+        None if site is None else str(site),
         hint or read_hint(adapter.headers(message)),
         project,
         adapter.host(message),
-        adapter.method(message),
+        message.method,
     )
 
 

@@ -1,12 +1,103 @@
-"""Calls whose refusal must take another form to get through to the caller."""
+"""One flow for whatever sends: judge, send, check the answer. Sync and async hooks are made by it.
+
+The transport hooks of httpx do the same in their own lines, for the sake of their speed.
+"""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, cast
 
 from openai_project_guard._check.call import Call
+from openai_project_guard._hooks.patch import Function, Maker
+from openai_project_guard._hooks.sdk_facts import frames
+
+
+class HiddenCall:
+    """A function with its arguments, out of sight of a traceback that shows a frame's locals.
+
+    Headers hold the key, and their repr shows it. Once called, it holds nothing any more.
+    """
+
+    __slots__ = ("_args", "_fn", "_kwargs")
+
+    def __init__(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
+        self._fn = fn
+        self._args = args
+        self._kwargs = kwargs
+
+    def __call__(self) -> Any:
+        try:
+            return self._fn(*self._args, **self._kwargs)
+        finally:
+            del self._args, self._kwargs
+
+
+class Judged(NamedTuple):
+    """What became of one call of a hooked function.
+
+    Attributes:
+        send: sends it.
+        call: what is known of it, where it was judged.
+        error: the refusal to raise instead, if it was refused.
+        check: is given the answer.
+    """
+
+    send: HiddenCall
+    call: Call | None = None
+    error: BaseException | None = None
+    check: Callable[[Any], None] | None = None
+
+
+Judge = Callable[[Function, Any, Any], Judged]
+"""Judges a call of a function, given that and its arguments."""
+
+
+def judging(judge: Judge, *, is_async: bool = False) -> Maker:
+    """Makes a hook that judges what a function is about to send."""
+
+    def make(original: Function) -> Function:
+        def hooked(*args: Any, **kwargs: Any) -> Any:
+            send, call, error, check = judge(original, args, kwargs)
+            del args, kwargs
+            try:
+                if error is not None:
+                    raise error
+                answer = send()
+            except BaseException:
+                del send, call, check  # whoever keeps the error must not keep them
+                raise
+            if check is not None:
+                check(answer)
+            return answer
+
+        async def hooked_async(*args: Any, **kwargs: Any) -> Any:
+            send, call, error, check = judge(original, args, kwargs)
+            del args, kwargs
+            try:
+                if error is not None:
+                    raise error
+                answer = await send()
+            except BaseException:
+                del send, call, check  # whoever keeps the error must not keep them
+                raise
+            if check is not None:
+                check(answer)
+            return answer
+
+        return hooked_async if is_async else hooked
+
+    return make
+
+
+def calls_on_stack() -> Iterator[Call]:
+    """The calls that are being sent just now, in this thread or task; the innermost first."""
+    for frame in frames():
+        if frame.f_globals.get("__package__") == __package__:
+            call = frame.f_locals.get("call")
+            if isinstance(call, Call):
+                yield call
 
 
 class OtherCall(Call):
@@ -32,20 +123,3 @@ def _of_both(ours: Any, theirs: Any) -> Any:
         return ours, (str(error), error.verdict)  # a class made here cannot be found by name
 
     return type(ours.__name__, (ours, theirs), {"__doc__": ours.__doc__, "__reduce__": reduce})
-
-
-class HiddenCall:
-    """A function with its arguments, out of sight of a traceback that shows a frame's locals.
-
-    The headers of a handshake hold the key, and their repr shows it.
-    """
-
-    __slots__ = ("_args", "_fn", "_kwargs")
-
-    def __init__(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
-        self._fn = fn
-        self._args = args
-        self._kwargs = kwargs
-
-    def __call__(self) -> Any:
-        return self._fn(*self._args, **self._kwargs)

@@ -20,12 +20,9 @@ from openai_project_guard._check.response import check_response
 from openai_project_guard._errors import UnsupportedSDKError
 from openai_project_guard._hooks import sdk_legacy
 from openai_project_guard._hooks.call import OtherCall
+from openai_project_guard._hooks.message import named_project
 from openai_project_guard._hooks.patch import Function, hook, is_reached, links
-from openai_project_guard._hooks.sdk_facts import (
-    client_site_of_http,
-    is_sent_by_sdk,
-    sender_of_http,
-)
+from openai_project_guard._hooks.sdk_facts import is_sent_by_sdk, sender_of_http
 from openai_project_guard._scope import SCOPE
 from openai_project_guard._state import STATE
 from openai_project_guard._types import Destination
@@ -45,7 +42,6 @@ class Http:
     """
 
     sender: Callable[[], Sender] = staticmethod(sender_of_http)
-    client_site: Callable[[], str | None] = staticmethod(client_site_of_http)
 
     def headers(self, message: Any) -> RawHeaders:
         """Its headers, as they stand."""
@@ -58,11 +54,6 @@ class Http:
         """The host of its URL."""
         host: str = message.url.host
         return host
-
-    def method(self, message: Any) -> str:
-        """Its HTTP method."""
-        method: str = message.method
-        return method
 
     def destination(self, message: Any) -> Destination:
         """Where it goes; neither query nor user info is kept."""
@@ -91,25 +82,6 @@ class Http:
 
 
 HTTP = Http()
-
-
-def named_project(headers: Any) -> bytes | None:
-    """The `openai-project` of an answer's headers, whatever they are kept in."""
-    items = headers.items() if callable(getattr(headers, "items", None)) else headers
-    if not isinstance(items, (str, bytes)):
-        try:
-            pairs = [(name, value) for name, value in items or ()]
-        except (TypeError, ValueError):  # a mock, say
-            return None
-        for name, value in pairs:
-            if as_bytes(name).lower() == b"openai-project":
-                return as_bytes(value)
-    return None
-
-
-def as_bytes(text: Any) -> bytes:
-    """A header's name or value as it goes over the wire."""
-    return text if isinstance(text, bytes) else str(text).encode("utf-8", "surrogateescape")
 
 
 _HOOKED: dict[type, dict[str, Any]] = {}
@@ -146,10 +118,14 @@ def _sync_hook(original: Function, module: ModuleType) -> Function:
         if call is None:
             return original(self, request)
         error = refusal(call, request, HTTP)
-        if error is not None:
-            raise error
-        call.is_sent = True
-        response = original(self, request)
+        try:
+            if error is not None:
+                raise error
+            call.is_sent = True
+            response = original(self, request)
+        except BaseException:
+            del self, request, call  # whoever keeps the error must not keep them
+            raise
         check_response(call, response, request, HTTP)
         return response
 
@@ -164,10 +140,14 @@ def _async_hook(original: Callable[..., Awaitable[Any]], module: ModuleType) -> 
         if call is None:
             return await original(self, request)
         error = refusal(call, request, HTTP)
-        if error is not None:
-            raise error
-        call.is_sent = True
-        response = await original(self, request)
+        try:
+            if error is not None:
+                raise error
+            call.is_sent = True
+            response = await original(self, request)
+        except BaseException:
+            del self, request, call  # whoever keeps the error must not keep them
+            raise
         check_response(call, response, request, HTTP)
         return response
 

@@ -28,45 +28,30 @@ class Patch:
     hook, whose closure leads back to the class.
     """
 
-    __slots__ = ("_hook", "_owner", "name")
+    __slots__ = ("_attribute", "_hook", "_owner", "name", "path")
 
-    def __init__(self, owner: Any, name: str, hook: Function) -> None:
-        key = (id(owner), name)
+    def __init__(self, owner: Any, attribute: str, hook: Function) -> None:
+        key = (id(owner), attribute)
         self._owner = ref(owner, lambda _: _patches.pop(key, None))
         self._hook = ref(hook)
-        self.name = name
-
-    def __str__(self) -> str:
-        owner = self._owner()
-        return f"{getattr(owner, '__qualname__', getattr(owner, '__name__', owner))}.{self.name}"
-
-    @property
-    def path(self) -> str:
-        """Package, module and name."""
-        return (
-            f"{self._owner().__module__}.{self}" if isinstance(self._owner(), type) else str(self)
-        )
-
-    @property
-    def package(self) -> str:
-        """The package that the hooked class or module is of."""
-        owner = self._owner()
-        module = getattr(owner, "__module__" if isinstance(owner, type) else "__name__", "")
-        return str(module).partition(".")[0]
+        self._attribute = attribute
+        is_class = isinstance(owner, type)
+        self.name = f"{owner.__qualname__ if is_class else owner.__name__}.{attribute}"
+        self.path = f"{owner.__module__}.{self.name}" if is_class else self.name
 
     def is_reached(self) -> bool:
         """Whether a call still comes by the hook, through whatever others put around it."""
         owner, hook = self._owner(), self._hook()
         if owner is None or hook is None:
             return False
-        stands = owner.__dict__.get(self.name)
+        stands = owner.__dict__.get(self._attribute)
         return stands is hook or any(link is hook for link in links(stands))
 
     def remove(self) -> None:
         """Puts the original back, unless somebody wrapped the hook: then it stays and passes on."""
         owner, hook = self._owner(), self._hook()
-        if owner is not None and hook is not None and owner.__dict__.get(self.name) is hook:
-            setattr(owner, self.name, hook.__wrapped__)  # type: ignore[attr-defined]
+        if owner is not None and hook is not None and owner.__dict__.get(self._attribute) is hook:
+            setattr(owner, self._attribute, hook.__wrapped__)  # type: ignore[attr-defined]
 
 
 _patches: dict[tuple[int, str], Patch] = {}
@@ -101,7 +86,7 @@ def _call(original: Any, instance: Any, /, *args: Any, **kwargs: Any) -> Any:
 def unhook_all(packages: Collection[str] | None = None) -> None:
     """Puts every original back, or those of some packages; wrapped hooks are remembered."""
     for key, patch in reversed(list(_patches.items())):
-        if packages is not None and patch.package not in packages:
+        if packages is not None and patch.path.partition(".")[0] not in packages:
             continue
         patch.remove()
         if not patch.is_reached():
@@ -126,7 +111,7 @@ def reached() -> tuple[str, ...]:
 
 def unreached() -> tuple[str, ...]:
     """The methods whose hook somebody else took off."""
-    return tuple(str(patch) for patch in list(_patches.values()) if not patch.is_reached())
+    return tuple(patch.name for patch in list(_patches.values()) if not patch.is_reached())
 
 
 _INNER = ("__wrapped__", "__func__", "func", "_self_parent")
@@ -159,10 +144,6 @@ def links(function: Any) -> Iterator[Any]:
             for thing in held
             if isinstance(thing, functools.partial | FunctionType) or isroutine(thing)
         )
-
-
-def _is_callable(thing: Any) -> bool:
-    return isinstance(thing, functools.partial) or isroutine(thing)
 
 
 def _is_mock(thing: Any) -> bool:

@@ -7,7 +7,6 @@ more. Only what never gets there, or must not get that far, is judged where the 
 from __future__ import annotations
 
 import sys
-from collections.abc import Awaitable, Callable
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +16,7 @@ from openai_project_guard._check.faults import log_fault, refusal_for_fault
 from openai_project_guard._check.response import add_note, check_response
 from openai_project_guard._errors import OWN_FAULTS, UnsupportedSDKError
 from openai_project_guard._hooks import client_site, sdk_legacy
+from openai_project_guard._hooks.call import HiddenCall, Judged, judging
 from openai_project_guard._hooks.httpx import (
     CALL,
     HTTP,
@@ -94,10 +94,12 @@ def _marking_hook(original: Function) -> Function:
         finally:
             del options, more  # they may hold a key, and their repr shows it
         if error is not None:
+            del self
             raise error
         if STATE.settings is not None or SCOPE.get() is not None:
             error = _mark(self, request)
             if error is not None:
+                del self, request
                 raise error
         return request
 
@@ -136,39 +138,21 @@ def _hook_sending(client_type: type) -> None:
             sdk_legacy.hook_preparing(client_type, _check_prepared)
         for owner in client_type.__mro__:
             if SEND_REQUEST in owner.__dict__:
-                hook(owner, SEND_REQUEST, _async_sending_hook if is_async else _sending_hook)
+                hook(owner, SEND_REQUEST, judging(_judge_sending, is_async=is_async))
 
 
-def _sending_hook(original: Function) -> Function:
-    def _send_request(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        call = _call_to_judge(self, request)
-        if call is None:
-            return original(self, request, *args, **kwargs)
-        error = _refusal(call, self, request)
-        if error is not None:
-            raise error
-        response = original(self, request, *args, **kwargs)
+def _judge_sending(original: Function, args: Any, kwargs: Any) -> Judged:
+    send = HiddenCall(original, args, kwargs)
+    client, request = args[0], args[1] if len(args) > 1 else kwargs["request"]
+    call = _call_to_judge(client, request)
+    if call is None:
+        return Judged(send)
+
+    def check(response: Any) -> None:
         if not call.is_sent:
             check_response(call, response, request, HTTP)
-        return response
 
-    return _send_request
-
-
-def _async_sending_hook(original: Callable[..., Awaitable[Any]]) -> Function:
-    async def _send_request(self: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        call = _call_to_judge(self, request)
-        if call is None:
-            return await original(self, request, *args, **kwargs)
-        error = _refusal(call, self, request)
-        if error is not None:
-            raise error
-        response = await original(self, request, *args, **kwargs)
-        if not call.is_sent:
-            check_response(call, response, request, HTTP)
-        return response
-
-    return _send_request
+    return Judged(send, call, _refusal(call, client, request), check)
 
 
 def _check_prepared(client: Any, request: Any) -> BaseException | None:

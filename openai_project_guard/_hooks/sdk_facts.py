@@ -29,12 +29,7 @@ def frames() -> Iterator[FrameType]:
 
 def is_sent_by_sdk() -> bool:
     """Whether the SDK is sending something just now, in this thread or task."""
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None:
-        if frame.f_globals.get("__name__") == BASE_MODULE:
-            return True
-        frame = frame.f_back
-    return False
+    return any(_is_base(frame) for frame in frames())
 
 
 def service_account(client: Any) -> str | None:
@@ -46,10 +41,14 @@ def service_account(client: Any) -> str | None:
 
 def sender_of_http() -> Sender:
     """Where the headers of the request come from that is being sent just now."""
-    client, options = _client_and_options()
-    if client is None:
-        return Sender(is_sdk=False)
-    return _sender(client, options)
+    client = options = None
+    for frame in frames():
+        if _is_base(frame) and "self" in (found := frame.f_locals):
+            client = client or found["self"]
+            options = found.get("options")
+            if options is not None:
+                break
+    return Sender(is_sdk=False) if client is None else _sender(client, options)
 
 
 def sender_of_websocket() -> Sender:
@@ -60,22 +59,6 @@ def sender_of_websocket() -> Sender:
             if client is not None:
                 return _sender(client, None, _drops_project(client))
     return Sender(is_sdk=False)
-
-
-def client_site_of_http() -> str | None:
-    """Where the client was built whose request is being sent just now; on the path of a call."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        if frame.f_globals.get("__name__") == BASE_MODULE and "self" in frame.f_code.co_varnames:
-            return str(site_of(frame.f_locals["self"]))
-        frame = frame.f_back
-    return None
-
-
-def client_site_of_websocket() -> str | None:
-    """Where the client was built that is opening a WebSocket just now."""
-    site = sender_of_websocket().client_site
-    return None if site is None else str(site)
 
 
 def _sender(client: Any, options: Any, websocket_note: str | None = None) -> Sender:
@@ -89,17 +72,8 @@ def _sender(client: Any, options: Any, websocket_note: str | None = None) -> Sen
     )
 
 
-def _client_and_options() -> tuple[Any, Any]:
-    """The client whose call is being sent just now, and the options of the call."""
-    client = options = None
-    for frame in frames():
-        if frame.f_globals.get("__name__") == BASE_MODULE and "self" in frame.f_locals:
-            found = frame.f_locals
-            client = client or found["self"]
-            options = options or found.get("options")
-            if options is not None:
-                break
-    return client, options
+def _is_base(frame: FrameType) -> bool:
+    return frame.f_globals.get("__name__") == BASE_MODULE
 
 
 def _mapping(headers: Any) -> Mapping[str, Any]:

@@ -86,8 +86,8 @@ _CODES: set[CodeType] = set()
 
 
 def _request_hook(original: Function) -> Function:
-    def request(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = HiddenCall(original, (self, *args), kwargs)
+    def request(*args: Any, **kwargs: Any) -> Any:
+        call = HiddenCall(original, args, kwargs)
         del args, kwargs
         try:
             return call()
@@ -100,8 +100,8 @@ def _request_hook(original: Function) -> Function:
 
 
 def _async_request_hook(original: Callable[..., Awaitable[Any]]) -> Function:
-    async def request(self: Any, *args: Any, **kwargs: Any) -> Any:
-        call = HiddenCall(original, (self, *args), kwargs)
+    async def request(*args: Any, **kwargs: Any) -> Any:
+        call = HiddenCall(original, args, kwargs)
         del args, kwargs
         try:
             return await call()
@@ -122,19 +122,25 @@ def hook_preparing(client_type: type, check: Check) -> None:
     owner = _first_with(PREPARE_REQUEST, client_type)
 
     def make(original: Callable[..., Any]) -> Function:
-        def judge(client: Any, request: Any) -> None:
-            if _first_with(PREPARE_REQUEST, type(client)) is owner:
-                error = check(client, request)
-                if error is not None:  # here the SDK lets it pass as it is
-                    raise error.error if isinstance(error, Refused) else error
+        def judge(client: Any, request: Any) -> BaseException | None:
+            if _first_with(PREPARE_REQUEST, type(client)) is not owner:
+                return None
+            error = check(client, request)  # here the SDK lets it pass as it is
+            return error.error if isinstance(error, Refused) else error
 
         def _prepare_request(self: Any, request: Any) -> Any:
             original(self, request)
-            judge(self, request)
+            error = judge(self, request)
+            del self, request
+            if error is not None:
+                raise error
 
         async def _prepare_request_async(self: Any, request: Any) -> Any:
             await original(self, request)
-            judge(self, request)
+            error = judge(self, request)
+            del self, request
+            if error is not None:
+                raise error
 
         return _prepare_request_async if inspect.iscoroutinefunction(original) else _prepare_request
 

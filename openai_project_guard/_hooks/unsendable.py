@@ -6,52 +6,15 @@ the place that it comes from.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from openai_project_guard._check.call import Call
 from openai_project_guard._check.check import refusal
-from openai_project_guard._check.headers import PROJECT_HEADER, RawHeaders
-from openai_project_guard._hooks.httpx import Http
-from openai_project_guard._types import Destination
+from openai_project_guard._check.headers import PROJECT_HEADER
+from openai_project_guard._hooks.message import Message, MessageReader
+from openai_project_guard._hooks.sdk_facts import sender_of_http
 
-
-class Unsendable(NamedTuple):
-    """What would have been sent."""
-
-    key: str
-    project: str
-    method: str
-    host: str
-    path: str
-
-
-class _Adapter(Http):
-    """How the check reads it."""
-
-    @staticmethod
-    def headers(message: Unsendable) -> RawHeaders:
-        """The two headers that a verdict rests on."""
-        return [
-            (b"Authorization", b"authorization", b"Bearer " + message.key.encode()),
-            (b"OpenAI-Project", b"openai-project", _encoded(message.project)),
-        ]
-
-    @staticmethod
-    def host(message: Unsendable) -> str:
-        """The host of the client's base URL."""
-        return message.host
-
-    @staticmethod
-    def destination(message: Unsendable) -> Destination:
-        """Where it would have gone."""
-        return Destination(message.method, message.host, message.path, "http")
-
-
-def _encoded(text: str) -> bytes:
-    try:
-        return text.encode("latin-1")  # as it will be read again, to be shown
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
+_READER = MessageReader(sender_of_http)
 
 
 def refusal_of_unsendable(client: Any, options: Any) -> BaseException | None:
@@ -59,15 +22,20 @@ def refusal_of_unsendable(client: Any, options: Any) -> BaseException | None:
     project = _project(client, options)
     if not isinstance(project, str) or project.isascii():
         return None
-    url = client.base_url
-    message = Unsendable(
-        client.api_key or "",
-        project,
-        str(getattr(options, "method", "")).upper(),
-        url.host,
-        url.path.rstrip("/") + str(getattr(options, "url", "")),
-    )
-    return refusal(Call(), message, _Adapter())
+    headers = [
+        ("Authorization", f"Bearer {client.api_key or ''}"),
+        (PROJECT_HEADER, _encoded(project)),
+    ]
+    url = str(client.base_url).rstrip("/") + str(getattr(options, "url", ""))
+    method = str(getattr(options, "method", "")).upper()
+    return refusal(Call(), Message(method, url, headers), _READER)
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode("latin-1")  # as it will be read again, to be shown
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
 
 
 def _project(client: Any, options: Any) -> Any:

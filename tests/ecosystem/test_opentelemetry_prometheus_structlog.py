@@ -297,9 +297,10 @@ def test_a_source_of_somebody_elses_need_not_report_its_state(
     assert telemetry.gauges == {}
 
 
-def test_the_queries_of_the_readme_ask_for_what_is_there(
-    telemetry: Telemetry, tmp_path: Path
-) -> None:
+MONITORING = Path(__file__).parents[2] / "docs" / "monitoring"
+
+
+def test_alerts_and_dashboard_ask_for_what_is_there(telemetry: Telemetry, tmp_path: Path) -> None:
     prometheus_client = pytest.importorskip("prometheus_client")
     from openai_project_guard.prometheus import PrometheusObserver
 
@@ -308,8 +309,7 @@ def test_the_queries_of_the_readme_ask_for_what_is_there(
     exposed = prometheus_client.CollectorRegistry()
     opg.add_observer(PrometheusObserver(exposed))
     chat(sync_client(Recorder(), project="proj_a"))
-    page = (Path(__file__).parents[2] / "docs" / "fleet-on-redis.md").read_text("utf-8")
-    (queries,) = re.findall(r"```promql\n(.*?)```", page, re.DOTALL)
+    queries = (MONITORING / "alerts.yml").read_text() + (MONITORING / "dashboard.json").read_text()
     asked = set(re.findall(r"openai_project_guard_\w+", queries))
     samples = {sample.name for family in exposed.collect() for sample in family.samples}
     assert asked == set(telemetry.names.values())

@@ -7,10 +7,12 @@ import contextvars
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
 import openai
 import pytest
+from openai._base_client import BaseClient
 from openai._models import FinalRequestOptions
 from support import CHUNKS, STRANGER, A, B, Recorder, async_client, chat, http, sync_client
 
@@ -260,3 +262,64 @@ def test_a_class_made_anew_at_each_rerun_is_freed() -> None:
         rerun()
     assert classes() <= before + 2
     assert len(sent.requests) == 42
+
+
+def of_a_call(thing: Any) -> bool:
+    return isinstance(thing, http.Request | FinalRequestOptions | Call | BaseClient) or (
+        isinstance(thing, str | bytes) and str(B) in str(thing)
+    )
+
+
+def reachable(things: list[Any]) -> list[Any]:
+    """What a frame's locals lead to; not by way of functions and modules, which lead everywhere."""
+    found: dict[int, Any] = {}
+    while things:
+        thing = things.pop()
+        if id(thing) in found or isinstance(thing, ModuleType | type | FrameType):
+            continue
+        found[id(thing)] = thing
+        if not isinstance(thing, FunctionType):
+            things += gc.get_referents(thing)
+    return list(found.values())
+
+
+def frames_of_ours(error: BaseException | None) -> Iterator[FrameType]:
+    step = None if error is None else error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_globals["__name__"].startswith("openai_project_guard"):
+            yield step.tb_frame
+        step = step.tb_next
+
+
+def unreachable(request: Any) -> Any:
+    raise http.ConnectError("nobody there")
+
+
+@pytest.mark.parametrize("project", ["proj_a", "proj_b"])
+@pytest.mark.parametrize("is_stand_in", [False, True])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_the_frames_of_an_error_hold_nothing_of_the_call(
+    project: str, is_stand_in: bool, is_async: bool
+) -> None:
+    class Own(http.AsyncClient if is_async else http.Client):  # type: ignore[misc]
+        def send(self, request: Any, **options: Any) -> Any:
+            return super().send(request, **options)
+
+    opg.enable(registry=REGISTRY)
+    kind: Any = Own if is_stand_in else Own.__base__
+    mine: Any = openai.AsyncOpenAI if is_async else openai.OpenAI
+    sender = kind(transport=http.MockTransport(unreachable))
+    client = mine(api_key=B, project=project, http_client=sender, max_retries=0)
+
+    def call() -> Any:
+        retrieved = client.models.retrieve("x")
+        return asyncio.run(retrieved) if is_async else retrieved
+
+    expected = opg.ProjectMismatchError if project == "proj_a" else openai.APIConnectionError
+    with pytest.raises(expected) as raised:
+        call()
+    frames = [*frames_of_ours(raised.value), *frames_of_ours(raised.value.__cause__)]
+    assert frames
+    for frame in frames:
+        held = reachable(list(frame.f_locals.values()))
+        assert [thing for thing in held if of_a_call(thing)] == [], frame

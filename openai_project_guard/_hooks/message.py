@@ -1,0 +1,119 @@
+"""What is sent by other means than httpx: how the check reads it, and puts a project into it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from openai_project_guard._check.call import Sender
+from openai_project_guard._check.headers import PROJECT_HEADER, RawHeaders
+from openai_project_guard._types import Destination, Transport
+
+
+class Message:
+    """A request or a handshake.
+
+    Attributes:
+        headers: as the library keeps them, or as they were given to it.
+        original: the library's own request, if it has one.
+    """
+
+    __slots__ = ("_url", "headers", "method", "original", "transport")
+
+    def __init__(
+        self,
+        method: str,
+        url: Any,
+        headers: Any,
+        *,
+        transport: Transport = "http",
+        original: Any = None,
+    ) -> None:
+        self.method = method
+        self._url = url
+        # An iterator can be read only once, and the library wants to read it, too.
+        self.headers: Any = headers
+        if headers is not None and not hasattr(headers, "__len__"):
+            self.headers = [*headers]
+        self.transport = transport
+        self.original = original
+
+    @property
+    def destination(self) -> Destination:
+        """Where it goes."""
+        parts = urlsplit(str(self._url))
+        return Destination(self.method, parts.hostname or "", parts.path, self.transport)
+
+
+class MessageReader:
+    """How the check reads a `Message`.
+
+    Args:
+        sender: who is sending it just now.
+    """
+
+    def __init__(self, sender: Callable[[], Sender]) -> None:
+        self.sender = sender
+
+    def headers(self, message: Message) -> RawHeaders:
+        """Its headers, as they stand."""
+        return [
+            (as_bytes(name), as_bytes(name).lower(), as_bytes(value))
+            for name, value in _pairs(message.headers)
+        ]
+
+    def host(self, message: Message) -> str:
+        """The host it goes to."""
+        return message.destination.host
+
+    def destination(self, message: Message) -> Destination:
+        """Where it goes."""
+        return message.destination
+
+    def put_project(self, message: Message, project: str) -> None:
+        """Sets the header; an empty one that is there is replaced, whatever its case."""
+        others = [pair for pair in _pairs(message.headers) if not _is_project(pair[0])]
+        if message.transport == "websocket":  # what was given is the caller's
+            message.headers = [*others, (PROJECT_HEADER, project)]
+            return
+        for name in [name for name in message.headers if _is_project(name)]:
+            del message.headers[name]
+        message.headers[PROJECT_HEADER] = project
+
+    def response_project(self, response: Any) -> bytes | None:
+        """The project that the server's answer names, if it names one."""
+        return named_project(response.headers)
+
+    def status(self, response: Any) -> int:
+        """The status of the answer; urllib3 and aiohttp call it otherwise than the others."""
+        status: int = response.status_code if hasattr(response, "status_code") else response.status
+        return status
+
+
+def named_project(headers: Any) -> bytes | None:
+    """The `openai-project` of an answer's headers, whatever they are kept in."""
+    if isinstance(headers, (str, bytes)):
+        return None
+    try:
+        pairs = [(name, value) for name, value in _pairs(headers)]
+    except (TypeError, ValueError):  # a mock, say
+        return None
+    return next((as_bytes(value) for name, value in pairs if _is_project(name)), None)
+
+
+def _pairs(headers: Any) -> Any:
+    # A name that is there twice: the plain `items()` of urllib3 joins it, websockets' refuses it.
+    for items in ("iteritems", "raw_items", "items"):
+        if callable(getattr(headers, items, None)):
+            return getattr(headers, items)()
+    return headers or ()
+
+
+def _is_project(name: Any) -> bool:
+    return as_bytes(name).lower() == b"openai-project"
+
+
+def as_bytes(text: Any) -> bytes:
+    """A header's name or value as it goes over the wire."""
+    return text if isinstance(text, bytes) else str(text).encode("utf-8", "surrogateescape")
