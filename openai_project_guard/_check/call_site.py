@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from types import CodeType, FrameType
 from typing import Any, Final
 
+from openai_project_guard._check.waiting import frames_that_wait, module_of, outwards
+from openai_project_guard._errors import OWN_FAULTS
 from openai_project_guard._keys import redact
 
 MADE_BEFORE: Final = "made before the guard was enabled"
@@ -124,31 +126,52 @@ class ClientSite:
 UNKNOWN_CLIENT: Final = ClientSite()
 
 
-def call_site(frame: FrameType | None = None) -> Site | None:
+def call_site(start: FrameType | None = None) -> Site | None:
     """The application's line that is making a call, or building a client, just now.
 
     The innermost frame that is neither the SDK's, the guard's, an HTTP library's nor the standard
-    library's, nor that of a package that is installed. If all are, the innermost outside the SDK.
+    library's, nor that of a package that is installed; where the task or the thread has none, that
+    of whoever waits for it. If all are, the innermost outside the SDK.
 
     Args:
-        frame: where to begin. Default: the caller.
+        start: where to begin. Default: the caller.
     """
-    frame = frame or sys._getframe(1)
-    first: FrameType | None = None
+    start = start or sys._getframe(1)
+    installed: FrameType | None = None
+    outer: FrameType | None = None
+    module = ""
     has_left_task = False
-    while frame is not None:
-        module = frame.f_globals.get("__name__") or ""
+    for frame in outwards(start):
+        module = module_of(frame)
         if module in _LOOPS:
             has_left_task = True
         elif is_application(frame):
-            return Site(frame.f_code, frame.f_lineno, has_left_task)
-        elif first is None and not has_left_task and _is_caller(frame, module):
-            first = frame
-        last, frame = frame, frame.f_back
-    if first is None:
-        return None
-    has_left_thread = last.f_globals.get("__name__") == "threading"
-    return Site(first.f_code, first.f_lineno, has_left_task or has_left_thread)
+            if not has_left_task:
+                return Site(frame.f_code, frame.f_lineno)
+            outer = frame
+            break
+        elif installed is None and not has_left_task and _is_caller(frame, module):
+            installed = frame
+    waiting = _site_that_waits(start)
+    if waiting is not None:
+        return waiting
+    nearest = outer or installed
+    is_hop = has_left_task or module == "threading"
+    return None if nearest is None else Site(nearest.f_code, nearest.f_lineno, is_hop)
+
+
+def _site_that_waits(start: FrameType) -> Site | None:
+    called = ""
+    try:
+        for frame in frames_that_wait(start):
+            if is_application(frame):
+                # A thread may have been started on one line, and be waited for on another.
+                is_nearest = called.startswith(("concurrent", "threading"))
+                return Site(frame.f_code, frame.f_lineno, is_nearest)
+            called = module_of(frame)
+    except OWN_FAULTS:  # it looks at what asyncio keeps to itself
+        pass
+    return None
 
 
 _is_installed: dict[str, bool] = {}
@@ -198,15 +221,19 @@ def _is_caller(frame: FrameType, module: str) -> bool:
 
 
 def _shown(filename: str) -> str:
+    """A path as a reader finds the file; a notebook's cell as its own tracebacks call it."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    cell = None if shell is None else shell.compile.format_code_name(filename)
+    if cell is not None:
+        return " ".join(cell)  # ("Cell", "In[3]"), of a file in a temporary folder
     if not os.path.isabs(filename):
         return filename
     try:
-        here = os.getcwd()
+        here = os.path.join(os.getcwd(), "")
     except OSError:  # it was removed
         return filename
-    if here == os.path.dirname(here) or not filename.startswith(os.path.join(here, "")):
-        return filename
-    return os.path.relpath(filename, here)
+    is_below = here != os.path.abspath(os.sep) and filename.startswith(here)
+    return filename[len(here) :] if is_below else filename
 
 
 def _names_on_line(code: CodeType, line: int) -> set[Any]:

@@ -128,8 +128,10 @@ def _judge(
             credential = "malformed"
         elif not records and not settings.is_openai(adapter.host(message)):
             return None
-    elif values.second_digest is not None and settings.knows(values.second_digest):
-        records, credential = (), "malformed"
+    elif values.second_digest is not None:
+        candidates = {*candidate_digests(adapter.headers(message))} - {values.key_digest}
+        if any(map(settings.knows, candidates)):
+            records, credential = (), "malformed"
     texts = HeaderTexts.of(values)
     outcome, reason = decide(texts.project, texts.organization, records, policy, credential)
     if is_trial and outcome != "blocked":

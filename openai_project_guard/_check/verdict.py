@@ -92,10 +92,8 @@ def decide(
     if not records:
         if unregistered == "block":
             return _refused("unregistered", mode)
-        if unregistered == "warn":
-            return "warned", "unregistered"
         if pinned is None or project:
-            return "allowed", "unregistered"
+            return ("warned" if unregistered == "warn" else "allowed"), "unregistered"
     elif pinned is not None and all(record.project.id != pinned for record in records):
         return _refused("scope", mode)
     elif project:

@@ -6,11 +6,11 @@ What a file says beats the environment, a later file an earlier one.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
+from openai_project_guard._cli import complain
 from openai_project_guard._cli.key_input import API_KEY
 from openai_project_guard._errors import ConfigurationError, forgetful
 from openai_project_guard._keys import redact
@@ -46,20 +46,14 @@ def read_env_files(paths: Iterable[str], environ: Mapping[str, str]) -> dict[str
         env_file = read_env_file(path, merged)
         merged.update(env_file.values)
         for line in env_file.skipped:
-            sys.stderr.write(
-                f"openai-project-guard: warning: {redact(path)}, line {line}: this is not "
-                "NAME=value, so it was skipped.\n"
-            )
+            problem = "this is not NAME=value, so it was skipped."
+            complain(f"{redact(path)}, line {line}: {problem}", "warning")
     return merged
 
 
 @forgetful
 def read_env_file(path: str, environ: Mapping[str, str]) -> EnvFile:
-    """What one file sets; `${NAME}` is taken from the lines above it, or else from the environment.
-
-    Raises:
-        ConfigurationError: it cannot be read.
-    """
+    """What one file sets; `${NAME}` is taken from the lines above, or else from the environment."""
     from io import StringIO
 
     from dotenv.parser import parse_stream
@@ -81,7 +75,7 @@ def read_env_file(path: str, environ: Mapping[str, str]) -> EnvFile:
         for atom in atoms:
             if isinstance(atom, Variable):
                 if atom.name not in known and atom.default is None:
-                    missing[atom.name] = None
+                    missing[redact(atom.name)] = None  # a pasted key, perhaps
                 missing.update(dict.fromkeys(unknown.get(atom.name, ())))
         unknown.pop(binding.key, None)
         if missing:
@@ -92,20 +86,31 @@ def read_env_file(path: str, environ: Mapping[str, str]) -> EnvFile:
     return EnvFile(path, values, unknown, tuple(skipped), replaced)
 
 
-@contextmanager
-def environment_of(env_file: EnvFile) -> Iterator[None]:
+def environment_of(env_file: EnvFile) -> AbstractContextManager[None]:
     """`os.environ` has the file's values inside. Of what is not known, only the key is made up."""
-    before = dict(os.environ)
-    os.environ.update(env_file.values)
+    merged = {**os.environ, **env_file.values}
     for name in env_file.unknown_of_openai:
-        del os.environ[name]
+        del merged[name]
     if API_KEY in env_file.unknown:
-        os.environ[API_KEY] = _STAND_IN
+        merged[API_KEY] = _STAND_IN
+    return environment(merged)
+
+
+@contextmanager
+def environment(environ: Mapping[str, str]) -> Iterator[None]:
+    """`os.environ` is this one inside."""
+    before = dict(os.environ)
+    _become(environ)
     try:
         yield
     finally:
-        os.environ.clear()
-        os.environ.update(before)
+        _become(before)
+
+
+def _become(environ: Mapping[str, str]) -> None:
+    for name in os.environ.keys() - environ.keys():
+        del os.environ[name]
+    os.environ.update(environ)
 
 
 def _text(path: str) -> str:

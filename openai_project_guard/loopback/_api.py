@@ -44,7 +44,7 @@ class LoopbackAPI:
     @property
     def ledger(self) -> tuple[LedgerLine, ...]:
         """Every request so far, oldest first; a snapshot that later requests do not change."""
-        return self._ledger.lines
+        return tuple(self._ledger.lines)
 
     @property
     def billed(self) -> dict[str, int]:
@@ -84,7 +84,7 @@ class LoopbackAPI:
         """
         if not 400 <= status <= 599:
             raise ValueError(f"status must be from 400 to 599, not {status}")
-        self._ledger.plan_fault(Fault(status, dict(headers or {})), times)
+        self._ledger.faults.extend([Fault(status, dict(headers or {}))] * times)
 
     @contextmanager
     def answer_as(self, project: str) -> Iterator[None]:

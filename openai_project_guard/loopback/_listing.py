@@ -124,7 +124,7 @@ def _api_key(record: KeyRecord, number: int) -> dict[str, Any]:
         "id": f"key_{record.fingerprint[:16]}",
         "object": "organization.project.api_key",
         "name": f"Key {number}",
-        "redacted_value": record.redacted_value,
+        "redacted_value": record.hint.replace("…", "****..."),
         "created_at": _EPOCH + number,
         "last_used_at": None,
         "owner": {"type": kind, kind: owner},

@@ -42,6 +42,14 @@ REQUESTS = [
         [HOST, BEARER, PROJECT, API_KEY],
         HeaderValues(_digest(KEY), b"proj_a", None, _digest(OTHER)),
     ),
+    (
+        [HOST, BEARER, PROJECT, ORGANIZATION, API_KEY],
+        HeaderValues(_digest(KEY), b"proj_a", b"org-a", _digest(OTHER)),
+    ),
+    (
+        [HOST, (*BEARER[:2], b"Basic " + KEY), PROJECT],
+        HeaderValues(_digest(b"Basic " + KEY), b"proj_a", None),
+    ),
     ([HOST, API_KEY, PROJECT], HeaderValues(_digest(OTHER), b"proj_a", None)),
     ([HOST, BEARER], HeaderValues(_digest(KEY), None, None)),
 ]

@@ -15,6 +15,7 @@ from support import STRANGER, A, Server, async_client, http, sync_client
 
 import openai_project_guard as opg
 from openai_project_guard._keys import digest, fingerprint_of
+from openai_project_guard._state import STATE
 
 pytestmark = pytest.mark.usefixtures("clean")
 
@@ -178,3 +179,11 @@ def test_a_401_of_the_server_is_noted_where_the_guard_allowed_the_call(code: str
         if notes:
             assert "for project proj_s" in notes[0]
             assert "out of date" in notes[0]
+
+
+@EACH
+@pytest.mark.parametrize("unregistered", ["warn", "allow"])
+def test_nothing_is_learned_where_that_was_not_asked_for(send: Any, unregistered: Any) -> None:
+    opg.enable(unregistered=unregistered)
+    send(Server("proj_x"))
+    assert len(STATE.registered) == 0

@@ -328,3 +328,25 @@ def test_a_generator_stepped_by_several_threads_keeps_its_scope(probe: Probe) ->
     consumed = body()
     assert [in_thread(lambda: (next(consumed), probe())) for _ in range(3)] == [("a", "ab?")] * 3
     assert probe() == "ab?"
+
+
+def test_the_event_loop_still_hears_of_generators_that_are_begun_afterwards() -> None:
+    begun: list[object] = []
+
+    async def plain() -> AsyncIterator[int]:
+        yield 1
+
+    async def main() -> None:
+        first, last = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(firstiter=begun.append, finalizer=last)
+        try:
+            async for _ in guard(plain)():
+                pass
+            assert sys.get_asyncgen_hooks() == (begun.append, last)
+            async for _ in plain():
+                pass
+        finally:
+            sys.set_asyncgen_hooks(first, last)
+
+    asyncio.run(main())
+    assert len(begun) == 2  # the one around, not the body inside; and the plain one

@@ -101,11 +101,16 @@ def test_inside_a_pinned_scope_its_own_project_passes() -> None:
     assert judged(INJECT, None, (ROW_A, ROW_B), pinned="proj_b") == ("injected", "missing")
 
 
-@pytest.mark.parametrize("unregistered", ["allow", "learn"])
-def test_inside_a_pinned_scope_an_allowed_stranger_needs_its_header(unregistered: Any) -> None:
+@pytest.mark.parametrize(
+    ("unregistered", "outcome"), [("warn", "warned"), ("allow", "allowed"), ("learn", "allowed")]
+)
+def test_inside_a_pinned_scope_an_allowed_stranger_needs_its_header(
+    unregistered: Any, outcome: str
+) -> None:
     how = {"unregistered": unregistered, "pinned": "proj_b"}
-    assert judged(ENFORCE, "proj_b", (), **how) == ("allowed", "unregistered")
+    assert judged(ENFORCE, "proj_b", (), **how) == (outcome, "unregistered")
     assert judged(ENFORCE, None, (), **how) == ("blocked", "missing")
+    assert judged(INJECT, None, (), **how) == ("injected", "missing")
 
 
 @pytest.mark.parametrize(("mode", "outcome"), REFUSED)

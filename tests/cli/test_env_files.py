@@ -59,6 +59,12 @@ def test_files_beat_the_environment_and_later_files_earlier_ones(tmp_path: Path)
     assert environ == {"A": "0", "B": "0", "C": "0"}
 
 
+def test_a_key_where_a_variable_belongs_is_not_kept_as_its_name(tmp_path: Path) -> None:
+    path = tmp_path / ".env"
+    path.write_text("OPENAI_API_KEY=${sk-proj-not-a-real-key-0123456789}\n")
+    assert read_env_file(str(path), {}).unknown == {"OPENAI_API_KEY": ("sk-proj-…6789",)}
+
+
 def test_what_refers_to_a_variable_that_is_not_there_is_unknown(tmp_path: Path) -> None:
     path = tmp_path / ".env"
     path.write_text(

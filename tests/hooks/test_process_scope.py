@@ -210,6 +210,9 @@ def test_off_it_costs_nothing_for_nothing_of_theirs_is_replaced(api: LoopbackAPI
 
     enable(scope="sdk")
     assert are_theirs() == {True}
+    opg.disable()
+    with opg.guard(project="proj_a"):
+        assert are_theirs() == {True}
     enable(scope="process")
     assert are_theirs() == {False}
     opg.disable()

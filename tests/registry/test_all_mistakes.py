@@ -131,6 +131,16 @@ def test_a_file_that_cannot_be_read_on_has_one(text: str, found: tuple[int, str]
     assert first[1].startswith(found[1])
 
 
+@pytest.mark.parametrize("beginning", ["sk-", "sk_", "ek-", "ek_", "sess-"])
+def test_a_key_where_a_fingerprint_belongs_is_called_one(beginning: str) -> None:
+    text = (
+        f'version = 1\n[projects.bot]\nid = "proj_a"\nkeys = [{{ fingerprint = "{beginning}x" }}]'
+    )
+    [(line, message)] = mistakes(text)
+    assert line == 4
+    assert "this is a raw key" in message
+
+
 def test_a_file_in_order_has_none() -> None:
     assert (
         mistakes(f'version = 1\n[projects.bot]\nid = "proj_a"\nkeys = [{{fingerprint="{A}"}}]')

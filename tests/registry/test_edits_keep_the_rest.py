@@ -25,8 +25,8 @@ NOTES = ["CI", 'a "quoted" \\ note', "é # no comment", "]"]
 BLANK = ["", "", "\n", "# a comment, [x] = { }\n", "\n\n# two\n# lines\n"]
 BEHIND = ["", "", "  # behind", " # ]"]
 
-# Numbered rather than searched for: hypothesis took this generator for one that depends on outer
-# state, once in some runs, and gave the test up.
+# Numbered rather than searched for: hypothesis gives a test up as flaky if any thread draws from
+# the global `random` meanwhile, as our thread that follows Redis once did.
 
 
 def some(chance: Random, among: list[str]) -> list[str]:

@@ -130,6 +130,13 @@ def test_a_key_in_what_is_kept_beside_it_is_refused(beside: str) -> None:
         validate_key("sk-a", None, beside)
 
 
+@pytest.mark.parametrize("beginning", ["sk-proj-", "sk-svcacct-", "sk-admin-", "sk-None-"])
+def test_a_short_key_is_told_by_its_kind(beginning: str) -> None:
+    key = beginning + "Ab3d5Ef7G"[: 16 - len(beginning)]
+    assert find_key(f"it is {key}") == key
+    assert find_key(f"it is just {key[:-1]}") is None
+
+
 RANDOM = "q7Zr2LmX9vKp4TnB8cWd5HyJ3sGf6AoE1uVi"
 
 
@@ -163,6 +170,7 @@ def test_a_key_that_can_be_guessed_is_weak(key: str, problem: str) -> None:
         RANDOM,
         "sk-550e8400-e29b-41d4-a716-446655440000",
         "9f86d081884c7d659a2feaa0c55ad015",
+        "sk-kopaZimuRetoBaleNudiSofa7",  # a word has more letters than a syllable or two
     ],
 )
 def test_a_random_key_is_not_weak(key: str) -> None:

@@ -81,7 +81,9 @@ def _problem(url: str) -> str | None:
     except ValueError:
         return "it is not a URL"
     if parts.scheme == "unix":
-        return None if parts.path else "it names no socket: unix:///path/to/redis.sock"
+        return (
+            None if parts.path.startswith("/") else "it names no socket: unix:///path/to/redis.sock"
+        )
     if not parts.hostname:
         return "it names no host"
     if not _DATABASE.fullmatch(parts.path):

@@ -155,11 +155,10 @@ keys = [
 
 def copy(*arguments: str) -> int:
     """Runs `openai-project-guard copy` in this process; errors are raised."""
-    import argparse
-
     from openai_project_guard._cli.commands import copy as command
+    from openai_project_guard._cli.parsers import Parser
 
-    parser = argparse.ArgumentParser()
+    parser = Parser("copy")
     command.add_arguments(parser)
     status: int = command.run(parser.parse_args(arguments))
     return status

@@ -1,0 +1,147 @@
+"""Which modules are mutated, whole or by a sample, and which tests matter for each.
+
+The tests come in the order in which they are run, until one fails: those that kill most, and take
+least, first. A module's row is the one with the longest beginning of its path.
+"""
+
+from __future__ import annotations
+
+WHOLE = ("_check/", "_hooks/", "_keys", "_types", "_scope", "_registry/model", "_registry/validate")
+
+_VERDICTS = ["check/test_verdicts.py", "check/test_wrong_calls.py"]
+_GENERATED = [
+    "properties/test_do_verdicts_follow_the_contract.py",
+    "check/test_does_the_fast_path_agree_with_the_verdict.py",
+]
+_LOG = ["check/test_observers_and_log.py", "check/test_no_key_is_shown.py"]
+_TEXTS = ["check/test_error_texts.py", "check/test_where_did_the_value_come_from.py", *_LOG]
+_ANSWERS = ["check/test_drift_and_learning.py", "hooks/test_answers_to_other_libraries.py"]
+_SCOPES = [
+    "check/test_guard_scopes.py",
+    "check/test_guard_in_tasks_and_threads.py",
+    "check/test_guard_generators.py",
+    "check/test_guard_decorator.py",
+    "properties/test_scopes_over_trees.py",
+]
+_HOOKS = [
+    *_VERDICTS,
+    "hooks/test_http_clients.py",
+    "hooks/test_calls_within_calls.py",
+    "hooks/test_retries_and_rotated_keys.py",
+    "hooks/test_event_hooks_auth_and_redirects.py",
+    "hooks/test_hooks_are_transparent.py",
+    "hooks/test_other_wrappers.py",
+    "hooks/test_mocks_and_other_callables.py",
+    "hooks/test_subclasses_and_copies.py",
+    "hooks/test_ways_around_the_transport_hook.py",
+    "hooks/test_nothing_outlives_a_call.py",
+    "hooks/test_faults_of_ours_and_of_others.py",
+    "hooks/test_unsupported_sdk.py",
+    "hooks/test_threads_imports_and_signals.py",
+]
+
+TESTS: dict[str, list[str]] = {
+    "": ["settings", "check", "registry", "audit", "cli", "hooks"],
+    "_check/": [*_VERDICTS, *_TEXTS, "check"],
+    "_check/verdict": [*_VERDICTS, "check/test_errors_and_verdicts_are_values.py", *_GENERATED],
+    "_check/headers": [
+        "properties/test_headers_in_values_out.py",
+        "check/test_do_headers_read_alike_in_any_order.py",
+        *_VERDICTS,
+        _GENERATED[0],
+    ],
+    "_check/check": [
+        *_VERDICTS,
+        *_GENERATED,
+        "check/test_keys_in_several_registries.py",
+        "hooks/test_workload_identity.py",
+        "hooks/test_faults_of_ours_and_of_others.py",
+        *_TEXTS,
+        "check/test_drift_and_learning.py",
+        "audit/test_what_is_counted.py",
+        "hooks/test_retries_and_rotated_keys.py",
+        "hooks/test_calls_within_calls.py",
+    ],
+    "_check/response": [
+        "check/test_drift_and_learning.py",
+        "hooks/test_answers_to_other_libraries.py",
+    ],
+    "_check/learn": [
+        "check/test_drift_and_learning.py",
+        "hooks/test_answers_to_other_libraries.py",
+    ],
+    "_check/call_site": ["check/test_where_was_it_called.py"],
+    "_check/faults": ["hooks/test_faults_of_ours_and_of_others.py", "registry/test_file_reload.py"],
+    "_check/errors": ["check/test_errors_and_verdicts_are_values.py", *_TEXTS],
+    "_check/log": ["check/test_observers_and_log.py", "check/test_drift_and_learning.py"],
+    "_check/start_log": ["check/test_observers_and_log.py"],
+    "_check/terminate": ["check/test_observers_and_log.py", "audit/test_what_survives.py"],
+    "_hooks/": _HOOKS,
+    "_hooks/websockets": [
+        "hooks/test_websockets_of_the_sdk.py",
+        "hooks/test_websockets_opened_directly.py",
+    ],
+    "_hooks/other_clients": [
+        "hooks/test_process_scope.py",
+        "hooks/test_answers_to_other_libraries.py",
+    ],
+    "_hooks/threads": ["check/test_guard_in_tasks_and_threads.py", *_HOOKS],
+    "_hooks/sdk_facts": [
+        "hooks/test_workload_identity.py",
+        "check/test_where_did_the_value_come_from.py",
+        "hooks/test_websockets_of_the_sdk.py",
+        *_HOOKS,
+    ],
+    "_hooks/client_site": ["check/test_where_was_it_called.py", "audit/test_what_is_counted.py"],
+    "_hooks/unsendable": ["check/test_wrong_calls.py", "check/test_error_texts.py", *_HOOKS],
+    "_keys": [
+        "registry/test_key_text.py",
+        "properties/test_no_part_of_a_key_is_shown.py",
+        "check/test_no_key_is_shown.py",
+        "registry/test_all_mistakes.py",
+    ],
+    "_types": [*_VERDICTS, "settings/test_environment_and_arguments.py", *_LOG],
+    "_scope": [*_SCOPES, "hooks/test_threads_imports_and_signals.py"],
+    "_guard": [*_SCOPES, "hooks/test_threads_imports_and_signals.py"],
+    "_block": _SCOPES,
+    "_registry/": ["registry"],
+    "_registry/model": [
+        *_VERDICTS,
+        "check/test_keys_in_several_registries.py",
+        "settings/test_register.py",
+        "settings/test_wrong_arguments.py",
+        "registry/test_file_format.py",
+        "registry/test_file_edit.py",
+        "hooks/test_workload_identity.py",
+        "registry/test_stores_of_others.py",
+        "cli/test_copy.py",
+    ],
+    "_registry/validate": [
+        "registry/test_all_mistakes.py",
+        "registry/test_register_from_threads.py",
+        "registry/test_file_format.py",
+        "settings/test_register.py",
+        "settings/test_wrong_arguments.py",
+        "properties/test_registries_merged_and_edited.py",
+    ],
+    "_registry/redis/": ["registry/redis"],
+    "_audit/": ["audit"],
+    "_cli/": ["cli"],
+    "_startup/": ["ecosystem/test_zero_code.py", "cli/test_run.py"],
+    "loopback/": ["loopback"],
+    "otel": ["ecosystem/test_opentelemetry_prometheus_structlog.py"],
+    "prometheus": ["ecosystem/test_opentelemetry_prometheus_structlog.py"],
+    "structured_log": ["ecosystem/test_opentelemetry_prometheus_structlog.py"],
+    "pytest_plugin": ["ecosystem/test_pytest_plugin.py"],
+}
+
+
+def tests_for(module: str) -> list[str]:
+    """The tests that matter for a module, named by its path inside the package."""
+    row = max((start for start in TESTS if module.startswith(start)), key=len)
+    return list(dict.fromkeys(TESTS[row]))
+
+
+def is_whole(module: str) -> bool:
+    """Whether every mutant of the module is run."""
+    return module.startswith(WHOLE)
