@@ -32,13 +32,14 @@ def log_started(settings: Settings, where: str = "") -> None:
             ", ".join(names) or "in memory",
             sum(len(snapshot.keys) for snapshot in snapshots),
             len(projects),
-            _version_of("openai-project-guard"),
-            _version_of("openai"),
+            version_of("openai-project-guard"),
+            version_of("openai"),
         )
 
 
-def _version_of(name: str) -> str:
+def version_of(name: str) -> str:
+    """The version of an installed distribution."""
     try:
         return version(name)
     except PackageNotFoundError:  # in a frozen program
-        return "of an unknown version"
+        return "(unknown version)"

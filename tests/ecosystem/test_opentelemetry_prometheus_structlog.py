@@ -6,11 +6,14 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
+from openai._base_client import BaseClient
+from pytest_mock import MockerFixture
 from redis_server import RedisServer, needs_redis
 from support import A, B, Recorder, async_client, chat, sync_client
 
@@ -67,6 +70,15 @@ class Telemetry:
             if metric.name.startswith(REGISTRY)
             for point in metric.data.data_points
         }
+
+    @property
+    def info(self) -> list[tuple[dict[str, str], float]]:
+        return [
+            (dict(point.attributes), point.value)
+            for metric in self._metrics()
+            if metric.name == "openai.project_guard.info"
+            for point in metric.data.data_points
+        ]
 
     @property
     def names(self) -> dict[str, str]:
@@ -248,6 +260,37 @@ def test_gauges_know_a_scope_without_enable(
     with opg.guard():
         chat(sync_client(Recorder(), project="proj_a"))
     assert telemetry.gauges["keys", str(tmp_path / "some.toml")] == 1
+
+
+def modes(exposed: Any) -> list[tuple[str, float]]:
+    return [
+        (sample.labels["mode"], sample.value)
+        for family in exposed.collect()
+        for sample in family.samples
+        if sample.name == "openai_project_guard_info"
+    ]
+
+
+def test_a_gauge_shows_whether_calls_are_checked(
+    telemetry: Telemetry, mocker: MockerFixture
+) -> None:
+    prometheus_client = pytest.importorskip("prometheus_client")
+    from openai_project_guard.prometheus import PrometheusObserver
+
+    exposed = prometheus_client.CollectorRegistry()
+    opg.add_observer(PrometheusObserver(exposed))
+    versions = {"version": metadata.version("openai-project-guard"), "sdk": openai.__version__}
+    for mode in ("enforce", "warn"):
+        opg.enable(mode, registry={"proj_a": A})  # type: ignore[arg-type]
+        assert telemetry.info == [({"mode": mode, **versions}, 1)]
+        assert modes(exposed) == [(mode, 1)]
+    mocker.patch.object(BaseClient, "_build_request")  # somebody takes a hook off
+    assert modes(exposed) == [("off", 1)]
+    mocker.stopall()
+    assert modes(exposed) == [("warn", 1)]
+    opg.disable()
+    assert telemetry.info == [({"mode": "off", **versions}, 1)]
+    assert modes(exposed) == [("off", 1)]
 
 
 @needs_redis
