@@ -16,17 +16,6 @@ if TYPE_CHECKING:
     from openai_project_guard._registry.source import Status
 
 
-def project_of(verdict: Verdict) -> str | None:
-    """The project that the key is registered for, where that is one.
-
-    Never the header's value alone: anybody may send anything, and each value would be a time
-    series of its own.
-    """
-    if verdict.actual in verdict.expected:
-        return verdict.actual
-    return verdict.expected[0] if len(verdict.expected) == 1 else None
-
-
 def code_of(verdict: Verdict) -> dict[str, str | int]:
     """The call site in parts, by the names that OpenTelemetry gives them."""
     site = (verdict.call_site or "").removesuffix(" (nearest known)")

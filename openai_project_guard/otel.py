@@ -14,8 +14,8 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, g
 from opentelemetry.trace import get_current_span
 from opentelemetry.util.types import AttributeValue
 
-from openai_project_guard._check.verdict import Verdict, is_noteworthy
-from openai_project_guard._metrics import code_of, info, project_of, source_statuses
+from openai_project_guard._check.verdict import Verdict, is_noteworthy, project_of
+from openai_project_guard._metrics import code_of, info, source_statuses
 from openai_project_guard._registry.source import STATES
 
 __all__ = ["OpenTelemetryObserver"]

@@ -14,8 +14,8 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from openai_project_guard._check.verdict import Verdict
-from openai_project_guard._metrics import info, project_of, source_statuses
+from openai_project_guard._check.verdict import Verdict, project_of
+from openai_project_guard._metrics import info, source_statuses
 from openai_project_guard._registry.source import STATES
 
 __all__ = ["PrometheusObserver"]

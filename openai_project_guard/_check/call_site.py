@@ -11,7 +11,7 @@ import sys
 import sysconfig
 from dataclasses import dataclass, field
 from types import CodeType, FrameType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from openai_project_guard._check.waiting import frames_that_wait, module_of, outwards
 from openai_project_guard._errors import OWN_FAULTS
@@ -21,13 +21,12 @@ MADE_BEFORE: Final = "made before the guard was enabled"
 _MOST_STEPS: Final = 8  # of one client's; a loop may derive each from the last
 _MOST_FILES: Final = 10_000
 
-_GUARD: Final = __name__.partition(".")[0]
-_CALLERS: Final = frozenset({"openai", _GUARD})
-"""Whoever stands outside of these called the SDK."""
-_HTTP: Final = frozenset(
-    {"httpx", "httpx2", "httpx_aiohttp", "httpcore", "httpcore2", "h11", "h2", "anyio", "sniffio"}
-    | {"websockets", "requests", "urllib3", "aiohttp", "wrapt", "trio"}
+_BETWEEN: Final = frozenset(
+    {"openai", __name__.partition(".")[0], "wrapt", "anyio", "sniffio", "trio"}
+    | {"httpx", "httpx2", "httpx_aiohttp", "httpcore", "httpcore2", "h11", "h2"}
+    | {"websockets", "requests", "urllib3", "aiohttp"}
 )
+"""Between a call and the network: not worth naming, and neither is the standard library."""
 _INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
 _FOLDERS: Final = tuple(
     os.path.normcase(os.path.join(path, ""))
@@ -150,7 +149,7 @@ def call_site(start: FrameType | None = None) -> Site | None:
                 return Site(frame.f_code, frame.f_lineno)
             outer = frame
             break
-        elif installed is None and not has_left_task and _is_caller(frame, module):
+        elif installed is None and not has_left_task and _kind_of(frame) == "installed":
             installed = frame
     waiting = _site_that_waits(start)
     if waiting is not None:
@@ -174,50 +173,40 @@ def _site_that_waits(start: FrameType) -> Site | None:
     return None
 
 
-_is_installed: dict[str, bool] = {}
+Kind = Literal["application", "installed", "between"]
+
+_kinds: dict[str, Kind] = {}
 """By the name of the file, so that a frame costs one look-up."""
 
 
 def is_application(frame: FrameType) -> bool:
     """Whether a frame is of the application: not of the SDK, the guard, or installed code."""
-    top = (frame.f_globals.get("__name__") or "").partition(".")[0]
-    if top in _CALLERS or top in _HTTP:
-        return False
+    return _kind_of(frame) == "application"
+
+
+def _kind_of(frame: FrameType) -> Kind:
+    top = module_of(frame).partition(".")[0]
+    if top in _BETWEEN:
+        return "between"
     filename = frame.f_code.co_filename
     if filename[:1] == "<":  # generated: a dataclass's method is its module's, a cell nobody's
         filename = frame.f_globals.get("__file__") or filename
-    found = _is_installed.get(filename)
+    found = _kinds.get(filename)
     if found is None:
-        if len(_is_installed) >= _MOST_FILES:
-            _is_installed.clear()
-        found = _is_installed[filename] = _stands_in_installed(filename, top)
-    return not found
+        if len(_kinds) >= _MOST_FILES:
+            _kinds.clear()
+        found = _kinds[filename] = _kind_of_file(filename, top)
+    return found
 
 
-def _stands_in_installed(filename: str, top: str) -> bool:
-    if filename.startswith("<frozen "):
-        return True
+def _kind_of_file(filename: str, top: str) -> Kind:
     path = os.path.normcase(filename)
     if any(part in _INSTALLED for part in path.replace("\\", "/").split("/")):
-        return True
-    if path.startswith(_FOLDERS):
-        return True
+        return "installed"
     # In a frozen program every file has a relative name.
-    return top in sys.stdlib_module_names and not os.path.isabs(filename) and path[:1] != "<"
-
-
-def _is_caller(frame: FrameType, module: str) -> bool:
-    """Whether a frame of installed code is worth naming where there is nothing better."""
-    top = module.partition(".")[0]
-    return not (
-        top in _CALLERS
-        or top in _HTTP
-        or top in sys.stdlib_module_names
-        or (
-            os.path.normcase(frame.f_code.co_filename).startswith(_FOLDERS)
-            and not any(part in frame.f_code.co_filename for part in _INSTALLED)
-        )
-    )
+    is_frozen = top in sys.stdlib_module_names and not os.path.isabs(filename) and path[:1] != "<"
+    is_between = is_frozen or path.startswith(("<frozen ", *_FOLDERS))
+    return "between" if is_between else "application"
 
 
 def _shown(filename: str) -> str:

@@ -210,6 +210,6 @@ def _sentence(verdict: Verdict, of_key: tuple[str, ...]) -> str:
         said.append(f"called at {verdict.call_site}")
     if verdict.client_site is not None:
         said.append(f"the client was {built(verdict.client_site)}")
-    if verdict.origin is not None:
+    if verdict.origin not in (None, "unset"):
         said.append(f"set by {verdict.origin}")
     return redact(f"{kind}: {'; '.join(said)}")

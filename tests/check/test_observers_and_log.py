@@ -59,7 +59,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
 
 
 def without_places(message: str) -> str:
-    return re.sub(r"; called at .*?; set by \S+", "", message)
+    return re.sub(r"; called at .*?(; set by \S+|(?= \(and )|$)", "", message)
 
 
 def refused(client: Any, **more: Any) -> opg.Verdict:

@@ -169,23 +169,24 @@ def _show_changes(summary: Summary, terminal: Terminal) -> None:
     terminal.paragraph(f"{places}, {changes} to make:", "bold", first="✗ ")
     for number, change in enumerate(summary.changes, 1):
         terminal.line()
-        style = _STYLES[kind_of(change.record)]
+        style = _STYLES[kind_of(change.places[0])]
         terminal.paragraph(change.sentence, style, first=f"{number}. ")
         _show_places(change, terminal)
 
 
 def _show_places(change: Change, terminal: Terminal) -> None:
-    record, indent = change.record, "   "
+    record, indent = change.places[0], "   "
     if not record.client_site or record.client_site not in change.sentence:
         built = record.client_site or "at a place that is not known"
         terminal.paragraph(f"client built at {built}", "dim", first=indent)
     expected = " or ".join(record.expected) or "no project"
     header = f"OpenAI-Project {record.actual}" if record.actual else "no OpenAI-Project"
-    origin = f" (from {record.origin})" if record.origin not in (None, "unknown") else ""
+    is_set = record.origin not in (None, "unknown", "unset")
+    origin = f" (from {record.origin})" if is_set else ""
     sent = f"key {record.key_hint} of {expected}, sent with {header}{origin}"
     terminal.paragraph(sent, "dim", first=indent)
     rows = []
-    for total in (place.total for place in change.places):
+    for total in change.places:
         outcome = "drift" if total.reason == "drift" else f"{total.outcome}, {total.reason}"
         site, first, last = total.call_site or "not known", day(total.first), day(total.last)
         rows.append(cells(str(total.count), outcome, site, first[5:], last[5:]))
