@@ -74,7 +74,7 @@ def client_of(api: LoopbackAPI, key: str = KEY_A, **options: Any) -> openai.Open
 
 
 def dial(api: LoopbackAPI) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", urlsplit(api.base_url).port or 0), timeout=5)
+    return socket.create_connection(("127.0.0.1", urlsplit(api.base_url).port or 0), timeout=60)
 
 
 def raw(
@@ -87,7 +87,7 @@ def raw(
     """One exchange without the SDK: status, headers by lower-case name, JSON."""
     if key:
         headers["Authorization"] = f"Bearer {key}"
-    connection = http.client.HTTPConnection(urlsplit(api.base_url).netloc, timeout=5)
+    connection = http.client.HTTPConnection(urlsplit(api.base_url).netloc, timeout=60)
     try:
         connection.request(
             method, path, headers={name.replace("_", "-"): value for name, value in headers.items()}
@@ -335,7 +335,7 @@ def test_an_upload_is_accepted(api: LoopbackAPI, client: openai.OpenAI) -> None:
 
 
 def test_a_chunked_body_is_understood(api: LoopbackAPI) -> None:
-    connection = http.client.HTTPConnection(urlsplit(api.base_url).netloc, timeout=5)
+    connection = http.client.HTTPConnection(urlsplit(api.base_url).netloc, timeout=60)
     connection.request(
         "POST",
         "/v1/completions",
@@ -571,10 +571,10 @@ def test_a_websocket_greets_and_closes(api: LoopbackAPI, path: str) -> None:
         additional_headers={"Authorization": f"Bearer {KEY_A}", "OpenAI-Project": "proj_a"},
     ) as peer:
         assert json.loads(peer.recv())["type"] == "session.created"
-        assert peer.ping(b"there?").wait(5)
+        assert peer.ping(b"there?").wait(60)
         peer.send("x" * 70_000)
         peer.send("y" * 300)
-        assert peer.ping(b"still there?").wait(5)
+        assert peer.ping(b"still there?").wait(60)
         assert peer.response.headers["openai-project"] == "proj_a"
     assert peer.close_code == 1000
     (line,) = api.ledger
@@ -676,7 +676,7 @@ def test_after_the_block_nobody_listens_and_no_thread_is_left() -> None:
     with pytest.raises(openai.APIConnectionError):
         client.models.list()
     client.close()
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 60
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.005)
     assert threading.active_count() <= before
@@ -702,6 +702,6 @@ def test_importing_it_brings_in_no_sdk() -> None:
         "print([name for name in ('openai', 'wrapt', 'pydantic') if name in sys.modules])"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=600
     )
     assert done.stdout.strip() == "[]"
