@@ -13,7 +13,7 @@ nox.options.default_venv_backend = "uv" if shutil.which("uv") else "virtualenv"
 nox.options.sessions = ["lint", "tests"]
 nox.options.reuse_venv = "yes"
 
-PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
+PYTHONS = ["3.10", "3.11", "3.12", "3.13", "3.14", "3.15"]
 
 # Releases of openai, and what each needs besides to work at all. `tests` runs on the newest.
 # Before 0.28 httpx took the `proxies=` that old releases hand to it; and what they have no extra
@@ -34,6 +34,9 @@ CI_SDKS = ("1.20.0", "1.109.1", "2.30.0", "2.54.0")
 
 # Whose own tests are run with the guard in between. A name without a release is the newest.
 SDK_SUITES = [nox.param("openai", id="newest"), nox.param("openai==2.54.0", id="2.54.0")]
+
+# What is hooked or called by name, and so may break us by a release of its own.
+UPSTREAM = ["openai", "httpx2", "websockets", "wrapt", "redis"]
 
 # What people call the SDK through, and what each needs: it decides on the release of openai.
 FRAMEWORKS = {
@@ -93,13 +96,82 @@ def sdk_suite(session: nox.Session, openai: str) -> None:
 
 
 @nox.session(python=PYTHONS[1])
+def tomorrow(session: nox.Session) -> None:
+    """What depends on others, on the newest of them: pre-releases where there are any."""
+    session.install(".[test]")
+    first, *others = (f"{name}>=0a0" for name in UPSTREAM)  # which allows their pre-releases alone
+    session.install("--upgrade", first)
+    session.install("--upgrade", *others)  # apart: whatever bounds the SDK sets to them
+    show = f"from importlib.metadata import version; print({{n: version(n) for n in {UPSTREAM}}})"
+    session.run("python", "-c", show)
+    session.run("python", "-m", "pytest", "tests/hooks", "tests/registry/redis", *session.posargs)
+
+
+@nox.session(python=PYTHONS[1])
+@nox.parametrize("server", ["redis-server", "valkey-server"])
+def redis_servers(session: nox.Session, server: str) -> None:
+    """The tests of a registry in Redis, on each server that is installed."""
+    if not shutil.which(server):
+        session.skip(f"there is no {server} here")
+    session.run(server, "--version", external=True)
+    session.install(".[test]")
+    env = {"TEST_REDIS_COMMAND": server}
+    session.run("python", "-m", "pytest", "tests/registry/redis", *session.posargs, env=env)
+
+
+@nox.session(python=PYTHONS[1], tags=["ci"])
+def package(session: nox.Session) -> None:
+    """What is published, made into dist/, looked at, and used as a stranger would."""
+    session.install("build", "twine", "check-wheel-contents", "pytest")
+    shutil.rmtree("dist", ignore_errors=True)
+    session.run("python", "-m", "build")
+    session.run("twine", "check", "--strict", *map(str, Path("dist").iterdir()))
+    session.run("check-wheel-contents", "dist")
+    session.run("python", "-m", "pytest", "tests/package/with_wheel.py")
+
+
+@nox.session(python=PYTHONS[1])
+def sdist(session: nox.Session) -> None:
+    """The source distribution, unpacked elsewhere: it installs and tests itself."""
+    folder = Path(session.create_tmp(), "sdist")
+    shutil.rmtree(folder, ignore_errors=True)
+    session.install("build")
+    session.run("python", "-m", "build", "--sdist", "--outdir", str(folder))
+    (archive,) = folder.glob("*.tar.gz")
+    shutil.unpack_archive(archive, folder)
+    with session.chdir(folder / archive.name.removesuffix(".tar.gz")):
+        session.install(".[test]")
+        session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session(python=PYTHONS[1])
+def workflows(session: nox.Session) -> None:
+    """The workflows of .github: their form, and what could be misused in them."""
+    session.install("check-jsonschema", "zizmor")
+    files = [str(path) for path in sorted(Path(".github/workflows").glob("*.yml"))]
+    session.run("check-jsonschema", "--builtin-schema", "vendor.github-workflows", *files)
+    session.run(
+        "check-jsonschema", "--builtin-schema", "vendor.dependabot", ".github/dependabot.yml"
+    )
+    session.run("zizmor", "--offline", ".github")
+    if shutil.which("actionlint"):
+        session.run("actionlint", external=True)
+    else:
+        session.log("Skipped: actionlint is not installed.")
+
+
+@nox.session(python=PYTHONS[1])
 def zero_code(session: nox.Session) -> None:
     """The guard in programs that never heard of it, by the servers and shells they run under."""
-    servers = ("gunicorn", "celery", "uvicorn", "jupyter_client", "ipykernel")
+    servers = ("gunicorn", "celery", "uvicorn", "jupyter_client", "ipykernel", "pyinstaller")
     tracers = ("ddtrace", "opentelemetry-instrumentation")
     session.install(".[test,auto]", *servers, *tracers)
-    files = ("test_zero_code.py", "test_pytest_plugin.py")
-    session.run("python", "-m", "pytest", *(f"tests/ecosystem/{file}" for file in files))
+    files = (
+        *("tests/ecosystem/test_zero_code.py", "tests/ecosystem/test_pytest_plugin.py"),
+        "tests/check/test_where_was_it_called_in_programs.py",
+        "tests/audit/test_example_service.py",
+    )
+    session.run("python", "-m", "pytest", *files)
 
 
 @nox.session(python=PYTHONS[1])
@@ -148,6 +220,18 @@ def frameworks_table(session: nox.Session) -> None:
     reports = [session.cache_dir / f"framework-{framework}.jsonl" for framework in FRAMEWORKS]
     found = [str(report) for report in reports if report.exists()]
     session.run("python", "tests/frameworks/table.py", "docs/frameworks.md", *found)
+
+
+@nox.session(python=PYTHONS[1], tags=["ci"])
+def docs(session: nox.Session) -> None:
+    """Builds the documentation as a site in site/, without a warning, and reads its YAML.
+
+    The other tests of the documentation need nothing of their own: `tests` runs them.
+    """
+    session.install("-e", ".[test]", "-r", "docs/requirements.txt")
+    session.run("zensical", "build", "--strict", "--clean")
+    file = "tests/ecosystem/test_does_the_documentation_hold.py"
+    session.run("python", "-m", "pytest", file, "-k", "yaml", *session.posargs)
 
 
 @nox.session(python=PYTHONS[1])

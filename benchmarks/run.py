@@ -144,8 +144,8 @@ def _arguments() -> argparse.Namespace:
         "--only", action="append", choices=ORDER, metavar="NAME", help=", ".join(ORDER)
     )
     parser.add_argument("--details", action="store_true", help="how each figure came about")
-    parser.add_argument("--markdown", action="store_true", help="the table for docs/performance.md")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--markdown", action="store_true")
+    parser.add_argument("--json", action="store_true", help="for docs/charts.py")
     return parser.parse_args()
 
 
@@ -163,7 +163,8 @@ def main() -> int:
         plain = [
             {**asdict(replace(row, measured=dict(row.measured))), "met": row.is_met} for row in rows
         ]
-        print(json.dumps({"machine": machine(), "rows": plain}, indent=2, ensure_ascii=False))
+        found_on = {"machine": machine(), "is_quick": arguments.quick}
+        print(json.dumps({**found_on, "rows": plain}, indent=2, ensure_ascii=False))
     elif arguments.markdown:
         print(f"{_markdown(rows)}\n\n{machine()}")
     else:

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from openai_project_guard import _env, _hooks, _settings
 from openai_project_guard._activation import activate, deactivate
 from openai_project_guard._check.log import log
-from openai_project_guard._check.start_log import log_started
 from openai_project_guard._errors import ConfigurationError, forgetful
 from openai_project_guard._keys import validate_key
 from openai_project_guard._registry.model import project_id
 from openai_project_guard._sources import RegistrySource
+from openai_project_guard._start_log import log_started
 from openai_project_guard._startup.settled import settle
 from openai_project_guard._state import STATE
 from openai_project_guard._types import CallScope, Mode, ModeName, OnError, Unregistered

@@ -7,23 +7,13 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from openai_project_guard._check.verdict import Verdict
+from openai_project_guard._start_log import version_of
 from openai_project_guard._state import STATE
 
 _LINE = re.compile(r":(\d+) in ")
 
 if TYPE_CHECKING:
     from openai_project_guard._registry.source import Status
-
-
-def project_of(verdict: Verdict) -> str | None:
-    """The project that the key is registered for, where that is one.
-
-    Never the header's value alone: anybody may send anything, and each value would be a time
-    series of its own.
-    """
-    if verdict.actual in verdict.expected:
-        return verdict.actual
-    return verdict.expected[0] if len(verdict.expected) == 1 else None
 
 
 def code_of(verdict: Verdict) -> dict[str, str | int]:
@@ -34,6 +24,22 @@ def code_of(verdict: Verdict) -> dict[str, str | int]:
         return {}
     path, function = site[: found[-1].start()], site[found[-1].end() :]
     return {"code.filepath": path, "code.lineno": int(found[-1][1]), "code.function": function}
+
+
+def info() -> dict[str, str]:
+    """Whether calls are checked here, and by what: mode and versions.
+
+    The mode is `off` where the guard is not enabled, or another package took a hook off.
+    """
+    from openai_project_guard._hooks import unreached
+
+    settings = STATE.settings
+    is_on = settings is not None and not unreached()
+    return {
+        "mode": settings.policy.mode.value if settings is not None and is_on else "off",
+        "version": version_of("openai-project-guard"),
+        "sdk": version_of("openai"),
+    }
 
 
 def source_statuses() -> Iterator[tuple[str, Status]]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from openai_project_guard._forks import fork_safe
 from openai_project_guard._registry.registry import Registry
 from openai_project_guard._settings import Settings, build, log_override
+from openai_project_guard._start_log import log_started
 
 if TYPE_CHECKING:
     from openai_project_guard._audit.record import Audit
@@ -59,6 +60,7 @@ def settings_in_force() -> Settings:
             settings = STATE.scope_settings = STATE.scope_settings or read
         if settings is read:
             log_override()
+            log_started(settings, " in guard scopes alone")
         elif read.audit is not None:
             read.audit.close()
     return settings

@@ -14,13 +14,14 @@ from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, g
 from opentelemetry.trace import get_current_span
 from opentelemetry.util.types import AttributeValue
 
-from openai_project_guard._check.verdict import Verdict, is_noteworthy
-from openai_project_guard._metrics import code_of, project_of, source_statuses
+from openai_project_guard._check.verdict import Verdict, is_noteworthy, project_of
+from openai_project_guard._metrics import code_of, info, source_statuses
 from openai_project_guard._registry.source import STATES
 
 __all__ = ["OpenTelemetryObserver"]
 
 COUNTER = "openai.project_guard.calls"
+INFO = "openai.project_guard.info"
 EVENT = "openai.project_guard.call"
 AGE = "openai.project_guard.registry.age"
 KEYS = "openai.project_guard.registry.keys"
@@ -38,12 +39,16 @@ class OpenTelemetryObserver:
     the application's code the call was made: `call_site`, and its parts as `code.filepath`,
     `code.lineno` and `code.function`. What is not known is left out.
 
-    Three gauges show whether this process is up to date. Each has the attribute `registry`, a
+    The gauge `openai.project_guard.info` is always 1. Its attributes are `mode` (`off` where calls
+    are not checked), `version` and `sdk`, the versions of this package and of `openai`: alert on
+    a process that is not guarded.
+
+    Three more show whether this process is up to date. Each has the attribute `registry`, a
     file or a URL without its password; they are asked for when metrics are collected.
 
     - `openai.project_guard.registry.age`: seconds since the file, or Redis, was last known to
-      hold what is in force.
-    - `openai.project_guard.registry.keys`: how many keys are in force.
+      hold what is active.
+    - `openai.project_guard.registry.keys`: how many keys are active.
     - `openai.project_guard.registry.status`: 1 for the `state` that the registry is in, 0 for the
       other: `current`, or `stale` while the last good version stands in for one that is out of
       reach or not in order.
@@ -64,10 +69,13 @@ class OpenTelemetryObserver:
             COUNTER, unit="{call}", description="OpenAI calls checked, by verdict"
         )
         meter.create_observable_gauge(
+            INFO, [_info], description="1; whether calls are checked, and by which versions"
+        )
+        meter.create_observable_gauge(
             AGE, [_ages], unit="s", description="Time since a registry was known to be up to date"
         )
         meter.create_observable_gauge(
-            KEYS, [_keys], unit="{key}", description="Keys in force, by registry"
+            KEYS, [_keys], unit="{key}", description="Active keys, by registry"
         )
         meter.create_observable_gauge(
             STATUS, [_states], unit="{registry}", description="Whether a registry is up to date"
@@ -87,6 +95,10 @@ class OpenTelemetryObserver:
             names = type(verdict).__dataclass_fields__
             found = {name: getattr(verdict, name) for name in names}
             span.add_event(EVENT, _known({**found, **code_of(verdict)}))
+
+
+def _info(_: CallbackOptions) -> Iterator[Observation]:
+    yield Observation(1, info())
 
 
 def _ages(_: CallbackOptions) -> Iterator[Observation]:

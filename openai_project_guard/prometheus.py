@@ -14,8 +14,8 @@ from prometheus_client import REGISTRY, CollectorRegistry, Counter
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from openai_project_guard._check.verdict import Verdict
-from openai_project_guard._metrics import project_of, source_statuses
+from openai_project_guard._check.verdict import Verdict, project_of
+from openai_project_guard._metrics import info, source_statuses
 from openai_project_guard._registry.source import STATES
 
 __all__ = ["PrometheusObserver"]
@@ -27,7 +27,8 @@ class PrometheusObserver:
     Labels: `outcome`, `reason`, `project` (the one that the key is registered for) and
     `transport`; what is not known is empty. Make one for each registry of Prometheus.
 
-    The gauges `openai_project_guard_registry_age_seconds`, `openai_project_guard_registry_keys` and
+    The gauges `openai_project_guard_info` (1, by `mode`, `version` and `sdk`),
+    `openai_project_guard_registry_age_seconds`, `openai_project_guard_registry_keys` and
     `openai_project_guard_registry_status` (1 or 0, by `state`) are those of
     `openai_project_guard.otel`. They show the process that is scraped; in prometheus-client's
     multi-process mode they are absent.
@@ -47,7 +48,7 @@ class PrometheusObserver:
             ("outcome", "reason", "project", "transport"),
             registry=registry,
         )
-        registry.register(_SourceStatuses())
+        registry.register(_State())
 
     def __call__(self, verdict: Verdict) -> None:
         """Counts one verdict."""
@@ -55,17 +56,24 @@ class PrometheusObserver:
         self._calls.labels(verdict.outcome, verdict.reason or "", project, verdict.transport).inc()
 
 
-class _SourceStatuses(Collector):
-    """How the guard's registries stand, asked for at each scrape."""
+class _State(Collector):
+    """How the guard and its registries are doing, asked for at each scrape."""
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
+        found = info()
+        guard = GaugeMetricFamily(
+            "openai_project_guard_info",
+            "1; whether calls are checked, and by which versions",
+            labels=list(found),
+        )
+        guard.add_metric(list(found.values()), 1)
         name = "openai_project_guard_registry_"
         age = GaugeMetricFamily(
             name + "age_seconds",
             "Time since a registry was known to be up to date",
             labels=["registry"],
         )
-        keys = GaugeMetricFamily(name + "keys", "Keys in force, by registry", labels=["registry"])
+        keys = GaugeMetricFamily(name + "keys", "Active keys, by registry", labels=["registry"])
         state = GaugeMetricFamily(
             name + "status", "Whether a registry is up to date", labels=["registry", "state"]
         )
@@ -74,4 +82,4 @@ class _SourceStatuses(Collector):
             keys.add_metric([registry], status.keys)
             for known in STATES:
                 state.add_metric([registry, known], status.state == known)
-        yield from (age, keys, state)
+        yield from (guard, age, keys, state)

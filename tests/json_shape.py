@@ -2,44 +2,80 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from openai_project_guard._cli.json_fields import FIELDS, NULLABLE
+from openai_project_guard._cli.json_fields import FIELDS
+
+_TOKEN = re.compile(r'\s*("[^"]*"|[{}\[\],:|]|\.\.\.|[\w ]*\w)')
 
 
 def assert_as_described(command: str, printed: Any) -> None:
-    """Every field that is described is there with a value of its type, and no other."""
-    _compare(FIELDS[command], printed, command)
+    """Every field that is described is there, in that order, with a value of its type."""
+    _compare(_Description(FIELDS[command]).value(), printed, command)
 
 
-def _compare(described: Any, value: Any, where: str) -> None:
-    if isinstance(described, list):
-        assert isinstance(value, list), where
-        for item in value:
-            _compare(described[0], item, f"{where}[]")
-    elif isinstance(described, dict):
-        if value is None:
-            assert where.rpartition(".")[2] in NULLABLE, where
+class _Description:
+    """Reads a description: a list is `[one, ...]`, an object a dict, the rest a list of words."""
+
+    def __init__(self, text: str) -> None:
+        self.tokens = _TOKEN.findall(text)
+        assert not _TOKEN.sub("", text).strip()
+
+    def take(self, expected: str | None = None) -> str:
+        token: str = self.tokens.pop(0)
+        assert expected in (None, token), f"{token} where {expected} is expected"
+        return token
+
+    def value(self) -> tuple[Any, ...]:
+        """The alternatives that are described."""
+        found = [self._alternative()]
+        while self.tokens and self.tokens[0] == "|":
+            self.take()
+            found.append(self._alternative())
+        return tuple(found)
+
+    def _alternative(self) -> Any:
+        first = self.take()
+        if first == "[":
+            item = self.value()
+            for token in (",", "...", "]"):
+                self.take(token)
+            return [item]
+        if first != "{":
+            return first
+        fields = {}
+        while first != "}":
+            name = self.take().strip('"')
+            self.take(":")
+            fields[name] = self.value()
+            first = self.take()
+            assert first in ",}"
+        return fields
+
+
+def _compare(described: tuple[Any, ...], value: Any, where: str) -> None:
+    for kind in described:
+        if isinstance(kind, list) and isinstance(value, list):
+            for item in value:
+                _compare(kind[0], item, f"{where}[]")
             return
-        assert list(value) == list(described), where
-        for name, field in described.items():
-            _compare(field, value[name], f"{where}.{name}")
-    else:
-        assert _is(described, value), f"{where} is {value!r}, described as {described}"
+        if isinstance(kind, dict) and isinstance(value, dict):
+            assert list(value) == list(kind), where
+            for name, field in kind.items():
+                _compare(field, value[name], f"{where}.{name}")
+            return
+    fits = any(_is(kind, value) for kind in described if isinstance(kind, str))
+    assert fits, f"{where} is {value!r}, described as {described}"
 
 
-def _is(described: str, value: Any) -> bool:
-    for kind in described.split(" | "):
-        if kind == "null":
-            fits = value is None
-        elif kind in ("true", "false"):
-            fits = value is (kind == "true")
-        elif kind == "number":
-            fits = isinstance(value, int) and not isinstance(value, bool)
-        elif kind.startswith('"') and "..." not in kind:
-            fits = value == kind.strip('"')
-        else:
-            fits = isinstance(value, str)
-        if fits:
-            return True
-    return False
+def _is(kind: str, value: Any) -> bool:
+    if kind == "null":
+        return value is None
+    if kind in ("true", "false"):
+        return value is (kind == "true")
+    if kind == "number":
+        return isinstance(value, int) and not isinstance(value, bool)
+    if kind.startswith('"') and "..." not in kind:
+        return bool(value == kind.strip('"'))
+    return isinstance(value, str)

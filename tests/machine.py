@@ -22,7 +22,7 @@ import openai_project_guard as opg
 from openai_project_guard.loopback import LoopbackAPI
 
 GROUP = "openai_project_guard"
-PATIENCE = 60.0  # seconds for a server to start on a busy machine
+PATIENCE = 240.0  # seconds for a process to start on a busy machine
 ROOT = Path(opg.__file__).parents[1]
 RUN = (sys.executable, "-m", "openai_project_guard", "run")
 REFUSED = "ProjectMismatchError"

@@ -66,7 +66,7 @@ def running(*command: str, environment: dict[str, str], log: Path) -> Iterator[N
 
 def wait_for(pattern: str, log: Path) -> re.Match[str]:
     """What a server says when it is ready."""
-    for _ in range(600):
+    for _ in range(1800):  # of a machine that is busy with other things
         found = re.search(pattern, log.read_text()) if log.exists() else None
         if found:
             return found

@@ -28,11 +28,11 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "changes": [
             {
                 "change": change.sentence,
-                "client_site": change.record.client_site,
-                "key_hint": change.record.key_hint,
-                "project": change.record.project,
-                "count": change.count,
-                "call_sites": [place.total.call_site for place in change.places],
+                "client_site": change.places[0].client_site,
+                "key_hint": change.places[0].key_hint,
+                "project": change.places[0].project,
+                "count": sum(place.count for place in change.places),
+                "call_sites": [place.call_site for place in change.places],
             }
             for change in summary.changes
         ],

@@ -58,7 +58,7 @@ def change_for(record: Record) -> str | None:
         )
     if origin in ("default_headers", "OPENAI_CUSTOM_HEADERS"):  # they win over project=
         headers = f'default_headers={{"OpenAI-Project": {_quoted(record)}}}'
-        if origin == "default_headers" or _method(record):
+        if origin == "default_headers" or _last_step(record)[0]:
             return f"{_pass(record, headers)}."
         return (
             f"Take OpenAI-Project out of OPENAI_CUSTOM_HEADERS; then: "
@@ -78,34 +78,25 @@ def _pass(record: Record, what: str) -> str:
 
     There a derived client got its wrong value, or could get the right one.
     """
-    method, place = _method(record), _place(record)
+    method, place = _last_step(record)
     if place is None:
         return f"Pass {what} to the client{_built(record)}"
     return f"At {place}, pass {what} to {method + '()' if method else 'the client'}"
 
 
-def _last_step(record: Record) -> tuple[str | None, str | None]:
-    """Method and place of the last step by which the client came to be."""
+def _last_step(record: Record) -> tuple[str, str | None]:
+    """`with_options` or `copy`, if the client was derived by it; and where, if that is known."""
     step = (record.client_site or "").rpartition(", then ")[2]
     method, at, place = step.partition(" at ")
     if not at or not method.isidentifier():
         method, place = "", step
-    return method or None, place if _LINE.search(place) else None
-
-
-def _place(record: Record) -> str | None:
-    return _last_step(record)[1]
-
-
-def _method(record: Record) -> str | None:
-    """`with_options` or `copy`, if the client was derived from another."""
-    method, place = _last_step(record)
-    return method if place else None
+    return (method, place) if _LINE.search(place) else ("", None)
 
 
 def _built(record: Record) -> str:
-    if _place(record):
-        return f" built at {_place(record)}"
+    place = _last_step(record)[1]
+    if place:
+        return f" built at {place}"
     return f" ({record.client_site})" if record.client_site else ""
 
 

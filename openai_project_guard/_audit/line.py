@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
 from typing import Any, Final, get_args
@@ -131,18 +131,14 @@ def seconds_of(text: str) -> float:
 
 def line_of(record: Record) -> bytes:
     """The line that says so."""
-    told = {
-        name: getattr(record, name)
-        for name in ("call_site", "client_site", "key_hint", "project", "outcome", "reason")
-    }
-    told |= {"host": record.host, "method": record.method, "count": record.count}
+    told = asdict(record)
     told |= {"first": iso(record.first), "last": iso(record.last)}
     for name in ("origin", "expected", "actual", "answered"):
-        if getattr(record, name):
-            told[name] = getattr(record, name)
-    if record.transport != "http":
-        told["transport"] = record.transport
-    if record.is_others:
+        if not told[name]:
+            del told[name]
+    if record.transport == "http":
+        del told["transport"]
+    if told.pop("is_others"):
         told["others"] = True
     return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 

@@ -14,12 +14,13 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
 from openai_project_guard._audit.files import AuditFile
 from openai_project_guard._audit.line import Record, tidy
 from openai_project_guard._audit.tally import Tally
+from openai_project_guard._check.verdict import project_of
 from openai_project_guard._errors import OWN_FAULTS
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ MOST = 10_000
 
 _logger = logging.getLogger("openai_project_guard")
 
-_AllowedKey = tuple["str | None", str, "str | None", str, str]
 _Key = tuple["str | None", ...]
+"""What tells calls apart: the fields of a record, up to its method."""
 
 
 class Audit:
@@ -75,7 +76,7 @@ class Audit:
         self._thread: threading.Thread | None = None
         self._flushes_at_exit = False
         self._file = AuditFile(self.folder)
-        self._allowed: dict[_AllowedKey, Callable[[], int]] = {}
+        self._allowed: dict[_Key, Callable[[], int]] = {}
         self._tallies: dict[_Key, Tally] = {}
         self._others: dict[_Key, Tally] = {}
         self._taken_at = time.time()
@@ -95,40 +96,17 @@ class Audit:
         try:
             self._allowed[client_site, key_hint, project, host, method]()
         except KeyError:
-            self._record_allowed_first(client_site, key_hint, project, host, method)
+            key = (None, client_site, key_hint, project, "allowed", None, host, method)
+            self._count(key)
 
     def record(self, verdict: Verdict) -> None:
         """Counts a verdict of whatever outcome."""
-        project = verdict.actual if verdict.actual in verdict.expected else None
-        if project is None and len(verdict.expected) == 1:
-            project = verdict.expected[0]
-        if verdict.outcome == "allowed" and verdict.reason is None:
-            self.record_allowed(
-                verdict.client_site, verdict.key_hint, project, verdict.host, verdict.method
-            )
+        said, project = verdict, project_of(verdict)
+        if said.outcome == "allowed" and said.reason is None:
+            self.record_allowed(said.client_site, said.key_hint, project, said.host, said.method)
             return
-        try:
-            now = time.time()
-            with self._lock:
-                tally = self._tally(
-                    now,
-                    verdict.call_site,
-                    verdict.client_site,
-                    verdict.key_hint,
-                    project,
-                    verdict.outcome,
-                    verdict.reason,
-                    verdict.host,
-                    verdict.method,
-                )
-                tally.verdict = verdict
-                if tally.first is None:
-                    tally.first = now
-                tally.seen += 1
-                tally.last = now
-            self._keep_writing()
-        except OWN_FAULTS as error:
-            self._complain(error)
+        site = (said.call_site, said.client_site, said.key_hint, project)
+        self._count((*site, said.outcome, said.reason, said.host, said.method), verdict)
 
     def flush(self) -> None:
         """Writes what was counted since the last time."""
@@ -148,39 +126,34 @@ class Audit:
         self._ended.set()
         self.flush()
 
-    def _record_allowed_first(
-        self, client_site: str | None, key_hint: str, project: str | None, host: str, method: str
-    ) -> None:
+    def _count(self, key: _Key, verdict: Verdict | None = None) -> None:
+        """Counts a call; the next one that is allowed takes the fast path."""
         try:
             now = time.time()
             with self._lock:
-                tally = self._tally(
-                    now, None, client_site, key_hint, project, "allowed", None, host, method
-                )
-                tally.step()
-                if not (tally.record.is_others or self._is_closed):
-                    self._allowed[client_site, key_hint, project, host, method] = tally.step
+                tally = self._tally(key, now)
+                if verdict is not None:
+                    tally.see(verdict, now)
+                else:
+                    tally.step()
+                    if not (tally.record.is_others or self._is_closed):
+                        self._allowed[key[1:4] + key[6:]] = tally.step
             self._keep_writing()
         except OWN_FAULTS as error:
             self._complain(error)
 
-    def _tally(self, now: float, *key: str | None) -> Tally:
+    def _tally(self, key: _Key, now: float) -> Tally:
         """The tally of one kind of call; of all the others, if there are too many kinds."""
         tally = self._tallies.get(key)
-        if tally is not None:
-            return tally
-        call_site, client_site, key_hint, project, outcome, reason, host, method = (
-            part and tidy(part) for part in key
-        )
-        assert outcome is not None
-        if len(self._tallies) >= MOST:
-            kind = (outcome, reason)
+        if tally is None and len(self._tallies) < MOST:
+            texts: Any = [part and tidy(part) for part in key]
+            tally = self._tallies[key] = Tally(Record(*texts), now)
+        if tally is None:
+            kind = key[4:6]
             if kind not in self._others:
-                others = Record(outcome=outcome, reason=reason, is_others=True)
+                others = Record(outcome=str(kind[0]), reason=kind[1], is_others=True)
                 self._others[kind] = Tally(others, now)
-            return self._others[kind]
-        record = Record(call_site, client_site, key_hint, project, outcome, reason, host, method)
-        self._tallies[key] = tally = Tally(record, now)
+            tally = self._others[kind]
         return tally
 
     def _write(self) -> None:

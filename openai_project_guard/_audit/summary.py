@@ -24,39 +24,17 @@ _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([smhdw])")
 
 
 @dataclass(slots=True)
-class Place:
-    """A place in the application whose calls are not in order.
-
-    Attributes:
-        calls: what was counted there; several, where hosts or methods differ.
-        total: all of them together.
-    """
-
-    calls: list[Record]
-    total: Record
-
-
-@dataclass(slots=True)
 class Change:
     """One change to make, and the places that it puts in order.
 
     Attributes:
         sentence: what to change.
-        places: where the wrong calls are made, worst first.
+        places: where the wrong calls are made, worst first: one record each, over all hosts and
+            methods. They have key, project and client in common.
     """
 
     sentence: str
-    places: list[Place]
-
-    @property
-    def record(self) -> Record:
-        """Key, project and client, which all places have in common."""
-        return self.places[0].total
-
-    @property
-    def count(self) -> int:
-        """How many calls it is about."""
-        return sum(place.total.count for place in self.places)
+    places: list[Record]
 
 
 @dataclass(slots=True)
@@ -92,6 +70,11 @@ class Summary:
     def last(self) -> float | None:
         """When the last call was made."""
         return max((record.last for record in self.records), default=None)
+
+    @property
+    def in_order(self) -> list[Record]:
+        """The calls about which nothing is to be changed."""
+        return [record for record in self.records if not (is_wrong(record) or record.is_others)]
 
     @property
     def others(self) -> int:
@@ -184,18 +167,11 @@ def _read_file(path: str, summary: Summary, found: dict[tuple[object, ...], Reco
 
 def _add(line: Record, found: dict[tuple[object, ...], Record]) -> None:
     if line.key not in found and len(found) >= _MOST:
-        line = Record(
-            outcome=line.outcome,
-            reason=line.reason,
-            count=line.count,
-            first=line.first,
-            last=line.last,
-            is_others=True,
-        )
-    if line.key in found:
-        found[line.key].add(line)
-    else:
-        found[line.key] = line
+        others = Record(outcome=line.outcome, reason=line.reason, is_others=True)
+        line = replace(others, count=line.count, first=line.first, last=line.last)
+    known = found.setdefault(line.key, line)
+    if known is not line:
+        known.add(line)
 
 
 def _files(paths: Iterable[str], summary: Summary) -> Iterator[str]:
@@ -230,26 +206,20 @@ def _badness(record: Record) -> tuple[object, ...]:
     )
 
 
-def _places(records: Iterable[Record]) -> list[Place]:
+def _places(records: Iterable[Record]) -> list[Record]:
     """The places that are not in order; hosts and methods do not make two of one."""
-    places: dict[tuple[object, ...], Place] = {}
+    places: dict[tuple[object, ...], Record] = {}
     for record in filter(is_wrong, records):
-        total = replace(record, host=None, method=None)
-        known = places.get(total.key)
-        if known is None:
-            places[total.key] = Place([record], total)
-        else:
-            known.calls.append(record)
-            known.total.add(total)
-    return sorted(places.values(), key=lambda place: _badness(place.total))
+        _add(replace(record, host=None, method=None), places)
+    return sorted(places.values(), key=_badness)
 
 
-def _changes(places: Iterable[Place]) -> list[Change]:
+def _changes(places: Iterable[Record]) -> list[Change]:
     changes: dict[tuple[object, ...], Change] = {}
     for place in places:
-        total, sentence = place.total, change_for(place.total)
+        sentence = change_for(place)
         if sentence is not None:
-            same = (sentence, total.client_site, total.key_hint, total.project)
+            same = (sentence, place.client_site, place.key_hint, place.project)
             changes.setdefault(same, Change(sentence, [])).places.append(place)
     return list(changes.values())
 

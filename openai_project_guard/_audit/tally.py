@@ -37,6 +37,13 @@ class Tally:
         self.first: float | None = now
         self.last = now
 
+    def see(self, verdict: Verdict, now: float) -> None:
+        """Counts a call that was judged; a lock is held."""
+        self.verdict = verdict
+        self.seen += 1
+        self.first = now if self.first is None else self.first
+        self.last = now
+
     def take(self, since: float, now: float) -> Record | None:
         """What is to be written, and starts again from nothing."""
         steps = self.step()

@@ -11,21 +11,22 @@ import sys
 import sysconfig
 from dataclasses import dataclass, field
 from types import CodeType, FrameType
-from typing import Any, Final
+from typing import Any, Final, Literal
 
+from openai_project_guard._check.waiting import frames_that_wait, module_of, outwards
+from openai_project_guard._errors import OWN_FAULTS
 from openai_project_guard._keys import redact
 
 MADE_BEFORE: Final = "made before the guard was enabled"
 _MOST_STEPS: Final = 8  # of one client's; a loop may derive each from the last
 _MOST_FILES: Final = 10_000
 
-_GUARD: Final = __name__.partition(".")[0]
-_CALLERS: Final = frozenset({"openai", _GUARD})
-"""Whoever stands outside of these called the SDK."""
-_HTTP: Final = frozenset(
-    {"httpx", "httpx2", "httpx_aiohttp", "httpcore", "httpcore2", "h11", "h2", "anyio", "sniffio"}
-    | {"websockets", "requests", "urllib3", "aiohttp", "wrapt", "trio"}
+_BETWEEN: Final = frozenset(
+    {"openai", __name__.partition(".")[0], "wrapt", "anyio", "sniffio", "trio"}
+    | {"httpx", "httpx2", "httpx_aiohttp", "httpcore", "httpcore2", "h11", "h2"}
+    | {"websockets", "requests", "urllib3", "aiohttp"}
 )
+"""Between a call and the network: not worth naming, and neither is the standard library."""
 _INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
 _FOLDERS: Final = tuple(
     os.path.normcase(os.path.join(path, ""))
@@ -124,89 +125,104 @@ class ClientSite:
 UNKNOWN_CLIENT: Final = ClientSite()
 
 
-def call_site(frame: FrameType | None = None) -> Site | None:
+def call_site(start: FrameType | None = None) -> Site | None:
     """The application's line that is making a call, or building a client, just now.
 
     The innermost frame that is neither the SDK's, the guard's, an HTTP library's nor the standard
-    library's, nor that of a package that is installed. If all are, the innermost outside the SDK.
+    library's, nor that of a package that is installed; where the task or the thread has none, that
+    of whoever waits for it. If all are, the innermost outside the SDK.
 
     Args:
-        frame: where to begin. Default: the caller.
+        start: where to begin. Default: the caller.
     """
-    frame = frame or sys._getframe(1)
-    first: FrameType | None = None
+    start = start or sys._getframe(1)
+    installed: FrameType | None = None
+    outer: FrameType | None = None
+    module = ""
     has_left_task = False
-    while frame is not None:
-        module = frame.f_globals.get("__name__") or ""
+    for frame in outwards(start):
+        module = module_of(frame)
         if module in _LOOPS:
             has_left_task = True
         elif is_application(frame):
-            return Site(frame.f_code, frame.f_lineno, has_left_task)
-        elif first is None and not has_left_task and _is_caller(frame, module):
-            first = frame
-        last, frame = frame, frame.f_back
-    if first is None:
-        return None
-    has_left_thread = last.f_globals.get("__name__") == "threading"
-    return Site(first.f_code, first.f_lineno, has_left_task or has_left_thread)
+            if not has_left_task:
+                return Site(frame.f_code, frame.f_lineno)
+            outer = frame
+            break
+        elif installed is None and not has_left_task and _kind_of(frame) == "installed":
+            installed = frame
+    waiting = _site_that_waits(start)
+    if waiting is not None:
+        return waiting
+    nearest = outer or installed
+    is_hop = has_left_task or module == "threading"
+    return None if nearest is None else Site(nearest.f_code, nearest.f_lineno, is_hop)
 
 
-_is_installed: dict[str, bool] = {}
+def _site_that_waits(start: FrameType) -> Site | None:
+    called = ""
+    try:
+        for frame in frames_that_wait(start):
+            if is_application(frame):
+                # A thread may have been started on one line, and be waited for on another.
+                is_nearest = called.startswith(("concurrent", "threading"))
+                return Site(frame.f_code, frame.f_lineno, is_nearest)
+            called = module_of(frame)
+    except OWN_FAULTS:  # it looks at what asyncio keeps to itself
+        pass
+    return None
+
+
+Kind = Literal["application", "installed", "between"]
+
+_kinds: dict[str, Kind] = {}
 """By the name of the file, so that a frame costs one look-up."""
 
 
 def is_application(frame: FrameType) -> bool:
     """Whether a frame is of the application: not of the SDK, the guard, or installed code."""
-    top = (frame.f_globals.get("__name__") or "").partition(".")[0]
-    if top in _CALLERS or top in _HTTP:
-        return False
+    return _kind_of(frame) == "application"
+
+
+def _kind_of(frame: FrameType) -> Kind:
+    top = module_of(frame).partition(".")[0]
+    if top in _BETWEEN:
+        return "between"
     filename = frame.f_code.co_filename
     if filename[:1] == "<":  # generated: a dataclass's method is its module's, a cell nobody's
         filename = frame.f_globals.get("__file__") or filename
-    found = _is_installed.get(filename)
+    found = _kinds.get(filename)
     if found is None:
-        if len(_is_installed) >= _MOST_FILES:
-            _is_installed.clear()
-        found = _is_installed[filename] = _stands_in_installed(filename, top)
-    return not found
+        if len(_kinds) >= _MOST_FILES:
+            _kinds.clear()
+        found = _kinds[filename] = _kind_of_file(filename, top)
+    return found
 
 
-def _stands_in_installed(filename: str, top: str) -> bool:
-    if filename.startswith("<frozen "):
-        return True
+def _kind_of_file(filename: str, top: str) -> Kind:
     path = os.path.normcase(filename)
     if any(part in _INSTALLED for part in path.replace("\\", "/").split("/")):
-        return True
-    if path.startswith(_FOLDERS):
-        return True
+        return "installed"
     # In a frozen program every file has a relative name.
-    return top in sys.stdlib_module_names and not os.path.isabs(filename) and path[:1] != "<"
-
-
-def _is_caller(frame: FrameType, module: str) -> bool:
-    """Whether a frame of installed code is worth naming where there is nothing better."""
-    top = module.partition(".")[0]
-    return not (
-        top in _CALLERS
-        or top in _HTTP
-        or top in sys.stdlib_module_names
-        or (
-            os.path.normcase(frame.f_code.co_filename).startswith(_FOLDERS)
-            and not any(part in frame.f_code.co_filename for part in _INSTALLED)
-        )
-    )
+    is_frozen = top in sys.stdlib_module_names and not os.path.isabs(filename) and path[:1] != "<"
+    is_between = is_frozen or path.startswith(("<frozen ", *_FOLDERS))
+    return "between" if is_between else "application"
 
 
 def _shown(filename: str) -> str:
+    """A path as a reader finds the file; a notebook's cell as its own tracebacks call it."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    cell = None if shell is None else shell.compile.format_code_name(filename)
+    if cell is not None:
+        return " ".join(cell)  # ("Cell", "In[3]"), of a file in a temporary folder
     if not os.path.isabs(filename):
         return filename
     try:
-        here = os.getcwd()
+        here = os.path.join(os.getcwd(), "")
     except OSError:  # it was removed
         return filename
-    if here == os.path.dirname(here) or not filename.startswith(os.path.join(here, "")):
-        return filename
-    return os.path.relpath(filename, here)
+    is_below = here != os.path.abspath(os.sep) and filename.startswith(here)
+    return filename[len(here) :] if is_below else filename
 
 
 def _names_on_line(code: CodeType, line: int) -> set[Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from openai_project_guard._check.errors import BY_REASON, ProjectGuardError
+from openai_project_guard._check import errors  # whole later: its import may have brought us here
 from openai_project_guard._check.headers import HeaderTexts
 from openai_project_guard._check.log import built
 from openai_project_guard._check.origin import Origin
@@ -23,7 +23,7 @@ def explained(
     pinned: str | None,
     origin: Origin,
     account: str | None,
-) -> ProjectGuardError:
+) -> errors.ProjectGuardError:
     """The error for a blocked call, with its whole explanation."""
     assert verdict.reason is not None
     text = "\n".join(
@@ -36,7 +36,7 @@ def explained(
             f"To fix it: {_fix(verdict, headers, records, origin, pinned, account is not None)}.",
         )
     )
-    return BY_REASON[verdict.reason](redact(text), verdict)
+    return errors.BY_REASON[verdict.reason](redact(text), verdict)
 
 
 def sites(verdict: Verdict) -> tuple[str, ...]:

@@ -11,14 +11,11 @@ from openai_project_guard._keys import fingerprint_of
 from openai_project_guard._registry.model import Place, Project, records_of
 from openai_project_guard._registry.validate import is_project_id
 from openai_project_guard._state import STATE, settings_in_force
-from openai_project_guard._types import Destination
 
 _learning = fork_safe(Lock())
 
 
-def learn(
-    key_digest: bytes, key_hint: str, project: str, status: int, destination: Destination
-) -> None:
+def learn(key_digest: bytes, key_hint: str, project: str, status: int) -> None:
     """Adds a key under the project that a successful answer named.
 
     An error's word is not taken, nor a malformed id, and a key that was registered meanwhile keeps
@@ -29,7 +26,7 @@ def learn(
     settings = settings_in_force()
     for source in settings.sources:
         # A registry that others share decides whose the key is when two processes differ.
-        if source.remember(key_digest, key_hint, project, destination):
+        if source.remember(key_digest, key_hint, project):
             return
     with _learning:
         if records_of(settings.registries, key_digest):

@@ -12,7 +12,6 @@ import os
 import sys
 import threading
 import time
-from typing import NamedTuple
 
 from openai_project_guard._check import terminate
 from openai_project_guard._check.call_site import MADE_BEFORE, Site
@@ -26,37 +25,41 @@ MINUTE = 60.0
 _MOST = 1000  # distinct verdicts remembered at a time: paths may hold ids without end
 
 _LEVELS = {"injected": logging.INFO, "warned": logging.WARNING, "blocked": logging.WARNING}
+_SAID = {
+    "injected": "sent with its project put in",
+    "warned": "sent with a warning",
+    "blocked": "refused",
+}
+_WHY = {
+    "missing": "no OpenAI-Project header",
+    "mismatch": "OpenAI-Project is not the project of its key",
+    "malformed": "its headers are malformed",
+    "unregistered": "its key is not in any registry",
+    "scope": "it is not of the project that is pinned here",
+    "organization": "OpenAI-Organization is not the organization of its project",
+}
 
+_Counts = dict[Verdict, tuple[int, "Site | None", tuple[str, ...]]]
+"""How many more there were of a verdict; the line to point at, and the projects of the key."""
 
-class _Seen(NamedTuple):
-    """What else is said of a verdict: the line to point at, and the projects of the key."""
-
-    site: Site | None
-    of_key: tuple[str, ...]
-
-
-_counts: dict[Verdict, int] = {}
-_seen: dict[Verdict, _Seen] = {}
+_counts: _Counts = {}
 _since = 0.0
 _lock = fork_safe(threading.RLock())  # a signal's handler may log while this thread counts
 _timer: threading.Thread | None = None
 _ended = threading.Event()
 
 
-def log(
-    level: int | str, message: str, *args: object, exc_info: BaseException | None = None
-) -> None:
+def log(level: str, message: str, *args: object, exc_info: BaseException | None = None) -> None:
     """Logs a record. A log handler that raises must not change the fate of a call.
 
     Args:
-        level: a level of `logging`, by number or name.
+        level: a level's name, in lower case.
         message: with `%s` for each of `args`.
         args: what the message is about; never a key.
         exc_info: an error of the user's code, shown with its traceback.
     """
-    number = logging.getLevelName(level.upper()) if isinstance(level, str) else level
     try:
-        logger.log(number, message, *args, exc_info=exc_info)
+        getattr(logger, level)(message, *args, exc_info=exc_info)
     except Exception:
         _handler_raised()
 
@@ -65,27 +68,22 @@ def log_verdict(verdict: Verdict, site: Site | None = None, of_key: tuple[str, .
     """Logs a verdict, or counts it when an identical one was logged less than a minute ago."""
     now = time.monotonic()
     with _lock:
-        due = _take_due(now) if now - _since >= MINUTE or len(_counts) >= _MOST else []
-        first = verdict not in _counts
-        _counts[verdict] = 0 if first else _counts[verdict] + 1
-        _seen[verdict] = _Seen(site, of_key)
+        due = _take_due(now) if now - _since >= MINUTE or len(_counts) >= _MOST else {}
+        known = _counts.get(verdict)
+        _counts[verdict] = (0 if known is None else known[0] + 1, site, of_key)
     _log_counts(due)
-    if first:
-        _log_at(verdict, _Seen(site, of_key), "")
+    if known is None:
+        _log_at(verdict, site, of_key)
     else:
         _log_counts_later()
 
 
 def flush() -> None:
     """Logs the counts that wait for their minute to pass."""
-    with _lock:
-        due = _waiting()
-        _start_anew()
-    terminate.forget()
-    _log_counts(due)
+    _log_counts(take_counts())
 
 
-def take_counts() -> dict[Verdict, int]:
+def take_counts() -> _Counts:
     """Forgets what was logged, and gives it."""
     with _lock:
         taken = _counts.copy()
@@ -94,7 +92,7 @@ def take_counts() -> dict[Verdict, int]:
     return taken
 
 
-def put_counts(counts: dict[Verdict, int]) -> None:
+def put_counts(counts: _Counts) -> None:
     """Brings back what was taken, in place of what was logged since."""
     with _lock:
         _counts.clear()
@@ -112,7 +110,6 @@ atexit.register(flush)
 def _start_anew() -> None:
     global _timer
     _counts.clear()
-    _seen.clear()
     _timer = None
     _ended.set()
 
@@ -120,23 +117,14 @@ def _start_anew() -> None:
 if hasattr(os, "register_at_fork"):  # what waits is logged by the parent
     os.register_at_fork(after_in_child=_start_anew)
 
-_Due = list[tuple[Verdict, int, _Seen]]
 
-
-def _waiting() -> _Due:
-    known = list(_counts.items())
-    return [(seen, count, _seen.get(seen, _Seen(None, ()))) for seen, count in known if count]
-
-
-def _take_due(now: float) -> _Due:
+def _take_due(now: float) -> _Counts:
     """The counts of the minute that has passed; the caller holds the lock."""
     global _since
-    due = _waiting()
+    due = {verdict: known for verdict, known in _counts.items() if known[0]}
     _counts.clear()
-    _seen.clear()
     if len(due) < _MOST // 2:  # it goes on, so it is no first time again
-        for verdict, _, seen in due:
-            _counts[verdict], _seen[verdict] = 0, seen
+        _counts.update({verdict: (0, *known[1:]) for verdict, known in due.items()})
     _since = now
     return due
 
@@ -172,34 +160,29 @@ def _run(ended: threading.Event) -> None:
         _log_counts(due)
 
 
-def _log_counts(due: _Due) -> None:
-    for verdict, count, seen in due:
-        _log_at(verdict, seen, f" (and {count} more)")
+def _log_counts(counts: _Counts) -> None:
+    for verdict, (more, site, of_key) in counts.items():
+        if more:
+            _log_at(verdict, site, of_key, f" (and {more} more)")
 
 
-def _log_at(verdict: Verdict, seen: _Seen, count: str) -> None:
+def _log_at(verdict: Verdict, site: Site | None, of_key: tuple[str, ...], count: str = "") -> None:
     """Logs a verdict as if the application's line that made the call had done so."""
     level = logging.ERROR if verdict.reason == "drift" else _LEVELS[verdict.outcome]
-    message = _sentence(verdict, seen.of_key) + count
+    message, extra = _sentence(verdict, of_key) + count, {"verdict": verdict}
     try:
         if not logger.isEnabledFor(level):
             return
-        if seen.site is None:
-            logger.log(level, "%s", message, extra={"verdict": verdict})
+        if site is None:
+            logger.log(level, "%s", message, extra=extra)
             return
-        code = seen.site.code
-        record = logger.makeRecord(
-            logger.name,
-            level,
-            os.path.abspath(code.co_filename) if code.co_filename[:1] != "<" else code.co_filename,
-            seen.site.line,
-            "%s",
-            (message,),
-            None,
-            code.co_name,
-            {"verdict": verdict},
+        path, name = site.code.co_filename, site.code.co_name
+        path = path if path[:1] == "<" else os.path.abspath(path)
+        logger.handle(
+            logger.makeRecord(
+                logger.name, level, path, site.line, "%s", (message,), None, name, extra
+            )
         )
-        logger.handle(record)
     except Exception:
         _handler_raised()
 
@@ -210,25 +193,23 @@ def _handler_raised() -> None:
 
 
 def _sentence(verdict: Verdict, of_key: tuple[str, ...]) -> str:
-    actual = "no OpenAI-Project" if not verdict.actual else f"OpenAI-Project {verdict.actual!r}"
     expected = " or ".join(verdict.expected) or "no registered project"
-    said = [f"{verdict.method} {verdict.host}{verdict.path} with {actual}, key {verdict.key_hint}"]
+    call = f"{verdict.method} {verdict.host}{verdict.path}"
+    if verdict.actual:
+        call += f" with OpenAI-Project {verdict.actual!r}"
+    said = [f"{call}, key {verdict.key_hint}"]
     if verdict.reason == "drift":
-        kind = (
-            f"project drift: the server answered as {verdict.answered}, the registry says "
-            f"{expected}"
-        )
+        kind = f"project drift: the server answered as {verdict.answered}, the registry says "
+        kind += expected
     else:
-        kind = f"{verdict.outcome} ({verdict.reason})"
+        kind = f"{_SAID[verdict.outcome]}: {_WHY[verdict.reason or 'missing']}"
         said[0] += f", expected {expected}"
     if verdict.reason == "scope" and of_key:
         said.append(f"its key is registered for {' or '.join(of_key)}")
-    if verdict.reason == "unregistered":
-        said.append("this key is not in any registry")
     if verdict.call_site is not None:
         said.append(f"called at {verdict.call_site}")
     if verdict.client_site is not None:
         said.append(f"the client was {built(verdict.client_site)}")
-    if verdict.origin is not None:
+    if verdict.origin not in (None, "unset"):
         said.append(f"set by {verdict.origin}")
     return redact(f"{kind}: {'; '.join(said)}")

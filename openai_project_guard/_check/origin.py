@@ -103,7 +103,7 @@ def origin_of(
         return _origin_of_none(setting, sender)
     of_call = _find(sender.call_headers, header)
     # The SDK merges the variable into the client's own headers, from openai 2.31 to 2.35 on.
-    of_variable = _find(_custom_headers(), header)
+    of_variable = custom_headers(header)
     of_client = _find(sender.client_headers, header)
     of_argument = (sender.settings.get(argument),)
     sentence = f"That {header} comes from {{}}."
@@ -152,7 +152,7 @@ def _origin_of_none(setting: Setting, sender: Sender) -> Origin:
         )
     of_client = _find(sender.client_headers, header)
     if any(value == "" for value in of_client):
-        is_variable = "" in _find(_custom_headers(), header)
+        is_variable = "" in custom_headers(header)
         name = "OPENAI_CUSTOM_HEADERS" if is_variable else "default_headers"
         place = name if is_variable else "`default_headers` of the client"
         return Origin(
@@ -251,7 +251,7 @@ def _is_among(value: str, found: tuple[Any, ...]) -> bool:
 
 def origin_of_key(key_digest: bytes | None, sender: Sender) -> Origin:
     """Where the call's key came from."""
-    of_variable = _find(_custom_headers(), "Authorization")
+    of_variable = custom_headers("Authorization")
     step = None if sender.client_site is None else sender.client_site.last_with_key
     if _find(sender.call_headers, "Authorization"):
         name, place = "extra_headers", "`extra_headers` of this call"
@@ -259,10 +259,10 @@ def origin_of_key(key_digest: bytes | None, sender: Sender) -> Origin:
     elif any(digest(value.partition(" ")[2].strip()) == key_digest for value in of_variable):
         name = "OPENAI_CUSTOM_HEADERS"
         place, fix = f"{name} in the environment", f"correct {name}"
-    elif digest(os.environ.get("OPENAI_API_KEY", "")) == key_digest:
+    elif digest(os.environ.get("OPENAI_API_KEY", "").strip()) == key_digest:  # as it is sent
         name = "OPENAI_API_KEY"
         place, fix = f"{name} in the environment", f"correct {name}"
-    elif digest(sender.settings.get("api_key") or "") == key_digest:
+    elif digest((sender.settings.get("api_key") or "").strip()) == key_digest:
         name, place = "api_key=", "the client's `api_key=`"
         fix = "give the client the right `api_key=`"
         if step is not None:
@@ -274,11 +274,11 @@ def origin_of_key(key_digest: bytes | None, sender: Sender) -> Origin:
     return Origin(name, f"The key comes from {place}.", fix)
 
 
-def _custom_headers() -> dict[str, str]:
-    """What the SDK reads from `OPENAI_CUSTOM_HEADERS`: a header a line."""
+def custom_headers(header: str) -> tuple[str, ...]:
+    """The values that `OPENAI_CUSTOM_HEADERS`, a header a line, gives a header."""
     lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
     pairs = (line.partition(":") for line in lines)
-    return {name.strip(): value.strip() for name, colon, value in pairs if colon}
+    return _find({name.strip(): value.strip() for name, colon, value in pairs if colon}, header)
 
 
 def _find(headers: object, header: str) -> tuple[Any, ...]:

@@ -71,7 +71,6 @@ def _check_other_project(
             read_hint(adapter.headers(message)),
             named,
             adapter.status(response),
-            adapter.destination(message),
         )
 
 

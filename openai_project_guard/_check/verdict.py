@@ -128,6 +128,17 @@ def _refused(reason: Reason, mode: Mode) -> tuple[Outcome, Reason]:
     return ("warned" if mode is Mode.WARN else "blocked"), reason
 
 
+def project_of(verdict: Verdict) -> str | None:
+    """The project that the key is registered for, where that is one.
+
+    Never the header's value alone: anybody may send anything, and each value would be a time
+    series of its own.
+    """
+    if verdict.actual in verdict.expected:
+        return verdict.actual
+    return verdict.expected[0] if len(verdict.expected) == 1 else None
+
+
 def is_noteworthy(verdict: Verdict) -> bool:
     """Whether a call was not simply allowed, or its answer contradicts the registry."""
     return verdict.outcome != "allowed" or verdict.reason == "drift"

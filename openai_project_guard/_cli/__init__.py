@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from itertools import takewhile
-from typing import Any, Protocol, cast
+from types import ModuleType
 
 from openai_project_guard._errors import ConfigurationError
 
@@ -18,16 +18,21 @@ INTERRUPTED, READER_GONE = 130, 141
 """128 and the number of the signal, as the shell has it."""
 
 
-class Command(Protocol):
-    """What a command's module has."""
-
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
-        """Declares the command's arguments."""
-        ...
-
-    def run(self, args: argparse.Namespace) -> int:
-        """Does the work and returns the exit status."""
-        ...
+COMMANDS = {
+    "demo": "send right and wrong calls to a server on this machine, without and with the guard",
+    "register": "add a key to the registry; the key itself is not kept",
+    "run": "run a Python program under the guard, without a change to it",
+    "check": "say whether a default OpenAI() in this environment would pass",
+    "doctor": "show hooks, variables, registries and verdict, and how to fix what is wrong",
+    "list": "show what is registered, and in which registry",
+    "remove": "take a key, or a project with its keys, out of the registry",
+    "fingerprint": "print the fingerprint of a key, as a registry has it",
+    "validate": "say whether registry files are in order, for editors, pre-commit and CI",
+    "copy": "make one registry say what another says, after showing the difference",
+    "sync": "add the organization's projects to the registry and bind the keys in your environment",
+    "report": "say what the processes that kept an audit saw, and what to change",
+}
+"""What each does. It is a module of that name in `commands`, with `add_arguments()` and `run()`."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,21 +47,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises:
         SystemExit: with 2 for bad usage, with 0 for `--help` and `--version`.
     """
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # closed by who started us, as a service manager may
+            setattr(sys, stream, open(os.devnull, "w"))  # noqa: SIM115
     try:
         try:
             return _run(list(sys.argv[1:] if argv is None else argv))
         finally:
-            sys.stdout.flush()  # here, where a reader that has gone can still be noticed
+            with output_errors():  # here, where what goes wrong can still be said
+                sys.stdout.flush()
     except ConfigurationError as error:
-        line = " ".join(str(error).splitlines())
-        sys.stderr.write(f"{PROGRAM}: error: {line}\n")
+        complain(str(error))
         return UNUSABLE
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
+    except OutputError as error:
         # What is still in the buffer would raise again when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return READER_GONE
+        if isinstance(error.__cause__, BrokenPipeError):
+            return READER_GONE
+        complain(f"The output cannot be written: {error}.")
+        return UNUSABLE
+
+
+class OutputError(Exception):
+    """What a command prints cannot be written."""
+
+
+@contextmanager
+def output_errors() -> Iterator[None]:
+    """Raises `OutputError` where a stream cannot be written to."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(error.strerror) from error
+
+
+def complain(problem: str, kind: str = "error") -> None:
+    """Writes a line on standard error, if that can be written to."""
+    with suppress(OSError):
+        sys.stderr.write(f"{PROGRAM}: {kind}: {' '.join(problem.splitlines())}\n")
 
 
 def _run(argv: list[str]) -> int:
@@ -76,25 +106,13 @@ def _run(argv: list[str]) -> int:
             program.print_help(sys.stderr)
             program.exit(UNUSABLE)
     name, *arguments = argv[len(options) :]
-    if name not in parsers.names():
-        parsers.unknown_command(name)
-    return load(name).run(parsers.command(name).parse_args(arguments))
+    if name not in COMMANDS:
+        near = parsers.nearest(name, COMMANDS)
+        parsers.program().error(f"there is no command {name!r}{near}")
+    status: int = load(name).run(parsers.command(name).parse_args(arguments))
+    return status
 
 
-def load(name: str) -> Command:
+def load(name: str) -> ModuleType:
     """Imports a command; no other is imported."""
-    return cast("Command", import_module(f"{__name__}.commands.{name}"))
-
-
-class Version(argparse.Action):
-    """Looks the version up only when it is asked for."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            found = version(PROGRAM)
-        except PackageNotFoundError:  # run from a checkout
-            found = "(not installed)"
-        sys.stdout.write(f"{PROGRAM} {found}\n")
-        parser.exit()
+    return import_module(f"{__name__}.commands.{name}")

@@ -13,15 +13,7 @@ _TIMEOUT = 20.0  # seconds
 
 @dataclass(frozen=True)
 class Answer:
-    """What the API said.
-
-    Attributes:
-        status: the HTTP status, or `None` where no answer came.
-        code: of an error.
-        message: of an error.
-        project: the `openai-project` header of the answer.
-        organization: the `openai-organization` header of the answer.
-    """
+    """What the API said: the status is `None` where no answer came."""
 
     status: int | None
     code: str | None = None
@@ -44,23 +36,14 @@ class Answer:
 
 
 def ask(key: Secret | None = None, headers: dict[str, str] | None = None, **options: Any) -> Answer:
-    """Lists the models through `OpenAI(**options)`, with the guard off.
-
-    Args:
-        key: default: what the SDK takes from the environment.
-        headers: of the call.
-        options: of the client.
-    """
+    """Lists the models through `OpenAI(**options)`, with the guard off."""
     import openai
 
     try:
         with (
             disabled(),
             openai.OpenAI(
-                api_key=key.reveal() if key else None,
-                timeout=_TIMEOUT,
-                max_retries=1,
-                **options,
+                api_key=key.reveal() if key else None, timeout=_TIMEOUT, max_retries=1, **options
             ) as client,
         ):
             response = client.models.with_raw_response.list(extra_headers=headers)
@@ -70,8 +53,8 @@ def ask(key: Secret | None = None, headers: dict[str, str] | None = None, **opti
                 organization=response.headers.get("openai-organization"),
             )
     except openai.APIStatusError as error:
-        said = error.body.get("message") if isinstance(error.body, dict) else None
-        return Answer(error.status_code, error.code, without_keys(str(said or error.message)))
+        message = error.body.get("message") if isinstance(error.body, dict) else None
+        return Answer(error.status_code, error.code, without_keys(str(message or error.message)))
     except Exception as error:
         cause = error.__cause__ or error
         return Answer(None, None, without_keys(str(cause) or type(cause).__name__))

@@ -6,33 +6,27 @@ What a file says beats the environment, a later file an earlier one.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
+from openai_project_guard._cli import complain
 from openai_project_guard._cli.key_input import API_KEY
-from openai_project_guard._errors import ConfigurationError
+from openai_project_guard._errors import ConfigurationError, forgetful
 from openai_project_guard._keys import redact
+
+_STAND_IN = "sk-proj-stands-in-for-a-key-that-is-not-known"
 
 
 @dataclass(frozen=True)
 class EnvFile:
-    """One file, with what it makes of an environment.
-
-    Attributes:
-        path: its path, as it was given.
-        values: what it sets.
-        unknown: the variables whose value refers to others that are not there, with their names.
-        skipped: the numbers of the lines that are not `NAME=value`.
-        replaced: the variables that the environment has with another value.
-    """
+    """One file, with what it makes of an environment."""
 
     path: str
     values: dict[str, str] = field(repr=False)  # there are keys among them
-    unknown: dict[str, tuple[str, ...]]
-    skipped: tuple[int, ...]
-    replaced: tuple[str, ...] = ()
+    unknown: dict[str, tuple[str, ...]]  # what refers to variables that are not there, with these
+    skipped: tuple[int, ...]  # the numbers of the lines that are not NAME=value
+    replaced: tuple[str, ...]  # what the environment has with another value
 
     @property
     def unknown_of_openai(self) -> dict[str, tuple[str, ...]]:
@@ -40,38 +34,26 @@ class EnvFile:
         return {name: refers for name, refers in self.unknown.items() if name.startswith("OPENAI_")}
 
 
+@forgetful
 def read_env_files(paths: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
     """The environment with the files laid over it; a line that is skipped is warned of.
 
-    Args:
-        paths: of the files.
-        environ: the environment, which stays as it is.
-
     Raises:
         ConfigurationError: a file cannot be read.
-
-    Example:
-        >>> read_env_files([], {"HOME": "/root"})
-        {'HOME': '/root'}
     """
     merged = dict(environ)
     for path in paths:
         env_file = read_env_file(path, merged)
         merged.update(env_file.values)
         for line in env_file.skipped:
-            sys.stderr.write(
-                f"openai-project-guard: warning: {redact(path)}, line {line}: this is not "
-                "NAME=value, so it was skipped.\n"
-            )
+            problem = "this is not NAME=value, so it was skipped."
+            complain(f"{redact(path)}, line {line}: {problem}", "warning")
     return merged
 
 
+@forgetful
 def read_env_file(path: str, environ: Mapping[str, str]) -> EnvFile:
-    """What one file sets; `${NAME}` is taken from the lines above it, or else from the environment.
-
-    Raises:
-        ConfigurationError: it cannot be read.
-    """
+    """What one file sets; `${NAME}` is taken from the lines above, or else from the environment."""
     from io import StringIO
 
     from dotenv.parser import parse_stream
@@ -82,8 +64,10 @@ def read_env_file(path: str, environ: Mapping[str, str]) -> EnvFile:
     unknown: dict[str, tuple[str, ...]] = {}
     skipped = []
     for binding in parse_stream(StringIO(_text(path))):
-        if binding.error:
-            skipped.append(_line(binding.original.line, binding.original.string))
+        if binding.error:  # the parser counts the empty lines above a statement as part of it
+            text = binding.original.string
+            above = text[: len(text) - len(text.lstrip())].splitlines()
+            skipped.append(binding.original.line + len(above))
         if binding.key is None or binding.value is None:  # a name alone sets nothing
             continue
         atoms = list(parse_variables(binding.value))
@@ -102,17 +86,14 @@ def read_env_file(path: str, environ: Mapping[str, str]) -> EnvFile:
     return EnvFile(path, values, unknown, tuple(skipped), replaced)
 
 
-_STAND_IN = "sk-proj-stands-in-for-a-key-that-is-not-known"
-
-
-def environment_with(env_file: EnvFile) -> dict[str, str]:
-    """The present environment under a file. Of what is not known, only the key is made up."""
+def environment_of(env_file: EnvFile) -> AbstractContextManager[None]:
+    """`os.environ` has the file's values inside. Of what is not known, only the key is made up."""
     merged = {**os.environ, **env_file.values}
     for name in env_file.unknown_of_openai:
         del merged[name]
     if API_KEY in env_file.unknown:
         merged[API_KEY] = _STAND_IN
-    return merged
+    return environment(merged)
 
 
 @contextmanager
@@ -129,29 +110,23 @@ def environment(environ: Mapping[str, str]) -> Iterator[None]:
 def _become(environ: Mapping[str, str]) -> None:
     for name in os.environ.keys() - environ.keys():
         del os.environ[name]
-    for name, value in environ.items():
-        if os.environ.get(name) != value:
-            os.environ[name] = value
+    os.environ.update(environ)
 
 
 def _text(path: str) -> str:
-    name, text = redact(path), None
+    said = f"--env-file {redact(path)}:"
     try:
         # Lines end as they end in the file, for the parser to see; Windows writes a mark before.
         with open(path, encoding="utf-8-sig", newline="") as file:
             text = file.read()
-    except UnicodeDecodeError:  # which holds what was read
-        problem = "it is not UTF-8. Save it as UTF-8"
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{said} it is not UTF-8. Save it as UTF-8.") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "this is no file name"
-        problem = f"it cannot be read ({reason}), seen from {redact(os.getcwd())}"
-    if text is not None:
-        if "\0" not in text:
-            return text
-        problem = "there is a NUL character in it, so it is no text file"
-    raise ConfigurationError(f"--env-file {name}: {problem}.")
-
-
-def _line(first: int, text: str) -> int:
-    """The line of a statement: the parser counts the empty lines above it as part of it."""
-    return first + len(text[: len(text) - len(text.lstrip())].splitlines())
+        where = redact(os.getcwd())
+        raise ConfigurationError(
+            f"{said} it cannot be read ({reason}), seen from {where}."
+        ) from None
+    if "\0" in text:
+        raise ConfigurationError(f"{said} there is a NUL character in it, so it is no text file.")
+    return text

@@ -70,13 +70,8 @@ class Secret:
 def read_key(variable: str | None, note: str | None = None) -> Secret:
     """A key from the named variable, or else from standard input or from a prompt without echo.
 
-    Args:
-        variable: the variable's name.
-        note: what is to be kept with it.
-
     Raises:
-        ConfigurationError: there is no key, it is unfit to be registered, or the note has
-            one in it.
+        ConfigurationError: there is none, it is unfit to be registered, or the note has one in it.
     """
     key = _from_stdin() if variable is None else _from_variable(variable)
     validate_key(key, note)
@@ -91,11 +86,7 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def refuse_keys(arguments: Sequence[str]) -> None:
-    """Refuses arguments that contain a key, whatever they are meant for.
-
-    Raises:
-        ConfigurationError: one does; the message shows its hint only.
-    """
+    """Refuses arguments that contain a key, whatever they are meant for."""
     for argument in arguments:
         found = find_key(argument)
         if found:
@@ -155,10 +146,7 @@ def _from_pipe() -> str:
         key = sys.stdin.read()
     except UnicodeDecodeError:
         key = "\ufffd" * 2  # the error itself holds what was read
-    for newline in ("\r\n", "\n"):
-        if key.endswith(newline):
-            key = key.removesuffix(newline)
-            break
+    key = re.sub(r"\r?\n\Z", "", key)
     if not key:
         raise ConfigurationError(
             "There is no key on standard input. Pipe it in, or name a variable with --key-env."

@@ -11,6 +11,7 @@ from itertools import zip_longest
 from textwrap import wrap
 from typing import NamedTuple, TextIO
 
+from openai_project_guard._cli import output_errors
 from openai_project_guard._errors import ConfigurationError
 
 _STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33}
@@ -26,18 +27,20 @@ class Cell(NamedTuple):
     style: str = ""
 
 
-class Terminal:
-    """A stream to write to, with the colours, characters and width it can show.
+def cells(*texts: str) -> tuple[Cell, ...]:
+    """A row of a table without any style."""
+    return tuple(map(Cell, texts))
 
-    Args:
-        stream: where to write. Default: standard output.
-    """
+
+class Terminal:
+    """A stream to write to, with the colours, characters and width it can show."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
         self._encoding = getattr(self._stream, "encoding", None) or "utf-8"
         self._has_color = _has_color(self._stream)
-        self._characters = {} if _can_encode("".join(_ASCII), self._encoding) else _ASCII
+        shown = "".join(_ASCII).encode(self._encoding, "ignore").decode(self._encoding)
+        self._characters = {} if shown == "".join(_ASCII) else _ASCII
         self.width = shutil.get_terminal_size((80, 24)).columns
 
     def line(self, text: str = "", style: str = "") -> None:
@@ -51,10 +54,7 @@ class Terminal:
     def paragraph(self, text: str, style: str = "", *, first: str = "") -> None:
         """Writes a text, broken between words into lines that fit.
 
-        Args:
-            text: of one paragraph.
-            style: of all its lines.
-            first: what is put before it, such as a mark; the other lines get as many spaces.
+        `first` is put before it, such as a mark; the other lines get as many spaces.
         """
         for line in wrap(
             self._shown(text),
@@ -65,6 +65,14 @@ class Terminal:
             break_long_words=False,
         ):
             self._write(self._styled(line, style))
+
+    def good(self, text: str) -> None:
+        """Writes what was done, or is as it should be."""
+        self.paragraph(text, "green", first="✓ ")
+
+    def bad(self, text: str) -> None:
+        """Writes what is wrong."""
+        self.paragraph(text, "red", first="✗ ")
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
         """Writes a table. Columns of numbers are set flush right.
@@ -113,7 +121,8 @@ class Terminal:
         return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
 
     def _write(self, line: str) -> None:
-        self._stream.write(line.rstrip() + "\n")
+        with output_errors():
+            self._stream.write(line.rstrip() + "\n")
 
 
 def _has_color(stream: TextIO) -> bool:
@@ -124,14 +133,6 @@ def _has_color(stream: TextIO) -> bool:
     if os.environ.get("TERM") == "dumb" or (os.name == "nt" and "WT_SESSION" not in os.environ):
         return False
     return stream.isatty()
-
-
-def _can_encode(text: str, encoding: str) -> bool:
-    try:
-        text.encode(encoding)
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def count(number: int, noun: str) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from openai_project_guard import _env
@@ -22,7 +23,6 @@ class RegistryStatus:
     """One registry, by its name.
 
     Attributes:
-        kind: `file`, `url` or `variable`.
         name: the path, the URL without its password, or the variable.
         registry: what it holds; empty where it cannot be read.
         error: why it cannot be read.
@@ -61,11 +61,9 @@ def registry_statuses(given: str | None = None) -> list[RegistryStatus]:
     learned = _env.path(_env.LEARNED)
     if learned is not None and os.path.exists(learned):
         names += (learned,)
-    found = [_read(name) for name in names]
     pairs = _env.text(_env.KEYS)
-    if pairs is not None:
-        found.append(_inline(pairs))
-    return found
+    inline = [] if pairs is None else [_status("variable", _env.KEYS, from_text, pairs, _env.KEYS)]
+    return [*map(_read, names), *inline]
 
 
 def none_found() -> str:
@@ -78,32 +76,21 @@ def none_found() -> str:
 
 def _read(name: str) -> RegistryStatus:
     if is_url(name):
-        shown = _shown(name)
-        try:
-            return RegistryStatus("url", shown, open_source(name).registry)
-        except RegistryError as error:
-            return RegistryStatus("url", shown, Registry(), str(error))
+        shown = f"{name.partition('://')[0]}://…"
+        with suppress(RegistryError):
+            shown = describe(name).name  # without the password
+        return _status("url", shown, lambda: open_source(name).registry)
     name = name.removeprefix(os.path.join(os.curdir, ""))
-    shown = redact(name)
-    try:
+    age = None
+    with suppress(OSError, ValueError):
         age = max(0.0, time.time() - os.stat(name).st_mtime)
-    except (OSError, ValueError):
-        age = None
+    return replace(_status("file", redact(name), Registry.from_file, name), age=age)
+
+
+def _status(
+    kind: Literal["file", "url", "variable"], name: str, read: Callable[..., Registry], *args: str
+) -> RegistryStatus:
     try:
-        return RegistryStatus("file", shown, Registry.from_file(name), None, age)
+        return RegistryStatus(kind, name, read(*args))
     except RegistryError as error:
-        return RegistryStatus("file", shown, Registry(), str(error), age)
-
-
-def _shown(url: str) -> str:
-    """A URL without its password."""
-    with suppress(RegistryError):
-        return describe(url).name
-    return f"{url.partition('://')[0]}://…"
-
-
-def _inline(pairs: str) -> RegistryStatus:
-    try:
-        return RegistryStatus("variable", _env.KEYS, from_text(pairs, _env.KEYS))
-    except RegistryError as error:
-        return RegistryStatus("variable", _env.KEYS, Registry(), str(error))
+        return RegistryStatus(kind, name, Registry(), str(error))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from openai_project_guard import _env
 from openai_project_guard._check import log as _log
 from openai_project_guard._check import observers as _observers
+from openai_project_guard._cli.env_files import environment
 
 if TYPE_CHECKING:
     from openai_project_guard._check.verdict import Verdict
@@ -30,11 +31,7 @@ def disabled() -> Iterator[None]:
 
 @contextmanager
 def enabled(mode: Mode, registry: RegistrySource | None = None) -> Iterator[list[Verdict]]:
-    """Calls are checked inside, with the environment's settings; gives their verdicts.
-
-    Raises:
-        ConfigurationError: the settings are not in order.
-    """
+    """Calls are checked inside, with the environment's settings; gives their verdicts."""
     from openai_project_guard._api import enable
 
     verdicts: list[Verdict] = []
@@ -60,11 +57,6 @@ def silent() -> Iterator[None]:
         _log.logger.disabled = before
 
 
-@contextmanager
-def without_variables(is_meant: Callable[[str], object]) -> Iterator[None]:
+def without_variables(is_meant: Callable[[str], object]) -> AbstractContextManager[None]:
     """The environment variables that are meant are not set inside."""
-    kept = {name: os.environ.pop(name) for name in list(os.environ) if is_meant(name)}
-    try:
-        yield
-    finally:
-        os.environ.update(kept)
+    return environment({name: v for name, v in os.environ.items() if not is_meant(name)})

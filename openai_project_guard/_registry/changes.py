@@ -2,111 +2,84 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
 
 from openai_project_guard._errors import RegistryError
-from openai_project_guard._registry.model import KeyBinding, ProjectFields, label, listing
+from openai_project_guard._registry.model import LEARNED, KeyBinding, ProjectFields, label, listing
 from openai_project_guard._registry.validate import is_project_id
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
-    from openai_project_guard._registry.model import KeyBindings, Place, Snapshot
+    from openai_project_guard._registry.model import KeyBindings, Listing, Place, Snapshot
 
 Change = Literal["added", "updated", "unchanged"]
 T = TypeVar("T")
 
 
 class StoredState(NamedTuple):
-    """A registry as it is stored somewhere, and what does not count there.
+    """A registry as it is stored, before it is changed.
 
     Attributes:
-        version: see `StoredRegistry`.
+        place: where.
+        version: tells it from what was stored before or will be later; `None` where there is no
+            registry yet.
         snapshot: what is in order.
         faults: the entries that are refused, by name, with the reason.
+        refused: what can be read of the keys among them.
+        word: what errors call it.
+        renaming: how a project's alias is changed there.
     """
 
+    place: Place
     version: str | None
     snapshot: Snapshot
     faults: Mapping[str, str] = {}
-
-
-class StoredRegistry(Protocol):
-    """A registry where it is stored, before it is changed.
-
-    Attributes:
-        word: `file` or `registry`, as errors call it.
-        version: tells it from what was stored before or will be later; `None` where there is no
-            registry yet.
-        projects: those that are in order.
-    """
-
-    word: str
-    version: str | None
-    projects: dict[str, ProjectFields]
-
-    @property
-    def place(self) -> Place:
-        """Where it is, as errors call it."""
-        ...
-
-    @property
-    def unfit(self) -> Collection[str]:
-        """The names of the projects that are not in order."""
-        ...
-
-    def key(self, fingerprint: str) -> KeyBindings | None:
-        """The bindings of a key; `None` where it is not stored."""
-        ...
-
-    def keys(self) -> Iterable[str]:
-        """The names of all entries."""
-        ...
-
-    def keys_of(self, projects: set[str]) -> Iterable[str]:
-        """The names of the entries that have to do with one of the projects."""
-        ...
-
-    def rename(self, name: str) -> str:
-        """How a project's name is written there, and what to do to change it."""
-        ...
+    refused: Mapping[str, KeyBindings] = {}
+    word: str = "registry"
+    renaming: str = (
+        "to change the alias, copy the registry into a file, change it there, and copy it back"
+    )
 
 
 class Draft:
     """A registry with changes that are not written yet.
 
     Args:
-        stored: what is there so far. Of its keys only those are read that the changes need.
+        stored: what is there so far.
 
     Attributes:
+        old: the projects and keys that are there so far.
         projects: all that are to be there, by id.
+        keys: all that are to be there, by fingerprint.
+        is_replaced: whether nothing else of what is stored is to stay, in order or not.
     """
 
-    def __init__(self, stored: StoredRegistry) -> None:
+    def __init__(self, stored: StoredState) -> None:
         self.stored = stored
-        self.projects = dict(stored.projects)
-        self._ids = {notes.alias: name for name, notes in self.projects.items() if notes.alias}
-        self._dropped: set[str] = set()
-        self._old_keys: dict[str, KeyBindings | None] = {}
-        self._keys: dict[str, KeyBindings | None] = {}
+        projects, keys = listing(stored.snapshot)
+        self.old = projects, keys | dict(stored.refused)
+        self.projects, self.keys = projects.copy(), self.old[1].copy()
+        self._ids = {fields.alias: name for name, fields in projects.items() if fields.alias}
+        self.is_replaced = False
+
+    @property
+    def listing(self) -> Listing:
+        """All that is to be there."""
+        return self.projects, self.keys
 
     @property
     def changed(self) -> bool:
         """Whether there is anything to write."""
-        return any(True for _ in (*self.new_projects(), *self.new_keys()))
+        return bool(self.new_projects() or self.new_keys())
 
-    def new_projects(self) -> Iterator[tuple[str, ProjectFields | None]]:
+    def new_projects(self) -> dict[str, ProjectFields | None]:
         """The projects that are to be different, `None` for those that go."""
-        yield from ((name, None) for name in self._dropped - self.projects.keys())
-        yield from _new(self.stored.projects, self.projects)
+        return _new(self.old[0], self.projects)
 
-    def new_keys(self) -> Iterator[tuple[str, KeyBindings | None]]:
+    def new_keys(self) -> dict[str, KeyBindings | None]:
         """The keys that are to be different, `None` for those that go."""
-        return _new(self._old_keys, self._keys)
-
-    def looked_at(self) -> Iterable[tuple[str, KeyBindings | None]]:
-        """The keys that were looked at, as they are to be."""
-        return self._keys.items()
+        return _new(self.old[1], self.keys)
 
     def named(self, project: str) -> str:
         """A project (id or alias) as people know it, such as `support-bot (proj_5fPqTn0w)`."""
@@ -126,11 +99,8 @@ class Draft:
 
     def projects_of(self, fingerprint: str) -> list[str]:
         """The ids of the projects that a key belongs to; none if its entry is refused."""
-        return [
-            project
-            for project, held in (self.key(fingerprint.lower()) or {}).items()
-            if project in self.projects
-        ]
+        bindings = self.keys.get(fingerprint.lower(), {})
+        return [project for project in bindings if project in self.projects]
 
     def add(
         self,
@@ -143,7 +113,24 @@ class Draft:
         note: str | None = None,
         also: bool = False,
     ) -> Change:
-        """Adds a key, and its project where that is missing; see `stores.add()`."""
+        """Adds a key; makes the project where it is missing.
+
+        Args:
+            project: the project's id, or an alias that the registry knows.
+            fingerprint: the key's fingerprint.
+            alias: the project's alias, for a project that is not there yet.
+            organization: the project's organization; `None` leaves it as it is.
+            hint: the key's hint; `None` leaves it as it is.
+            note: the key's note; `None` leaves it as it is.
+            also: register the key for this project beside others (a legacy user key).
+
+        Returns:
+            `added`, or, for a key that is registered for the project, `updated` or `unchanged`.
+
+        Raises:
+            RegistryError: the project or alias does not fit, or the key is registered for another
+                project.
+        """
         project_id = self.add_project(project, alias=alias, organization=organization)
         change = self.add_key(project_id, fingerprint, hint=hint, note=note, also=also)
         return "updated" if change == "unchanged" and self.changed else change
@@ -166,14 +153,16 @@ class Draft:
             alias = None if alias == project else alias or None
             if alias and (other := self._find(alias)):
                 raise self._error(f"the alias {alias} belongs to {other} already; choose another")
-            self._put(project, ProjectFields(alias, organization or None))
+            self.projects[project] = ProjectFields(alias, organization or None)
+            if alias:
+                self._ids[alias] = project
             return project
         known = self.projects[project_id]
         name = known.alias or project_id
         if alias and alias != name:
-            raise self._error(f"{project_id} is there as {self.stored.rename(name)}")
+            raise self._error(f"{project_id} is there as {name}; {self.stored.renaming}")
         if organization and organization != known.organization:
-            self._put(project_id, known._replace(organization=organization))
+            self.projects[project_id] = known._replace(organization=organization)
         return project_id
 
     def add_key(
@@ -185,33 +174,34 @@ class Draft:
         note: str | None = None,
         also: bool = False,
     ) -> Change:
-        """Adds a key to a project that is there, or renews its hint and note; see `stores.add()`.
-
-        Raises:
-            RegistryError: the project is not there, or the key is registered for another.
-        """
+        """Adds a key to a project that is there, or renews its hint and note; see `add()`."""
         project_id = self.id_of(project)
         fingerprint = fingerprint.lower()
         # What was learned gives way to an administrator's word, as does a project that is gone.
         bindings = {
-            name: held
-            for name, held in (self.key(fingerprint) or {}).items()
-            if name == project_id or (not held.learned and self._has(name))
+            name: binding
+            for name, binding in self.keys.get(fingerprint, {}).items()
+            if name == project_id
+            or (
+                (binding.note != LEARNED or note == LEARNED)
+                and (name in self.projects or name in self.stored.faults)
+            )
         }
-        old = bindings.get(project_id)
-        if old is None and bindings and not also:
-            other, held = next(iter(bindings.items()))
+        old = bindings.get(project_id, KeyBinding())
+        if project_id not in bindings and bindings and not also:
+            other, binding = next(iter(bindings.items()))
             name = self.projects[other].alias if other in self.projects else None
             raise RegistryError(
-                f"{self.stored.place.of(fingerprint)}: the key {held.hint or fingerprint} is "
+                f"{self.stored.place.of(fingerprint)}: the key {binding.hint or fingerprint} is "
                 f"registered for the project {name or other} already. Remove it there first, or, "
                 "for a legacy user key that belongs to both, add it with --also."
             )
-        new = KeyBinding(hint or (old.hint if old else ""), note or (old.note if old else None))
-        if new == old:
+        new = KeyBinding(hint or old.hint, note or (None if old.note == LEARNED else old.note))
+        change: Change = "updated" if project_id in bindings else "added"
+        if change == "updated" and new == old:
             return "unchanged"
-        self._keys[fingerprint] = {**bindings, project_id: new}
-        return "added" if old is None else "updated"
+        self.keys[fingerprint] = {**bindings, project_id: new}
+        return change
 
     def remove_key(self, fingerprint: str, *, project: str | None = None) -> int:
         """Removes a key from one project (id or alias) or from all; gives the number of entries.
@@ -219,15 +209,13 @@ class Draft:
         Raises:
             RegistryError: there is no such project.
         """
-        removed = {self.id_of(project)} if project else None
+        removed = self.id_of(project) if project else None
         fingerprint = fingerprint.lower()
-        bindings = self.key(fingerprint)
-        if bindings is None:
+        bindings = self.keys.get(fingerprint)
+        if bindings is None or (removed and removed not in bindings):
             return 0
-        left = {name: held for name, held in bindings.items() if removed and name not in removed}
-        if left == bindings and removed:
-            return 0
-        self._keys[fingerprint] = left or None
+        left = {name: binding for name, binding in bindings.items() if removed not in (None, name)}
+        self._keep(fingerprint, left)
         return len(bindings) - len(left) or 1  # one that is not in order counts too
 
     def remove_projects(self, projects: Iterable[str]) -> None:
@@ -239,17 +227,16 @@ class Draft:
         gone = {self.id_of(project) for project in projects}
         for project in gone:
             self._ids.pop(self.projects.pop(project).alias or "", None)
-        added = [name for name, held in self._keys.items() if not gone.isdisjoint(held or ())]
-        for fingerprint in {*self.stored.keys_of(gone), *added}:
-            bindings = self.key(fingerprint) or {}
-            left = {name: held for name, held in bindings.items() if name not in gone}
-            self._keys[fingerprint] = left or None
+        for fingerprint, bindings in list(self.keys.items()):
+            if not gone.isdisjoint(bindings):
+                left = {name: bindings[name] for name in bindings if name not in gone}
+                self._keep(fingerprint, left)
 
-    def become(self, snapshot: Snapshot, version: str | None) -> None:
+    def become(self, wanted: Listing, version: str | None) -> None:
         """Makes it another registry, whatever was there.
 
         Args:
-            snapshot: the other registry.
+            wanted: the other registry's projects and keys.
             version: the version that is to be given up for it.
 
         Raises:
@@ -260,39 +247,22 @@ class Draft:
                 f"{self.stored.place.name}: somebody else has changed the {self.stored.word} "
                 "meanwhile. Nothing was written; look at the difference again."
             )
-        self.projects, keys = listing(snapshot)
-        self._dropped = set(self.stored.unfit)
-        for name in {**dict.fromkeys(self.stored.keys()), **keys}:
-            wanted, old = keys.get(name), self.key(name)
-            # That it was learned is no difference; that it was for several is.
-            told = {project: held._replace(learned=False) for project, held in (old or {}).items()}
-            self._keys[name] = old if told == wanted else wanted
+        self.projects, self.keys = wanted[0].copy(), wanted[1].copy()
+        self.is_replaced = True
 
-    def key(self, fingerprint: str) -> KeyBindings | None:
-        """The bindings that a key is to have; `None` where it is to have none."""
-        if fingerprint not in self._keys:
-            found = self.stored.key(fingerprint)
-            self._keys[fingerprint] = self._old_keys[fingerprint] = found
-        return self._keys[fingerprint]
-
-    def _put(self, project: str, notes: ProjectFields) -> None:
-        self.projects[project] = notes
-        if notes.alias:
-            self._ids[notes.alias] = project
+    def _keep(self, fingerprint: str, bindings: KeyBindings) -> None:
+        if bindings:
+            self.keys[fingerprint] = bindings
+        else:
+            del self.keys[fingerprint]
 
     def _find(self, name: str) -> str | None:
         return name if name in self.projects else self._ids.get(name)
-
-    def _has(self, project_id: str) -> bool:
-        return project_id in self.projects or project_id in self.stored.unfit
 
     def _error(self, problem: str) -> RegistryError:
         return RegistryError(f"{self.stored.place.name}: {problem}. Nothing was written.")
 
 
-def _new(
-    old: Mapping[str, T | None], now: Mapping[str, T | None]
-) -> Iterator[tuple[str, T | None]]:
-    for name in {**old, **now}:
-        if now.get(name) != old.get(name):
-            yield name, now.get(name)
+def _new(old: Mapping[str, T], now: Mapping[str, T]) -> dict[str, T | None]:
+    changed = {name: now.get(name) for name in old if now.get(name) != old[name]}
+    return changed | {name: value for name, value in now.items() if name not in old}

@@ -1,7 +1,4 @@
-"""Stands in for a registry that could not be read when the guard started, until it can be.
-
-Whatever keeps it: a file, Redis, or a store of another package.
-"""
+"""Stands in for a registry that could not be read when the guard started, until it can be."""
 
 from __future__ import annotations
 
@@ -9,25 +6,21 @@ import logging
 import os
 import time
 import weakref
-from contextlib import suppress
-from threading import Lock, Thread
+from threading import Thread
 
 from openai_project_guard._errors import RegistryError
 from openai_project_guard._registry import stores
 from openai_project_guard._registry.registry import Registry
-from openai_project_guard._registry.source import Source, Status
-from openai_project_guard._types import Destination
+from openai_project_guard._registry.source import Source, Status, log
 
 _INTERVAL = 0.25  # seconds between two attempts to read a file
 _SHORTEST, _LONGEST = 0.1, 3.0  # seconds between two attempts to reach a server
-_logger = logging.getLogger("openai_project_guard")
 
 
 class LateSource(Source):
     """A registry that has no key until its source can be opened.
 
-    A file is tried again by the calls that come, which takes no longer than to look at it; anything
-    else by a thread, for no call may wait for a server.
+    A thread tries that again, for no call may wait for a server.
 
     Args:
         address: the path or URL.
@@ -42,26 +35,16 @@ class LateSource(Source):
         self._source: Source | None = None
         self._problem = ""
         self._since = time.monotonic()
-        self._due = self._since + _INTERVAL
         self._complain(problem)
-        self._start_anew()
+        self._start()
 
     def refresh(self, now: float) -> None:
         """Brings the registry up to date, once the source is open."""
-        if self._source is None:
-            if (
-                self._process != os.getpid()
-            ):  # a fork leaves the thread, and a lock's holder, behind
-                self._start_anew()
-            if not self._is_url and now >= self._due and self._opening.acquire(blocking=False):
-                try:
-                    self.open()
-                    self._due = time.monotonic() + _INTERVAL
-                finally:
-                    self._opening.release()
         if self._source is not None:
             self._source.refresh(now)
             self.registry.snapshot = self._source.registry.snapshot
+        elif self._process != os.getpid():  # a fork leaves the thread behind
+            self._start()
 
     def status(self) -> Status:
         """How it is doing now: `stale` until it was read."""
@@ -70,21 +53,13 @@ class LateSource(Source):
             return self._source.status()
         return Status("stale", time.monotonic() - self._since, 0)
 
-    def remember(
-        self,
-        key_digest: bytes,
-        key_hint: str,
-        project: str,
-        destination: Destination | None = None,
-    ) -> bool:
+    def remember(self, key_digest: bytes, key_hint: str, project: str) -> bool:
         """See `Source.remember()`."""
         source = self._source
-        return source is not None and source.remember(key_digest, key_hint, project, destination)
+        return source is not None and source.remember(key_digest, key_hint, project)
 
     def open(self) -> bool:
-        """Tries to open the source. Gives whether there is nothing left to do."""
-        if self._source is not None:
-            return True
+        """Tries to open the source. Gives whether it is open."""
         try:
             source = stores.open_source(self._address)
         except RegistryError as error:
@@ -95,50 +70,43 @@ class LateSource(Source):
             return False
         self.registry.snapshot = source.registry.snapshot
         self._source, self.is_read = source, True
-        _log(logging.INFO, "%s: the registry can be read now and is active.", self.name)
+        log(logging.INFO, "%s: the registry can be read now and is active.", self.name)
         return True
 
-    def _start_anew(self) -> None:
+    def _start(self) -> None:
         self._process = os.getpid()
-        self._opening = Lock()
-        self._is_url = stores.is_url(self._address)
-        if self._is_url:
-            # The thread ends when nobody wants the source any more.
-            thread = Thread(
-                target=_keep_trying,
-                args=(weakref.ref(self),),
-                name="openai-project-guard start",
-                daemon=True,
-            )
-            try:
-                thread.start()
-            except RuntimeError:  # the system's limit of threads: then the calls try
-                self._is_url = False
+        longest = _LONGEST if stores.is_url(self._address) else _INTERVAL
+        thread = Thread(
+            target=_keep_trying,
+            args=(weakref.ref(self), longest),
+            name="openai-project-guard start",
+            daemon=True,
+        )
+        try:
+            thread.start()
+        except RuntimeError:  # the system's limit of threads
+            self._process = 0  # so that the next call starts one
 
     def _complain(self, problem: str) -> None:
         if problem != self._problem:
             self._problem = problem
-            _log(
+            log(
                 logging.ERROR,
                 "%s Its keys count as unregistered until it can be read; that is tried again.",
                 problem,
             )
 
 
-def _keep_trying(late: weakref.ref[LateSource]) -> None:
+def _keep_trying(late: weakref.ref[LateSource], longest: float) -> None:
+    """Ends when the source is open, or nobody wants it any more."""
     pause = _SHORTEST
     while True:
         time.sleep(pause)
-        pause = min(2 * pause, _LONGEST)
+        pause = min(2 * pause, longest)
         source = late()
         if source is None or source.open():
             return
         del source
-
-
-def _log(level: int, message: str, *values: object) -> None:
-    with suppress(Exception):  # a log handler that raises must not stop the start, or a call
-        _logger.log(level, message, *values)
 
 
 def _name(address: stores.Address) -> str:

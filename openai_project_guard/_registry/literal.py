@@ -47,7 +47,7 @@ def from_mapping(mapping: Mapping[str, str | Sequence[str]]) -> Registry:
         mapping: `{project id: key or list of keys}`.
 
     Raises:
-        ConfigurationError: an id is no project id, or a key is unfit.
+        ConfigurationError: an id is no project id, or a key cannot be registered.
     """
     registry = Registry()
     place = Place("the mapping given to enable(registry=...)")

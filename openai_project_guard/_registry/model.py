@@ -9,6 +9,9 @@ from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import fingerprint_of, shown
 from openai_project_guard._registry.validate import is_project_id
 
+LEARNED = "learned"
+"""The note of a key that no administrator has registered."""
+
 
 class HasSnapshot(Protocol):
     """A registry, as far as looking things up in it goes."""
@@ -115,11 +118,15 @@ class KeyBinding(NamedTuple):
 
     hint: str = ""
     note: str | None = None
-    learned: bool = False
 
 
 KeyBindings = dict[str, KeyBinding]
 """A key's bindings by project. None at all: the entry is there, but not in order."""
+Listing = tuple[dict[str, ProjectFields], dict[str, KeyBindings]]
+"""Projects by id, and keys by fingerprint."""
+ProjectAndKeys = tuple[ProjectFields, dict[str, KeyBinding]]
+ByProject = dict[str, ProjectAndKeys]
+"""The same as a file has it: a project, and its keys by fingerprint."""
 
 
 class Snapshot:
@@ -172,7 +179,7 @@ def label(project_id: str, alias: str | None) -> str:
     return f"{alias} ({project_id})" if alias else project_id
 
 
-def listing(snapshot: Snapshot) -> tuple[dict[str, ProjectFields], dict[str, KeyBindings]]:
+def listing(snapshot: Snapshot) -> Listing:
     """A snapshot's projects by id, and its keys by fingerprint."""
     accounts: dict[str, list[str]] = {}
     for account, records in snapshot.accounts.items():
@@ -193,14 +200,20 @@ def listing(snapshot: Snapshot) -> tuple[dict[str, ProjectFields], dict[str, Key
     return projects, keys
 
 
+def by_project(listing: Listing) -> ByProject:
+    """The same, project by project."""
+    projects: ByProject = {project: (fields, {}) for project, fields in listing[0].items()}
+    for fingerprint, bindings in listing[1].items():
+        for project, binding in bindings.items():
+            projects[project][1][fingerprint] = binding
+    return projects
+
+
 def records_of(registries: Iterable[HasSnapshot], key_digest: bytes) -> tuple[KeyRecord, ...]:
     """The records of a key in several registries; any of them makes its project pass."""
-    found: tuple[KeyRecord, ...] = ()
-    for registry in registries:
-        record = registry.snapshot.keys.get(key_digest)
-        if record is not None:
-            found += (record,) if isinstance(record, KeyRecord) else record
-    return found
+    return tuple(
+        record for registry in registries for record in registry.snapshot.records(key_digest)
+    )
 
 
 def records_of_account(registries: Iterable[HasSnapshot], account: str) -> tuple[KeyRecord, ...]:
@@ -210,8 +223,8 @@ def records_of_account(registries: Iterable[HasSnapshot], account: str) -> tuple
     )
 
 
-def project_id(registries: Iterable[HasSnapshot], name: str, said: str = "project=") -> str:
-    """The id behind an id or an alias; `said` is how an error calls the place that named it.
+def project_id(registries: Iterable[HasSnapshot], name: str, argument: str = "project=") -> str:
+    """The id behind an id or an alias; `argument` is what an error calls the place of the name.
 
     Raises:
         ConfigurationError: it is neither a project id nor an alias that a registry knows.
@@ -231,6 +244,6 @@ def project_id(registries: Iterable[HasSnapshot], name: str, said: str = "projec
         else "no alias"
     )
     raise ConfigurationError(
-        f"{said} {shown(name)} is neither a project id (proj_ and letters, digits, _ or -) "
+        f"{argument} {shown(name)} is neither a project id (proj_ and letters, digits, _ or -) "
         f"nor a known alias. The registry has {aliases}."
     )

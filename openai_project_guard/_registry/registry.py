@@ -12,12 +12,7 @@ from openai_project_guard._forks import fork_safe
 from openai_project_guard._keys import digest, fingerprint_of, hint, validate_key
 from openai_project_guard._registry import validate
 from openai_project_guard._registry.entry import Entry
-from openai_project_guard._registry.model import (
-    KeyRecord,
-    Place,
-    Project,
-    Snapshot,
-)
+from openai_project_guard._registry.model import KeyRecord, Place, Project, Snapshot
 from openai_project_guard._registry.validate import validate_argument, validate_project_id
 
 _writing = fork_safe(Lock())
@@ -26,8 +21,7 @@ _writing = fork_safe(Lock())
 class Registry:
     """The projects and their keys. Safe to share between threads.
 
-    Args:
-        None. An empty registry is filled with `register()`; `Registry.from_file()` reads one.
+    A new one is empty: `register()` fills it, `Registry.from_file()` reads one from a file.
 
     Example:
         >>> registry = Registry()
@@ -82,7 +76,7 @@ class Registry:
             note: whatever helps to recognise the key later.
 
         Raises:
-            ConfigurationError: the key is empty or unfit, the project or the organization is no
+            ConfigurationError: the key cannot be registered, the project or the organization is no
                 id of one, or the note has a key in it.
 
         Example:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 if TYPE_CHECKING:
     from openai_project_guard._registry.registry import Registry
-    from openai_project_guard._types import Destination
 
 State = Literal["current", "stale"]
 STATES: tuple[State, ...] = get_args(State)
+_logger = logging.getLogger("openai_project_guard")
 
 
 class Status(NamedTuple):
@@ -63,23 +65,22 @@ class Source:
         """How it is doing now."""
         return Status("current", 0.0, len(self.registry))
 
-    def remember(
-        self,
-        key_digest: bytes,
-        key_hint: str,
-        project: str,
-        destination: Destination | None = None,
-    ) -> bool:
+    def remember(self, key_digest: bytes, key_hint: str, project: str) -> bool:
         """Takes in what the server said of an unregistered key, and shares it; does not wait.
 
         Args:
             key_digest: the key's SHA-256.
             key_hint: what may be shown of the key.
             project: the id of the project that the server named.
-            destination: the call that it answered.
 
         Returns:
             Whether it did. If not, the caller remembers it for this process.
         """
-        del key_digest, key_hint, project, destination
+        del key_digest, key_hint, project
         return False
+
+
+def log(level: int, message: str, *values: object) -> None:
+    """Logs a message, whatever the log's handlers do: neither a call nor a thread ends by one."""
+    with suppress(Exception):
+        _logger.log(level, message, *values)

@@ -36,27 +36,20 @@ T = TypeVar("T")
 
 
 class Store(Protocol):
-    """Keeps the registries of one kind of address. A module may be one."""
+    """Keeps the registries of one kind of address. A module may be one.
 
-    def open_source(self, address: str) -> Source:
-        """Opens a registry that is kept up to date."""
-        ...
+    The methods do what the functions of the same names say.
+    """
 
-    def read(self, address: str) -> Registry:
-        """See `read()`."""
-        ...
+    def open_source(self, address: str) -> Source: ...
 
-    def find(self, address: str) -> StoredState:
-        """See `find()`."""
-        ...
+    def read(self, address: str) -> Registry: ...
 
-    def change(self, address: str, step: Callable[[Draft], T], *, create: bool = False) -> T:
-        """See `change()`. The step is given a `Draft` of what is there."""
-        ...
+    def find(self, address: str) -> StoredState: ...
 
-    def describe(self, address: str) -> Place:
-        """See `describe()`."""
-        ...
+    def change(self, address: str, step: Callable[[Draft], T], *, create: bool = False) -> T: ...
+
+    def describe(self, address: str) -> Place: ...
 
 
 def open_source(address: Address) -> Source:
@@ -112,73 +105,36 @@ def is_writable(address: Address) -> bool:
         return False
 
 
-def add(
-    address: Address,
-    project: str,
-    fingerprint: str,
-    *,
-    alias: str | None = None,
-    organization: str | None = None,
-    hint: str | None = None,
-    note: str | None = None,
-    also: bool = False,
-) -> Change:
+def add(address: Address, project: str, fingerprint: str, **fields: Any) -> Change:
     """Adds a key to a registry; makes the registry and the project where they are missing.
 
     Args:
         address: where the registry is; of a symlink, the file behind it is replaced.
         project: the project's id, or an alias that the registry knows.
         fingerprint: the key's fingerprint.
-        alias: the project's alias, for a project that is not there yet.
-        organization: the project's organization; `None` leaves it as it is.
-        hint: the key's hint; `None` leaves it as it is.
-        note: the key's note; `None` leaves it as it is.
-        also: register the key for this project beside others (a legacy user key).
-
-    Returns:
-        `added`, or, for a key that is registered for the project already, `updated` or `unchanged`.
+        fields: see `Draft.add()`.
 
     Raises:
-        RegistryError: the registry is not valid or cannot be written, the project or alias does
-            not fit, or the key is registered for another project. The registry is as it was then.
+        RegistryError: the registry is not valid or cannot be written, or see `Draft.add()`. The
+            registry is as it was then.
     """
-    return change(
-        address,
-        lambda draft: draft.add(
-            project,
-            fingerprint,
-            alias=alias,
-            organization=organization,
-            hint=hint,
-            note=note,
-            also=also,
-        ),
-        create=True,
-    )
+    return change(address, lambda draft: draft.add(project, fingerprint, **fields), create=True)
 
 
 def remove(address: Address, fingerprints: Iterable[str], *, project: str | None = None) -> int:
-    """Removes keys from a registry, from one project (id or alias) or from all.
+    """Removes keys from a registry, from one project (id or alias) or from all; see `change()`.
 
     Returns:
         How many entries were removed.
-
-    Raises:
-        RegistryError: the registry is not valid or cannot be written.
     """
-    fingerprints = tuple(fingerprints)
+    names = tuple(fingerprints)
     return change(
-        address,
-        lambda draft: sum(draft.remove_key(key, project=project) for key in fingerprints),
+        address, lambda draft: sum(draft.remove_key(name, project=project) for name in names)
     )
 
 
 def remove_project(address: Address, project: str) -> None:
-    """Removes a project (id or alias) and its keys from a registry.
-
-    Raises:
-        RegistryError: the registry is not valid or cannot be written, or has no such project.
-    """
+    """Removes a project (id or alias) and its keys from a registry; see `change()`."""
     change(address, lambda draft: draft.remove_projects([project]))
 
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from openai_project_guard._registry import stores
-from openai_project_guard._registry.diff import Step, compare
-from openai_project_guard._registry.model import label, listing
+from openai_project_guard._registry.model import ProjectFields, label, listing
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from openai_project_guard._registry.changes import Draft, StoredState
-    from openai_project_guard._registry.diff import Listing
-    from openai_project_guard._registry.model import KeyBindings, ProjectFields
+    from openai_project_guard._registry.model import KeyBinding, Listing
+
+
+class Step(NamedTuple):
+    """One difference, for an administrator to look at first.
+
+    Attributes:
+        sign: `+` for what is new, `-` for what goes, `~` for what becomes something else.
+        text: what it is.
+    """
+
+    sign: Literal["+", "-", "~"]
+    text: str
 
 
 class Transfer:
@@ -32,24 +44,19 @@ class Transfer:
     """
 
     def __init__(self, origin: str, target: str, *, merge: bool = False) -> None:
-        self._wanted = stores.read(origin).snapshot
+        self._origin = listing(stores.read(origin).snapshot)
         self._target = target
+        self._merge = merge
         found = stores.find(target)
         self._version = found.version
-        self._addition = _Addition(listing(self._wanted), found) if merge else None
         self.is_new = found.version is None
-        self.conflicts: tuple[str, ...] = ()
-        if self._addition:
-            self.steps, self.conflicts = self._addition.steps, self._addition.conflicts
-            return
-        wanted = listing(self._wanted)
-        self.steps = [
-            *compare(listing(found.snapshot), wanted),
-            *(
+        wanted, self.conflicts = self._plan(found)
+        self.steps = [*_compare(listing(found.snapshot), wanted)]
+        if not merge:
+            self.steps += [
                 Step("-", f"{name}, which is not in order: {fault}")
                 for name, fault in found.faults.items()
-            ),
-        ]
+            ]
 
     def carry_out(self) -> None:
         """Writes it.
@@ -60,48 +67,36 @@ class Transfer:
         stores.change(self._target, self._write, create=True)
 
     def _write(self, draft: Draft) -> None:
-        if self._addition:
-            self._addition.add_to(draft)
+        wanted, conflicts = self._plan(draft.stored)
+        if self._merge and conflicts == self.conflicts:  # others' additions are no hindrance
+            draft.projects = wanted[0]
+            draft.keys |= {name: new for name, new in wanted[1].items() if not draft.keys.get(name)}
         else:
-            draft.become(self._wanted, self._version)
+            draft.become(wanted, self._version)
 
-
-class _Addition:
-    """What one registry has and another does not: projects, service accounts and keys."""
-
-    def __init__(
-        self,
-        wanted: Listing,
-        found: StoredState,
-    ) -> None:
+    def _plan(self, found: StoredState) -> tuple[Listing, tuple[str, ...]]:
+        """What the target is to hold, and what it cannot take in."""
+        if not self._merge:
+            return self._origin, ()
         projects, keys = listing(found.snapshot)
         aliases = {fields.alias: project for project, fields in projects.items() if fields.alias}
         conflicts = []
-        self._projects: dict[str, ProjectFields] = {}
-        for project, fields in wanted[0].items():
-            known = projects.get(project)
-            if known is None:
-                owner = aliases.get(fields.alias or "")
-                if owner:
-                    conflicts.append(
-                        f"The alias {fields.alias} belongs to {owner} there, so {project} is "
-                        "added without it."
-                    )
-                    fields = fields._replace(alias=None)
-                self._projects[project] = fields
-                continue
-            new = tuple(a for a in fields.service_accounts if a not in known.service_accounts)
-            if new:
-                accounts = (*known.service_accounts, *new)
-                self._projects[project] = known._replace(service_accounts=accounts)
-        self._keys: dict[str, KeyBindings] = {}
-        for fingerprint, bindings in wanted[1].items():
-            there = keys.get(fingerprint)
-            if there is None:
-                self._keys[fingerprint] = bindings
-            elif not bindings.keys() <= there.keys():
+        for project, fields in self._origin[0].items():
+            if project in projects:
+                accounts = (*projects[project].service_accounts, *fields.service_accounts)
+                fields = projects[project]._replace(service_accounts=tuple(dict.fromkeys(accounts)))
+            elif owner := aliases.get(fields.alias or ""):
+                conflicts.append(
+                    f"The alias {fields.alias} belongs to {owner} there, so {project} is added "
+                    "without it."
+                )
+                fields = fields._replace(alias=None)
+            projects[project] = fields
+        for fingerprint, bindings in self._origin[1].items():
+            there = keys.setdefault(fingerprint, bindings)
+            if not bindings.keys() <= there.keys():
                 names, others = (
-                    " and ".join(label(p, (projects.get(p) or wanted[0][p]).alias) for p in ids)
+                    " and ".join(label(project, projects[project].alias) for project in ids)
                     for ids in (there, bindings.keys() - there.keys())
                 )
                 hint = next(iter(bindings.values())).hint or f"{fingerprint[:15]}…"
@@ -109,22 +104,41 @@ class _Addition:
                     f"The key {hint} is registered for {names} there, so it is not added to "
                     f"{others}. If it belongs to both: openai-project-guard register --also."
                 )
-        self.conflicts = tuple(conflicts)
-        self.steps = compare((projects, keys), (projects | self._projects, keys | self._keys))
+        return (projects, keys), tuple(conflicts)
 
-    def add_to(self, draft: Draft) -> None:
-        """Adds it.
 
-        Raises:
-            RegistryError: somebody else registered one of the keys for another project meanwhile.
-        """
-        for project, fields in self._projects.items():
-            draft.add_project(project, alias=fields.alias, organization=fields.organization)
-            draft.projects[project] = draft.projects[project]._replace(
-                service_accounts=fields.service_accounts
-            )
-        for fingerprint, bindings in self._keys.items():
-            for number, (project, binding) in enumerate(bindings.items()):
-                draft.add_key(
-                    project, fingerprint, hint=binding.hint, note=binding.note, also=number > 0
+def _compare(old: Listing, new: Listing) -> Iterator[Step]:
+    for project in sorted(old[0] | new[0]):
+        before, after = (
+            _described(project, part[0][project]) if project in part[0] else None
+            for part in (old, new)
+        )
+        if before != after:
+            yield _step("project", before, after)
+    for fingerprint in sorted(old[1] | new[1]):
+        bindings, wanted = (part[1].get(fingerprint, {}) for part in (old, new))
+        for project in sorted(bindings | wanted):
+            if bindings.get(project) != wanted.get(project):
+                before, after = (
+                    _key(fingerprint, part[project]) if project in part else None
+                    for part in (bindings, wanted)
                 )
+                yield _step("key", before, after, f" of {project}")
+
+
+def _step(kind: str, before: str | None, after: str | None, of: str = "") -> Step:
+    sign: Literal["+", "-", "~"] = "~" if before and after else "-" if before else "+"
+    change = f": now {after}" if sign == "~" else ""
+    return Step(sign, f"{kind} {before or after}{of}{change}")
+
+
+def _described(project: str, fields: ProjectFields) -> str:
+    facts = [fields.organization] if fields.organization else []
+    if fields.service_accounts:
+        facts.append("service accounts " + " ".join(sorted(fields.service_accounts)))
+    return ", ".join([label(project, fields.alias), *facts])
+
+
+def _key(fingerprint: str, binding: KeyBinding) -> str:
+    name = binding.hint or f"{fingerprint[:15]}…"
+    return f"{name} ({binding.note})" if binding.note else name

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from openai_project_guard.loopback._directory import DEFAULT_KEYS, Directory, LoopbackProject
 from openai_project_guard.loopback._http import Server
 from openai_project_guard.loopback._ledger import Fault, Ledger, LedgerLine
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
 class LoopbackAPI:
@@ -44,7 +41,7 @@ class LoopbackAPI:
     @property
     def ledger(self) -> tuple[LedgerLine, ...]:
         """Every request so far, oldest first; a snapshot that later requests do not change."""
-        return self._ledger.lines
+        return tuple(self._ledger.lines)
 
     @property
     def billed(self) -> dict[str, int]:
@@ -84,7 +81,7 @@ class LoopbackAPI:
         """
         if not 400 <= status <= 599:
             raise ValueError(f"status must be from 400 to 599, not {status}")
-        self._ledger.plan_fault(Fault(status, dict(headers or {})), times)
+        self._ledger.faults.extend([Fault(status, dict(headers or {}))] * times)
 
     @contextmanager
     def answer_as(self, project: str) -> Iterator[None]:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from openai_project_guard._keys import digest, hint
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,9 +27,6 @@ DEFAULT_KEYS: Mapping[str, str | Sequence[str]] = MappingProxyType(
 
 ADMINISTRATION = ("/v1/organization/", "/v1/projects/")
 
-# Short words only: an arbitrary token with dashes in it must not show half of itself.
-_PREFIX = re.compile(r"(?:[^-]{0,4}-(?:[A-Za-z]{1,12}-)?)?")
-
 
 class RefusedError(Exception):
     """A call that gets an OpenAI error object instead of an answer."""
@@ -39,14 +36,8 @@ class RefusedError(Exception):
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.body: dict[str, Any] = {
-            "error": {
-                "message": message,
-                "type": "invalid_request_error",
-                "param": param,
-                "code": code,
-            }
-        }
+        error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
+        self.body: dict[str, Any] = {"error": error}
 
 
 @dataclass(frozen=True)
@@ -68,40 +59,20 @@ class LoopbackProject:
     archived: bool = False
 
 
-@dataclass(frozen=True)
-class KeyRecord:
+class KeyRecord(NamedTuple):
     """All that the server keeps of a key; the key cannot be read back from it."""
 
     fingerprint: str
     hint: str
-    redacted_value: str
     projects: tuple[str, ...]
     is_admin: bool
     is_service_account: bool
 
 
-def _fingerprint(key: str) -> str:
-    # Clients can send any header bytes; whatever they decode to must be looked up, not crash.
-    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _head_and_tail(key: str) -> tuple[str, str]:
-    matched = _PREFIX.match(key)
-    head = matched.group() if matched else ""
-    # The last four characters of a very short key would be most of it.
-    return head, key[-4:] if len(key) - len(head) >= 8 else ""
-
-
-def hint(key: str) -> str:
-    """A key as it may be shown: prefix up to the second dash, ellipsis, last four characters."""
-    return "…".join(_head_and_tail(key))
-
-
 def _record(key: str, projects: str | Sequence[str]) -> KeyRecord:
     return KeyRecord(
-        fingerprint=_fingerprint(key),
+        fingerprint=digest(key).hex(),
         hint=hint(key),
-        redacted_value="****...".join(_head_and_tail(key)),
         projects=(projects,) if isinstance(projects, str) else tuple(projects),
         is_admin=key.startswith("sk-admin-"),
         is_service_account=key.startswith("sk-svcacct-"),
@@ -134,7 +105,7 @@ class Directory:
         """Say which project pays for a call (`None` with an admin key), or raise `RefusedError`."""
         if not key:
             raise RefusedError(401, None, "You didn't provide an API key.")
-        record = self.keys.get(_fingerprint(key))
+        record = self.keys.get(digest(key).hex())
         if record is None:
             raise RefusedError(401, "invalid_api_key", f"Incorrect API key provided: {hint(key)}.")
         if organization and organization != self.organization:

@@ -10,13 +10,13 @@ import socket
 import socketserver
 import sys
 from contextlib import suppress
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
+from openai_project_guard._keys import hint
 from openai_project_guard.loopback import _answers, _websocket
-from openai_project_guard.loopback._directory import Directory, RefusedError, hint
+from openai_project_guard.loopback._directory import Directory, RefusedError
 from openai_project_guard.loopback._ledger import Ledger, LedgerLine
 from openai_project_guard.loopback._listing import Administration
 
@@ -45,7 +45,8 @@ class Server(socketserver.ThreadingTCPServer):
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()
-        self.ledger.count_connection()
+        with self.ledger.lock:
+            self.ledger.connections += 1
         self._open.add(connection)
         return connection, address
 
@@ -71,44 +72,39 @@ class _Meter(io.RawIOBase):
     def __init__(self, connection: socket.socket, ledger: Ledger) -> None:
         self._connection = connection
         self._ledger = ledger
-        self._unclaimed = 0
+        self.unclaimed = 0  # bytes since the last request
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: WriteableBuffer) -> int:
         number = self._connection.recv_into(buffer)
-        self._unclaimed += number
-        self._ledger.count_bytes(number)
-        return number
-
-    def claim(self) -> int:
-        """The bytes that came since the last claim."""
-        number, self._unclaimed = self._unclaimed, 0
+        self.unclaimed += number
+        with self._ledger.lock:
+            self._ledger.bytes_received += number
         return number
 
 
-@dataclass(frozen=True)
-class _Call:
+class _Call(NamedTuple):
     """What a client asks for."""
 
     path: str
     query: Mapping[str, str]
     json: dict[str, Any]
-    is_socket: bool
+    key: str | None
+    project: str | None
 
     @property
     def stream(self) -> bool:
         return self.json.get("stream") is True or self.query.get("stream") == "true"
 
 
-@dataclass(frozen=True)
-class _Outcome:
+class _Answer(NamedTuple):
     """What the client gets, and who pays for it."""
 
     status: int
     headers: Mapping[str, str]
-    json: dict[str, Any] = field(default_factory=dict)
+    json: dict[str, Any]
     billed: str | None = None
 
 
@@ -128,26 +124,39 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         call = self._read_call()
-        outcome = self._decide(call)
+        answer = self._answer(call)
+        received, self._meter.unclaimed = self._meter.unclaimed, 0
         # Before the answer goes out: a client that has its answer must find the line.
-        self.server.ledger.write(
+        self.server.ledger.lines.append(
             LedgerLine(
                 method=self.command,
                 path=call.path,
-                key_hint=hint(key) if (key := self._key()) else None,
-                project_header=self._header("OpenAI-Project"),
-                billed_project=outcome.billed,
-                status=outcome.status,
-                bytes_received=self._meter.claim(),
+                key_hint=hint(call.key) if call.key else None,
+                project_header=call.project,
+                billed_project=answer.billed,
+                status=answer.status,
+                bytes_received=received,
                 stream=call.stream,
             )
         )
-        if outcome.status == 101:
-            self._converse(outcome)
-        elif outcome.status == 200 and call.stream:
-            self._send_events(outcome, _answers.events(self.command, call.path, call.json))
+        if answer.status == 101:
+            self.close_connection = True
+            self._send_head(answer)
+            _websocket.converse(self.rfile, self.wfile)
+        elif answer.status == 200 and call.stream:
+            self._send_head(
+                answer, **{"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"}
+            )
+            for event in _answers.events(self.command, call.path, call.json):
+                self.wfile.write(b"%x\r\n%b\r\n" % (len(event), event))
+                self.wfile.flush()
+            self.wfile.write(b"0\r\n\r\n")
         else:
-            self._send_json(outcome)
+            body = json.dumps(answer.json).encode()
+            self._send_head(
+                answer, **{"Content-Type": "application/json", "Content-Length": str(len(body))}
+            )
+            self.wfile.write(body)
 
     do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815 - http.server's names
 
@@ -159,11 +168,13 @@ class Handler(BaseHTTPRequestHandler):
             asked = json.loads(self._read_body())
         except ValueError:
             asked = None  # An upload, or nothing.
+        scheme, _, key = (self._header("Authorization") or "").partition(" ")
         return _Call(
             path=unquote(url.path),
             query=dict(parse_qsl(url.query)),
             json=asked if isinstance(asked, dict) else {},
-            is_socket="websocket" in (self._header("Upgrade") or "").lower(),
+            key=key.strip() if scheme.lower() == "bearer" else None,
+            project=self._header("OpenAI-Project"),
         )
 
     def _read_body(self) -> bytes:
@@ -192,75 +203,35 @@ class Handler(BaseHTTPRequestHandler):
         values = self.headers.get_all(name)
         return ", ".join(value.strip() for value in values) if values else None
 
-    def _key(self) -> str | None:
-        scheme, _, key = (self._header("Authorization") or "").partition(" ")
-        return key.strip() if scheme.lower() == "bearer" else None
-
     # What it gets
 
-    def _decide(self, call: _Call) -> _Outcome:
-        headers = {"x-request-id": self.server.ledger.next_request_id()}
-        if fault := self.server.ledger.take_fault():
-            answer = RefusedError(fault.status, "loopback_fault", "fail_next() asked for this")
-            return _Outcome(fault.status, {**headers, **fault.headers}, answer.body)
-        directory = self.server.directory
+    def _answer(self, call: _Call) -> _Answer:
+        server, ledger = self.server, self.server.ledger
+        headers = {"x-request-id": f"req_loopback_{next(ledger.request_numbers)}"}
+        with suppress(IndexError):
+            fault = ledger.faults.popleft()
+            refused = RefusedError(fault.status, "loopback_fault", "fail_next() asked for this")
+            return _Answer(fault.status, {**headers, **fault.headers}, refused.body)
+        organization = self._header("OpenAI-Organization")
         try:
-            billed = directory.bill(
-                call.path,
-                self._key(),
-                self._header("OpenAI-Project"),
-                self._header("OpenAI-Organization"),
-            )
-            headers["openai-organization"] = directory.organization
+            billed = server.directory.bill(call.path, call.key, call.project, organization)
+            headers["openai-organization"] = server.directory.organization
             if billed:
-                headers["openai-project"] = self.server.project_on_answers or billed
-            if call.is_socket:
-                return _Outcome(101, {**headers, **self._upgrade()}, billed=billed)
-            return _Outcome(200, headers, self._answer(call), billed)
-        except RefusedError as refused:
-            return _Outcome(refused.status, headers, refused.body)
+                headers["openai-project"] = server.project_on_answers or billed
+            if "websocket" in (self._header("Upgrade") or "").lower():
+                headers |= _websocket.accepted(self._header("Sec-WebSocket-Key"))
+                return _Answer(101, headers, {}, billed)
+            page = None
+            if self.command == "GET":
+                page = server.administration.answer(call.path, call.query)
+            body = page or _answers.answer(self.command, call.path, call.query, call.json)
+            return _Answer(200, headers, body, billed)
+        except RefusedError as error:
+            return _Answer(error.status, headers, error.body)
 
-    def _answer(self, call: _Call) -> dict[str, Any]:
-        if self.command == "GET":
-            page = self.server.administration.answer(call.path, call.query)
-            if page is not None:
-                return page
-        return _answers.answer(self.command, call.path, call.query, call.json)
-
-    def _upgrade(self) -> dict[str, str]:
-        key = self._header("Sec-WebSocket-Key")
-        if not key:
-            raise RefusedError(400, None, "A WebSocket handshake needs Sec-WebSocket-Key")
-        return {
-            "Upgrade": "websocket",
-            "Connection": "Upgrade",
-            "Sec-WebSocket-Accept": _websocket.accept(key),
-        }
-
-    def _converse(self, outcome: _Outcome) -> None:
-        self.close_connection = True
-        self._send_head(outcome)
-        _websocket.converse(self.rfile, self.wfile)
-
-    def _send_json(self, outcome: _Outcome) -> None:
-        body = json.dumps(outcome.json).encode()
-        self._send_head(
-            outcome, {"Content-Type": "application/json", "Content-Length": str(len(body))}
-        )
-        self.wfile.write(body)
-
-    def _send_events(self, outcome: _Outcome, events: list[bytes]) -> None:
-        self._send_head(
-            outcome, {"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"}
-        )
-        for event in events:
-            self.wfile.write(b"%x\r\n%b\r\n" % (len(event), event))
-            self.wfile.flush()
-        self.wfile.write(b"0\r\n\r\n")
-
-    def _send_head(self, outcome: _Outcome, about_body: Mapping[str, str] | None = None) -> None:
-        self.send_response(outcome.status)
-        for name, value in {**(about_body or {}), **outcome.headers}.items():
+    def _send_head(self, answer: _Answer, **about_body: str) -> None:
+        self.send_response(answer.status)
+        for name, value in {**about_body, **answer.headers}.items():
             self.send_header(name, value)
         self.end_headers()
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from itertools import count
+from threading import Lock
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 @dataclass(frozen=True)
@@ -29,64 +30,27 @@ class LedgerLine:
     stream: bool
 
 
-@dataclass(frozen=True)
-class Fault:
-    """An answer that the next requests get instead of the real one."""
+class Fault(NamedTuple):
+    """An answer that a request gets instead of the real one."""
 
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str]
 
 
+@dataclass
 class Ledger:
     """Lines and counters that every connection's thread writes and any thread may read."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._faults: deque[Fault] = deque()
-        self._request_count = 0
-        self.clear()
+    lines: list[LedgerLine] = field(default_factory=list)
+    faults: deque[Fault] = field(default_factory=deque)  # of the requests to come
+    request_numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    connections: int = 0
+    bytes_received: int = 0
+    lock: Lock = field(default_factory=Lock)  # for the numbers
 
     def clear(self) -> None:
-        with self._lock:
-            self._lines: list[LedgerLine] = []
-            self._faults.clear()
-            self._connections = 0
-            self._bytes_received = 0
-
-    @property
-    def lines(self) -> tuple[LedgerLine, ...]:
-        with self._lock:
-            return tuple(self._lines)
-
-    @property
-    def connections(self) -> int:
-        return self._connections
-
-    @property
-    def bytes_received(self) -> int:
-        return self._bytes_received
-
-    def write(self, line: LedgerLine) -> None:
-        with self._lock:
-            self._lines.append(line)
-
-    def count_connection(self) -> None:
-        with self._lock:
-            self._connections += 1
-
-    def count_bytes(self, number: int) -> None:
-        with self._lock:
-            self._bytes_received += number
-
-    def next_request_id(self) -> str:
-        with self._lock:
-            self._request_count += 1
-            return f"req_loopback_{self._request_count}"
-
-    def plan_fault(self, fault: Fault, times: int) -> None:
-        with self._lock:
-            self._faults.extend([fault] * times)
-
-    def take_fault(self) -> Fault | None:
-        with self._lock:
-            return self._faults.popleft() if self._faults else None
+        """Forgets all but the number of the last request."""
+        self.lines.clear()
+        self.faults.clear()
+        with self.lock:
+            self.connections = self.bytes_received = 0

@@ -6,6 +6,8 @@ import base64
 import hashlib
 from typing import TYPE_CHECKING
 
+from openai_project_guard.loopback._directory import RefusedError
+
 if TYPE_CHECKING:
     from io import BufferedIOBase
 
@@ -14,11 +16,17 @@ _TEXT, _CLOSE, _PING, _PONG = 0x1, 0x8, 0x9, 0xA
 _HELLO = b'{"type":"session.created","event_id":"event_loopback","session":{}}'
 
 
-def accept(key: str) -> str:
-    """The `Sec-WebSocket-Accept` value that answers a `Sec-WebSocket-Key`."""
+def accepted(key: str | None) -> dict[str, str]:
+    """The headers that answer a handshake with this `Sec-WebSocket-Key`."""
+    if not key:
+        raise RefusedError(400, None, "A WebSocket handshake needs Sec-WebSocket-Key")
     # The RFC wants SHA-1 as a mere checksum; saying so keeps FIPS builds of Python content.
     digest = hashlib.sha1(key.encode("latin-1") + _GUID, usedforsecurity=False).digest()
-    return base64.b64encode(digest).decode()
+    return {
+        "Upgrade": "websocket",
+        "Connection": "Upgrade",
+        "Sec-WebSocket-Accept": base64.b64encode(digest).decode(),
+    }
 
 
 def converse(incoming: BufferedIOBase, outgoing: BufferedIOBase) -> None:

@@ -59,7 +59,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
 
 
 def without_places(message: str) -> str:
-    return re.sub(r"; called at .*?; set by \S+", "", message)
+    return re.sub(r"; called at .*?(; set by \S+|(?= \(and )|$)", "", message)
 
 
 def refused(client: Any, **more: Any) -> opg.Verdict:
@@ -223,8 +223,9 @@ def test_what_cannot_be_called_is_no_observer() -> None:
 # --- the log ------------------------------------------------------------------------------------
 
 WARNED = (
-    "warned (mismatch): POST api.openai.com/v1/chat/completions with OpenAI-Project 'proj_b', key "
-    "sk-proj-…AAAA, expected proj_a"
+    "sent with a warning: OpenAI-Project is not the project of its key: POST "
+    "api.openai.com/v1/chat/completions with OpenAI-Project 'proj_b', key sk-proj-…AAAA, expected "
+    "proj_a"
 )
 
 
@@ -242,11 +243,10 @@ def test_each_outcome_has_its_level(caplog: pytest.LogCaptureFixture) -> None:
         ("WARNING", WARNED),
         (
             "INFO",
-            WARNED.replace("warned (mismatch)", "injected (missing)").replace(
-                "OpenAI-Project 'proj_b'", "no OpenAI-Project"
-            ),
+            "sent with its project put in: no OpenAI-Project header: POST "
+            "api.openai.com/v1/chat/completions, key sk-proj-…AAAA, expected proj_a",
         ),
-        ("WARNING", WARNED.replace("warned", "blocked")),
+        ("WARNING", WARNED.replace("sent with a warning", "refused")),
     ]
 
 
@@ -309,9 +309,9 @@ def test_another_verdict_is_logged_at_once(clock: Clock, caplog: pytest.LogCaptu
     for _ in range(3):
         chat(client)
         client.models.list()
-    assert [text.partition(" with ")[0] for _, text in lines(caplog)] == [
-        "warned (mismatch): POST api.openai.com/v1/chat/completions",
-        "warned (mismatch): GET api.openai.com/v1/models",
+    assert [text.partition(" with OpenAI")[0] for _, text in lines(caplog)] == [
+        f"{WARNED.partition('POST')[0]}POST api.openai.com/v1/chat/completions",
+        f"{WARNED.partition('POST')[0]}GET api.openai.com/v1/models",
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import copyreg
 import functools
 import gc
 import inspect
@@ -12,16 +13,20 @@ import logging
 import pickle
 import sys
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import openai
 import pytest
 import support
-from support import VERSION, A, B, Recorder, async_client, http, output, sync_client
+from support import VERSION, A, B, Recorder, async_client, chat, http, output, sync_client
 
 import openai_project_guard as opg
 
@@ -155,6 +160,141 @@ def decorated() -> None:
     client().models.list()  # decorated
 
 
+def batches(client: Any) -> Any:
+    return (getattr(client, "vector_stores", None) or client.beta.vector_stores).file_batches
+
+
+def answer_a_batch(request: Any) -> Any:
+    counts = dict.fromkeys(("in_progress", "completed", "failed", "cancelled", "total"), 0)
+    batch = {"id": "b", "vector_store_id": "v", "status": "completed", "file_counts": counts}
+    return http.Response(200, json={**batch, "created_at": 1, "object": "o"})
+
+
+def polling() -> None:
+    found = batches(sync_client(answer_a_batch, project="proj_b"))
+    found.create_and_poll("v", file_ids=["f"])  # polling
+
+
+async def polling_async() -> None:
+    found = batches(async_client(answer_a_batch, project="proj_b"))
+    await found.create_and_poll("v", file_ids=["f"])  # polling_async
+
+
+def in_a_pool_of_the_sdk() -> None:
+    found = batches(sync_client(answer_a_batch, project="proj_b"))
+    found.upload_and_poll("v", files=[b"x"])  # in_a_pool_of_the_sdk
+
+
+async def in_tasks_of_the_sdk() -> None:
+    found = batches(async_client(answer_a_batch, project="proj_b"))
+    await found.upload_and_poll("v", files=[b"x"])  # in_tasks_of_the_sdk
+
+
+# What these hand over is the SDK's alone: no line of the application is on its stack.
+
+
+async def gathered_directly() -> None:
+    await asyncio.gather(chat(aclient()), chat(aclient()))  # gathered_directly
+
+
+async def in_a_task_directly() -> None:
+    await asyncio.create_task(chat(aclient()))  # in_a_task_directly
+
+
+async def in_time() -> None:
+    await asyncio.wait_for(chat(aclient()), 60)  # in_time
+
+
+async def shielded() -> None:
+    await asyncio.shield(chat(aclient()))  # shielded
+
+
+async def waited_for() -> None:
+    await asyncio.wait([asyncio.create_task(chat(aclient()))])  # waited_for
+
+
+async def as_completed() -> None:
+    for each in asyncio.as_completed([chat(aclient())]):
+        await each  # as_completed
+
+
+async def in_a_task_group() -> None:
+    async with asyncio.TaskGroup() as group:  # type: ignore[attr-defined]  # in_a_task_group
+        group.create_task(chat(aclient()))
+
+
+async def in_a_task_group_of_anyio() -> None:
+    async with anyio.create_task_group() as group:  # in_a_task_group_of_anyio
+        group.start_soon(chat, aclient())
+
+
+async def to_a_thread_directly() -> None:
+    await asyncio.to_thread(client().models.list)  # to_a_thread_directly
+
+
+async def to_a_thread_of_anyio() -> None:
+    await anyio.to_thread.run_sync(client().models.list)  # to_a_thread_of_anyio
+
+
+def run_directly() -> None:
+    asyncio.run(chat(aclient()))  # run_directly
+
+
+def until_main_waits(_: object) -> None:
+    main = threading.main_thread().ident or 0
+    while sys._current_frames()[main].f_globals["__name__"] != "threading":
+        time.sleep(0.001)
+
+
+def patient_client() -> openai.OpenAI:
+    hooks = {"request": [until_main_waits]}
+    sent = http.Client(transport=http.MockTransport(Recorder()), event_hooks=hooks)
+    return openai.OpenAI(api_key=A, project="proj_b", http_client=sent)
+
+
+def in_a_pool_directly() -> None:
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(patient_client().models.list).result()  # in_a_pool_directly
+
+
+def in_a_thread_directly() -> None:
+    thread = threading.Thread(target=patient_client().models.list)
+    for step in (thread.start, thread.join):
+        step()  # in_a_thread_directly
+
+
+def in_another_loop() -> None:
+    async def wait(request: object) -> None:
+        until_main_waits(request)
+
+    sent = http.AsyncClient(
+        transport=http.MockTransport(Recorder()), event_hooks={"request": [wait]}
+    )
+    asking = chat(openai.AsyncOpenAI(api_key=A, project="proj_b", http_client=sent))
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    asyncio.run_coroutine_threadsafe(asking, loop).result()  # in_another_loop
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+def on_a_websocket() -> None:
+    with suppress(opg.ProjectGuardError):
+        realtime(client()).connect(model="m").__enter__()  # on_a_websocket
+
+
+async def on_a_websocket_async() -> None:
+    with suppress(opg.ProjectGuardError):
+        async with realtime(aclient()).connect(model="m"):  # on_a_websocket_async
+            pass
+
+
+def realtime(client: Any) -> Any:
+    return getattr(client, "realtime", None) or client.beta.realtime
+
+
 INNER = {
     "in_a_lambda": "<lambda>",
     "in_a_task": "work",
@@ -168,21 +308,46 @@ WAYS: list[Callable[[], Any]] = [
     *(plainly, streaming, raw, in_a_lambda, in_a_comprehension, partially),
     *(through_the_standard_library, over_pages, awaiting, over_pages_async, raw_async),
     *(in_a_task, gathered, in_a_thread_of_a_loop, in_a_thread, in_a_pool, decorated),
+    *(polling, polling_async, in_a_pool_of_the_sdk, in_tasks_of_the_sdk),
+    *(gathered_directly, in_a_task_directly, in_time, shielded, waited_for, as_completed),
+    *(in_a_task_group, in_a_task_group_of_anyio, to_a_thread_directly, to_a_thread_of_anyio),
+    *(run_directly, in_a_pool_directly, in_a_thread_directly, in_another_loop),
+    *(on_a_websocket, on_a_websocket_async),
 ]
+NEAREST = {"in_a_pool_directly", "in_a_thread_directly", "in_another_loop"}
+"""Here the line is the one that waits: the call may have been handed over on another."""
+NEEDS: dict[str, tuple[bool, str]] = {
+    **dict.fromkeys(
+        ("polling", "polling_async", "in_a_pool_of_the_sdk", "in_tasks_of_the_sdk"),
+        (VERSION >= (1, 50), "this SDK has no such helper"),
+    ),
+    **dict.fromkeys(
+        ("on_a_websocket", "on_a_websocket_async"),
+        (VERSION >= (1, 66), "this SDK opens no WebSocket"),
+    ),
+    "in_a_task_group": (sys.version_info >= (3, 11), "this Python has none"),
+}
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
 def test_the_call_site_is_the_applications_line(
     way: Callable[[], Any], seen: list[opg.Verdict]
 ) -> None:
+    is_possible, why_not = NEEDS.get(way.__name__, (True, ""))
+    if not is_possible:
+        pytest.skip(why_not)
+    if "websocket" in way.__name__:
+        opg.enable(registry={"proj_a": A})
     result = way()
     if inspect.iscoroutine(result):
         asyncio.run(result)
     name = way.__name__
     assert seen
-    if name == "over_pages" and len(seen) == 1:
+    if name.startswith("over_pages") and len(seen) == 1:
         pytest.skip("this SDK does not go on by itself here")
-    assert seen[-1].call_site == line_of(name, INNER.get(name, name))
+    site = line_of(name, INNER.get(name, name)) + " (nearest known)" * (name in NEAREST)
+    calls = seen[1:] if name.startswith("over_pages") else seen
+    assert {verdict.call_site for verdict in calls} == {site}
 
 
 @pytest.mark.parametrize("filename", ["<string>", "<ipython-input-3-0a1b2c>"])
@@ -210,16 +375,23 @@ def test_of_installed_code_alone_the_innermost_outside_the_sdk_is_named(
 ) -> None:
     path = tmp_path / "site-packages" / "framework.py"
     path.parent.mkdir()
-    path.write_text("def ask(client):\n    return client.models.list()\n", encoding="utf-8")
+    text = "def ask(client, go):\n    go.wait()\n    return client.models.list()\n"
+    path.write_text(text, encoding="utf-8")
     module: dict[str, Any] = {"__name__": "framework", "__file__": str(path)}
     exec(compile(path.read_text("utf-8"), str(path), "exec"), module)
-    module["ask"](client())  # calls the framework
+    go = threading.Event()
+    go.set()
+    module["ask"](client(), go)  # calls the framework
     here = "test_of_installed_code_alone_the_innermost_outside_the_sdk_is_named"
     assert seen[0].call_site == line_of("calls the framework", here)
-    thread = threading.Thread(target=module["ask"], args=(client(),))
+    go.clear()
+    thread = threading.Thread(target=module["ask"], args=(client(), go))
     thread.start()
+    go.set()
+    while len(seen) < 2:  # nobody waits for the thread
+        time.sleep(0.001)
     thread.join()
-    assert seen[1].call_site == f"{Path('site-packages', 'framework.py')}:2 in ask (nearest known)"
+    assert seen[1].call_site == f"{Path('site-packages', 'framework.py')}:3 in ask (nearest known)"
 
 
 def test_a_path_below_the_current_directory_is_said_from_there(
@@ -280,6 +452,37 @@ def test_a_client_from_before_the_guard_says_so(clean: pytest.MonkeyPatch) -> No
     assert str(refused.value.verdict.client_site).startswith(
         "made before the guard was enabled, then with_options at "
     )
+
+
+class Pickled(Tenant):
+    """The SDK's clients cannot be pickled: an application says how its own is made again."""
+
+    def __reduce__(self) -> Any:
+        return tenant_again, ()
+
+
+class Restored(Pickled):
+    def __reduce__(self) -> Any:
+        return copyreg.__newobj__, (Restored,), {}  # type: ignore[attr-defined]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(vars(client()))
+
+
+def tenant_again() -> Tenant:
+    return Tenant(project="proj_b", http_client=over(Recorder()))  # again
+
+
+@pytest.mark.skipif(VERSION < (1, 50), reason="its resources go on using the first client")
+def test_a_client_that_is_unpickled_is_built_where_that_makes_it(seen: list[opg.Verdict]) -> None:
+    for kind in (Pickled, Restored):
+        pickle.loads(
+            pickle.dumps(kind(project="proj_b", http_client=over(Recorder())))
+        ).models.list()
+    assert [verdict.client_site for verdict in seen] == [
+        line_of("again", "tenant_again"),
+        "made before the guard was enabled",
+    ]
 
 
 @pytest.mark.skipif(VERSION < (1, 50), reason="its resources go on using the first client")
@@ -440,3 +643,43 @@ def test_the_start_says_by_what_calls_are_judged(
         "openai-project-guard "
     )
     assert record.getMessage().endswith(f", openai {openai.__version__}.")
+
+
+def test_scopes_say_so_too_where_the_guard_is_not_enabled(
+    clean: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="openai_project_guard")
+    path = support.write_registry(tmp_path / "keys.toml", a=f"proj_a:{A}")
+    clean.setenv("OPENAI_PROJECT_GUARD_REGISTRY", str(path))
+    for _ in range(2):
+        with opg.guard(project="proj_a"):
+            pass
+    (record,) = caplog.records
+    assert record.levelname == "INFO"
+    assert record.getMessage().startswith(
+        f"Started in guard scopes alone: mode enforce, pinned to no project, registry {path}, 1 "
+        "keys of 1 projects, "
+    )
+
+
+def test_a_reload_is_one_record(
+    clean: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = support.write_registry(tmp_path / "keys.toml", a=f"proj_a:{A}")
+    opg.enable(registry=path)
+    one = sync_client(Recorder(), project="proj_b", api_key=B)
+    caplog.set_level(logging.INFO, logger="openai_project_guard")
+    with pytest.raises(opg.UnregisteredKeyError):
+        one.models.list()
+    caplog.clear()
+    support.write_registry(path, a=f"proj_a:{A}", b=f"proj_b:{B}")
+    end = time.monotonic() + 30
+    while time.monotonic() < end:  # it is looked at again within a second
+        with suppress(opg.UnregisteredKeyError):
+            one.models.list()
+            break
+        time.sleep(0.05)
+    one.models.list()
+    (record,) = [each for each in caplog.records if not hasattr(each, "verdict")]
+    assert record.levelname == "INFO"
+    assert record.getMessage() == f"{path}: reloaded, 2 keys are registered there."

@@ -66,6 +66,7 @@ def test_what_is_referred_to_may_be_there(shell: Shell) -> None:
     ("line", "complaint"),
     [
         ("OPENAI_PROJECT_ID=proj_old", "OPENAI_PROJECT_ID says proj_old, a project that no reg"),
+        ("OPENAI_PROJECT_ID=proj_é", "OPENAI_PROJECT_ID says 'proj_é', which is no project id"),
         ("OPENAI_PROJECT_ID=bot", "OPENAI_PROJECT_ID says 'bot': that is the project's name"),
         ("OPENAI_PROJECT_ID=", "Nothing names a project"),
         ("OPENAI_PROJECT=proj_a", "it reads OPENAI_PROJECT_ID, which is not set"),
@@ -104,11 +105,13 @@ def test_a_line_that_is_skipped_is_told(shell: Shell) -> None:
     assert ran.out.endswith("Line 3 is not NAME=value, so it was skipped.\n")
 
 
-def test_a_key_that_is_not_known_is_not_sent_to_the_api(shell: Shell) -> None:
+def test_what_is_not_known_is_not_sent_to_the_api(shell: Shell) -> None:
     with loopback_api({A: "proj_a"}) as api:
         shell.patch.setenv("OPENAI_BASE_URL", api.base_url)
         shell.patch.setenv("OPENAI_PROJECT_GUARD_HOSTS", "127.0.0.1")
-        assert shell("check", "--live", "--env-file", write("c.env", *LATER)).status == 0
+        unknown_project = (RIGHT[0], "OPENAI_PROJECT_ID=${NOWHERE}")
+        for lines in (LATER, unknown_project):
+            assert shell("check", "--live", "--env-file", write("c.env", *lines)).status == 0
         assert len(api.ledger) == 0
         assert shell("check", "--live", "--env-file", write("a.env", *RIGHT)).status == 0
         assert len(api.ledger) == 1
@@ -126,6 +129,7 @@ def test_json(shell: Shell) -> None:
         ("c.env", None),
         ("d.env", False),
     ]
+    assert (told[2]["check"]["verdict"], told[2]["check"]["refusal"]) == (None, None)
     assert told[2]["unknown"] == [{"name": "OPENAI_API_KEY", "refers_to": ["PROD_KEY"]}]
     assert told[3]["error"].startswith("--env-file d.env: it cannot be read")
 

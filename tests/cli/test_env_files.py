@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+from support import A, B, frames_holding
 
 from openai_project_guard import ConfigurationError
-from openai_project_guard._cli.env_files import environment, read_env_file, read_env_files
+from openai_project_guard._cli.env_files import environment_of, read_env_file, read_env_files
 
 dotenv = pytest.importorskip("dotenv")
 
@@ -104,10 +105,31 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, content: bytes | None, probl
     assert f"--env-file {path}: {problem}" in str(caught.value)
 
 
-def test_the_environment_is_as_before_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("content", [f"KEY={A}\n\0".encode(), f"KEY={A}\n\xff".encode("latin-1")])
+def test_an_error_holds_no_key_of_the_file_or_of_the_environment(
+    tmp_path: Path, content: bytes
+) -> None:
+    path = tmp_path / "a.env"
+    path.write_bytes(content)
+    for read in (
+        lambda: read_env_file(str(path), {"B": B}),
+        lambda: read_env_files([str(path)], {"B": B}),
+    ):
+        with pytest.raises(ConfigurationError) as caught:
+            read()
+        assert frames_holding(caught.value, A, B) == []
+
+
+def test_the_environment_is_as_before_afterwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("KEPT", "before")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "proj_before")
     before = dict(os.environ)
-    inside = {"KEPT": "inside", "NEW": "1"}
-    with environment(inside):
+    path = tmp_path / ".env"
+    path.write_text("KEPT=inside\nNEW=1\nOPENAI_PROJECT_ID=${NOWHERE}\n")
+    with environment_of(read_env_file(str(path), os.environ)):
+        inside = {**before, "KEPT": "inside", "NEW": "1"}
+        del inside["OPENAI_PROJECT_ID"]  # which nobody knows
         assert dict(os.environ) == inside
     assert dict(os.environ) == before

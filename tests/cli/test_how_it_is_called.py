@@ -9,17 +9,19 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from cli_shell import Shell
 
 import openai_project_guard
 from openai_project_guard import ConfigurationError, RegistryError, _cli
-from openai_project_guard._cli import main, parsers
+from openai_project_guard._cli import commands, main, parsers
 
 ROOT = str(Path(openai_project_guard.__file__).parent.parent)
-NAMES = parsers.names()
+NAMES = tuple(_cli.COMMANDS)
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
         add_arguments=lambda parser: parser.add_argument("--json", action="store_true"),
         run=lambda args: 0,
     )
-    monkeypatch.setattr(parsers, "names", lambda: ["probe"])
+    monkeypatch.setitem(_cli.COMMANDS, "probe", "try it")
     monkeypatch.setitem(sys.modules, "openai_project_guard._cli.commands.probe", probe)
     return probe
 
@@ -140,8 +142,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert exit_.value.code == 0
     shown = capsys.readouterr().out
-    assert all(f"  {name} " in shown and parsers.summary(name) in shown for name in NAMES)
-    assert all(map(parsers.summary, NAMES))
+    assert all(f"  {name} " in shown and does in shown for name, does in _cli.COMMANDS.items())
     assert "Exit status: 0 good" in shown
 
 
@@ -151,6 +152,10 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
         main([name, "--help"])
     assert exit_.value.code == 0
     assert capsys.readouterr().out.startswith(f"usage: openai-project-guard {name}")
+
+
+def test_every_module_of_a_command_is_in_the_help() -> None:
+    assert {module.name for module in iter_modules(commands.__path__)} == set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -170,7 +175,7 @@ def test_version_names_the_package(capsys: pytest.CaptureFixture[str]) -> None:
 def test_version_of_a_checkout_says_so(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(_cli, "PROGRAM", "no-such-distribution")
+    monkeypatch.setattr(parsers, "PROGRAM", "no-such-distribution")
     with pytest.raises(SystemExit):
         main(["--version"])
     assert capsys.readouterr().out == "no-such-distribution (not installed)\n"
@@ -259,26 +264,6 @@ def test_any_other_error_is_a_bug_and_shows_its_traceback(command: SimpleNamespa
         main(["probe"])
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGPIPE to report")
-def test_a_reader_that_has_gone_is_no_error_to_talk_about() -> None:
-    probe = (
-        "import sys, types\n"
-        "from openai_project_guard import _cli\n"
-        "from openai_project_guard._cli import parsers\n"
-        "from openai_project_guard._cli.output import Terminal\n"
-        "probe = types.SimpleNamespace(add_arguments=lambda parser: None,\n"
-        "                              run=lambda args: Terminal().line('gone'))\n"
-        "parsers.names = lambda: ['probe']\n"
-        "sys.modules['openai_project_guard._cli.commands.probe'] = probe\n"
-        "sys.exit(_cli.main(['probe']))\n"
-    )
-    reading, writing = os.pipe()
-    os.close(reading)
-    done = python("-c", probe, stdout=writing)
-    os.close(writing)
-    assert (done.returncode, done.stderr) == (141, "")
-
-
 @pytest.mark.parametrize("command", [["demo", "--help"], ["--version"]])
 def test_a_bad_variable_does_not_keep_our_own_command_from_running(command: list[str]) -> None:
     variables = {**os.environ, "OPENAI_PROJECT_GUARD": "bogus"}
@@ -289,3 +274,57 @@ def test_a_bad_variable_does_not_keep_our_own_command_from_running(command: list
         text=True,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+# What if the output cannot be written
+
+
+COMMANDS_THAT_PRINT = [
+    ("--version",),
+    ("--help",),
+    ("list",),
+    ("list", "--json"),
+    ("check",),
+    ("fingerprint", "--key-env", "OPENAI_API_KEY"),
+    ("validate", "openai-projects.toml"),
+    ("copy", "openai-projects.toml", "other.toml", "--dry-run"),
+    ("remove", "bot", "--yes"),
+]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no full disk to try")
+@pytest.mark.parametrize("argv", COMMANDS_THAT_PRINT, ids=" ".join)
+def test_a_full_disk_is_an_error_of_one_line(good: Shell, argv: tuple[str, ...]) -> None:
+    with open("/dev/full", "w") as full:
+        done = python("-m", "openai_project_guard", *argv, stdout=full)
+        assert (done.returncode, done.stderr) == (
+            2,
+            "openai-project-guard: error: The output cannot be written: No space left on device.\n",
+        )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGPIPE to report")
+@pytest.mark.parametrize("argv", COMMANDS_THAT_PRINT, ids=" ".join)
+def test_a_reader_that_has_gone_is_no_error_to_talk_about(
+    good: Shell, argv: tuple[str, ...]
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = python("-m", "openai_project_guard", *argv, stdout=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no shell to close it")
+def test_streams_that_are_closed_change_no_exit_status(good: Shell) -> None:
+    program = "run -- -c 'import sys; sys.exit(7 if sys.stdout is None else 8)'"
+    for argv, status in (
+        ("check", 0),
+        ("--version", 0),
+        ("lsit", 2),
+        ("copy gone", 2),
+        (program, 7),
+    ):
+        line = f"{sys.executable} -m openai_project_guard {argv} >&- 2>&-"
+        environment = {**os.environ, "PYTHONPATH": ROOT}
+        assert subprocess.run(["sh", "-c", line], env=environment).returncode == status

@@ -15,7 +15,6 @@ from openai.resources.models import Models
 from support import A, frames_holding
 
 import openai_project_guard as opg
-from openai_project_guard import _cli
 from openai_project_guard._cli import key_input, parsers
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._registry import stores as edit
@@ -216,7 +215,7 @@ def test_a_process_of_its_own_shows_nothing(canary: Shell) -> None:
 
 
 def raised_by(argv: tuple[str, ...]) -> BaseException | None:
-    parser = _cli.argparse.ArgumentParser()
+    parser = parsers.Parser("program")
     module = __import__(f"openai_project_guard._cli.commands.{argv[0]}", fromlist=["run"])
     module.add_arguments(parser)
     arguments = parser.parse_args(list(argv[1:]))

@@ -387,6 +387,15 @@ def test_a_wrong_setting_stops_before_the_program_starts(
     assert "Traceback" not in done.stderr
 
 
+def test_in_warn_a_registry_that_cannot_be_read_is_told_of_once(machine: Machine) -> None:
+    """By the program, whose logging may be set up to keep it; and not where it makes no call."""
+    machine.write("bad.toml", "nonsense")
+    for program, times in (("import openai", 1), ("pass", 0)):
+        done = run(machine, "--mode", "warn", "--registry", "bad.toml", "--", "-c", program)
+        assert (done.returncode, done.stdout) == (0, "")
+        assert done.stderr.count("this is not TOML") == times
+
+
 @pytest.mark.parametrize(
     ("command", "said"),
     [

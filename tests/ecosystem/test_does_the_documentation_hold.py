@@ -1,38 +1,225 @@
-"""Do README.md and docs/ say what is so? Each command, name, file and refusal that they print."""
+"""Do README.md and docs/ say what is so? What they print is done, what they name is there."""
 
 from __future__ import annotations
 
-import ast
-import os
+import importlib.util
+import json
 import re
 import shlex
-import subprocess
-import sys
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from doc_pages import (
+    ALL,
+    DOCS,
+    KEY,
+    KEYS,
+    NOT_RUN,
+    PAGES,
+    ROOT,
+    STAND_INS,
+    TEXTS,
+    Reader,
+    blocks,
+    every,
+    joined,
+    script,
+    table,
+)
+from redis_server import RedisServer, needs_redis, project_file
 
 import openai_project_guard as opg
-from openai_project_guard import _env
 from openai_project_guard._cli import main
-from openai_project_guard._registry.file.parse import find_mistakes
+from openai_project_guard.loopback import ADMIN_KEY, loopback_api
 
-ROOT = Path(__file__).parents[2]
-PACKAGE = ROOT / "openai_project_guard"
-README = ROOT / "README.md"
-PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))]
-TEXTS = {page.name: page.read_text(encoding="utf-8") for page in PAGES}
-ALL = "\n".join(TEXTS.values())
-KEY = "sk-proj-9vTq2LwX7bYk4RmN8cZs6HdJ3gPf5AeU-Ab3d"
+MONITORING = DOCS / "monitoring"
+BEGINNINGS = ("README.md", "index.md", "laptop.md")  # where no key is registered yet
+
+pytestmark = [
+    pytest.mark.any_sdk,
+    pytest.mark.skipif(not (ROOT / "mkdocs.yml").exists(), reason="this is no checkout"),
+]
 
 
-def blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"(?ms)^```{language}\n(.*?)^```", TEXTS[page])
+# What is printed is done
+
+
+@pytest.fixture
+def reader(tmp_path: Path) -> Iterator[Reader]:
+    """A folder with a program, and a server that plays the API's part."""
+    with loopback_api(dict(KEYS.values())) as api:
+        reader = Reader(tmp_path, {"OPENAI_BASE_URL": api.base_url})
+        reader.write("app.py", "import openai\nopenai.OpenAI().models.list()\n")
+        reader.write("test_app.py", "def test_it():\n    import app\n")
+        yield reader
+
+
+DONE = [
+    pytest.param(page, marks=needs_redis if page == "fleet-on-redis.md" else ())
+    for page in TEXTS
+    if blocks(page, "sh", "python")
+]
+
+
+@pytest.mark.parametrize("page", DONE)
+def test_each_page_is_done_as_it_says(page: str, reader: Reader, tmp_path: Path) -> None:
+    if page not in BEGINNINGS:
+        registered = (
+            "openai-project-guard register proj_5fPqTn0w --alias support-bot\n"
+            "openai-project-guard register proj_2cKwLm9x --alias stage --key-env SUPPORT_KEY\n"
+        )
+        assert reader.run(registered)[0] == 0
+    if page == "laptop.md":
+        reader.environment["OPENAI_ADMIN_KEY"] = ADMIN_KEY
+    if page == "errors.md":
+        reader.environment["OPENAI_PROJECT_GUARD_HOSTS"] = "127.0.0.1"
+    if page == "alerts.md":
+        shutil.copytree(MONITORING, reader.folder / "monitoring")
+    if page == "fleet-on-redis.md":
+        server = RedisServer(tmp_path / "redis").start()
+        reader.environment["REDIS_PORT"] = str(server.port)
+        try:
+            for line in re.findall(r"(?m)^ACL .+$", TEXTS[page]):
+                server.client().execute_command(*line.split())
+            reader.read(page)
+        finally:
+            server.kill()
+    else:
+        reader.read(page)
+
+
+def test_what_is_not_run_is_there() -> None:
+    for page, first in NOT_RUN:
+        lines = [block.first.partition("  #")[0].strip() for block in blocks(page, "sh")]
+        assert first in lines
+    for name in STAND_INS:
+        assert re.search(rf"\b{name}\b", ALL)
+
+
+@pytest.mark.parametrize("page", ["README.md", "index.md"])
+def test_the_refusal_shown_is_what_a_program_gets(page: str, reader: Reader) -> None:
+    (install, register, run) = next(
+        block.body.splitlines() for block in blocks(page, "sh") if block.first == "pip install ."
+    )
+    assert install == "pip install ."
+    assert reader.run(register)[0] == 0
+    status, said = reader.run(f"unset OPENAI_BASE_URL\nOPENAI_PROJECT_ID=proj_8hRsLm2x {run}")
+    assert status == 1
+    assert KEY not in said
+    rest = joined(said.replace(str(reader.folder), "/srv/app"))
+    shown = [block for block in blocks(page, "text") if "ProjectMismatch" in block.first]
+    for line in [line for block in shown for line in block.printed]:
+        _, found, rest = rest.partition(line)
+        assert found, line
+
+
+def test_the_pictures_show_what_is_printed() -> None:
+    for file, drawn in script("picture").pictures():
+        if file.name != "demo.svg":  # tests/cli/test_demo.py compares that one
+            committed = file.read_text(encoding="utf-8")
+            assert words_of(committed) == words_of(drawn), f"{file.name}: run docs/picture.py"
+            assert KEY not in committed
+
+
+def words_of(svg: str) -> list[str]:
+    shown = re.findall(r">([^<>]+)</text>", svg)
+    return joined(" ".join(shown)).split()
+
+
+def test_the_image_starts_what_its_dockerfile_says(reader: Reader) -> None:
+    (dockerfile,) = blocks("container.md", "dockerfile")
+    entry, command = (
+        json.loads(found)
+        for found in re.findall(r"(?m)^(?:ENTRYPOINT|CMD) (\[.+\])$", dockerfile.body)
+    )
+    reader.environment |= dict(re.findall(r"(?m)^ENV (\w+)=(\w+)$", dockerfile.body))
+    assert reader.run("openai-project-guard register proj_5fPqTn0w")[0] == 0
+    assert reader.run(shlex.join([*entry, *command])) == (0, "")
+    reader.write("openai-projects.toml", "version = 0\n")
+    assert reader.run(shlex.join([*entry, *command]))[0] == 2
+
+
+def test_each_yaml_file_is_one_and_says_what_it_should(reader: Reader) -> None:
+    yaml = pytest.importorskip("yaml")
+    found = {block.title: yaml.safe_load(block.body) for block in every("yaml")}
+    (container,) = found["deployment.yaml"]["spec"]["template"]["spec"]["containers"]
+    variables = {each["name"]: each.get("value") for each in container["env"]}
+    (mount,) = container["volumeMounts"]
+    named = Path(variables["OPENAI_PROJECT_GUARD_REGISTRY"])
+    assert named == Path(mount["mountPath"], "openai-projects.toml")
+    assert "subPath" not in mount
+    assert reader.run("openai-project-guard register proj_5fPqTn0w")[0] == 0
+    reader.environment |= {
+        "OPENAI_PROJECT_GUARD": variables["OPENAI_PROJECT_GUARD"],
+        "OPENAI_PROJECT_GUARD_REGISTRY": named.name,
+    }
+    assert reader.run(shlex.join(container["command"])) == (0, "")
+    steps = found[".github/workflows/openai.yml"]["jobs"]["check"]["steps"]
+    commands = [step["run"] for step in steps if "guard" in step.get("run", "")]
+    assert len(commands) == 2
+    assert reader.run("\n".join(commands))[0] == 0
+    (repository,) = found[".pre-commit-config.yaml"]["repos"]
+    (hook,) = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text("utf-8"))
+    assert [each["id"] for each in repository["hooks"]] == [hook["id"]]
+
+
+def test_the_exit_statuses_of_a_gate_are_those_of_its_table(reader: Reader) -> None:
+    assert reader.run("openai-project-guard register proj_5fPqTn0w")[0] == 0
+    reader.write("bad.toml", "version = 0\n")
+    good = {"validate": "validate openai-projects.toml", "check": "check"}
+    runs = {
+        "0": good,
+        "1": {"validate": "validate bad.toml", "check": "check --env-file wrong.env"},
+        "2": {"validate": "validate none.toml", "check": "check --env-file none.env"},
+    }
+    reader.write("wrong.env", "OPENAI_PROJECT_ID=proj_8hRsLm2x\n")
+    assert {status for status, *_ in table("ci.md", "exit status")} == set(runs)
+    for status, commands in runs.items():
+        for command in commands.values():
+            assert reader.run(f"openai-project-guard {command}")[0] == int(status), command
+
+
+def test_the_source_of_a_registry_that_is_shown_works(reader: Reader) -> None:
+    (source,) = blocks("registry-file.md", "python")
+    reader.write("some_vault.py", source.body)
+    (announced,) = blocks("registry-file.md", "toml")[-1:]
+    name, value = re.findall(r'(?m)^(\w+) = "(.+)"$', announced.body)[0]
+    assert "openai_project_guard.sources" in announced.first
+    reader.write("some_vault-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: v\nVersion: 1\n")
+    reader.write(
+        "some_vault-1.dist-info/entry_points.txt",
+        f"[openai_project_guard.sources]\n{name} = {value}\n",
+    )
+    server = f"""
+import http.server, json, threading
+class Answers(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.end_headers()
+        self.wfile.write(json.dumps({{{KEY!r}: "proj_5fPqTn0w"}}).encode())
+    def log_message(self, *_): pass
+server = http.server.HTTPServer(("127.0.0.1", 0), Answers)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+import openai, openai_project_guard as opg
+opg.enable(registry=f"{name}://127.0.0.1:{{server.server_port}}/keys")
+openai.OpenAI().models.list()
+try:
+    openai.OpenAI(project="proj_8hRsLm2x").models.list()
+except opg.ProjectMismatchError as error:
+    print(error.verdict.expected)
+"""
+    status, said = reader.run(server, "python")
+    assert (status, said.splitlines()[-1]) == (0, "('proj_5fPqTn0w',)")
+
+
+# Commands, links, names
 
 
 def printed_commands() -> list[str]:
     """Each command of ours in a shell block, on a line of its own, or in backquotes."""
-    lines = [line for page in TEXTS for block in blocks(page, "sh") for line in block.splitlines()]
+    scripts = (block.body.replace("\\\n", " ") for block in every("sh"))
+    lines = [line for script in scripts for line in script.splitlines()]
     spans = re.findall(r"`(openai-project-guard [^`]+)`", re.sub(r"(?s)```.*?```", "", ALL))
     found = [line for line in lines if line.startswith("openai-project-guard ")]
     return sorted({line.partition("  #")[0].strip() for line in [*found, *spans]})
@@ -42,106 +229,90 @@ def printed_commands() -> list[str]:
 def test_a_printed_command_is_understood(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     _, name, *arguments = shlex.split(command)
     arguments = arguments[: arguments.index("--")] if "--" in arguments else arguments
-    with pytest.raises(SystemExit) as done:
-        main([name, "--help"])
-    assert done.value.code in (0, None)
-    known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+    known = options_of(name, capsys)
     assert {word for word in arguments if word.startswith("--")} <= known
+
+
+def options_of(command: str, capsys: pytest.CaptureFixture[str]) -> set[str]:
+    with pytest.raises(SystemExit) as done:
+        main([command, "--help"])
+    assert done.value.code in (0, None)
+    return set(re.findall(r"(?m)^  (?:-h, )?(--[a-z-]+)", capsys.readouterr().out))
+
+
+def test_the_table_of_commands_has_each_with_all_its_options(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = re.findall(r"(?m)^\| `([a-z]+)([^`]*)` \|", TEXTS["command-line.md"])
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    commands = re.findall(r"(?m)^ {2,4}([a-z]+) {2,}", capsys.readouterr().out)
+    assert sorted(name for name, _ in rows) == sorted(commands)
+    for name, written in rows:
+        options = options_of(name, capsys) - {"--help"}
+        assert set(re.findall(r"--[a-z-]+", written)) == options, name
+
+
+def test_what_json_prints_is_as_generated() -> None:
+    assert TEXTS["json.md"] == script("json_reference").page()
 
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_a_link_leads_to_a_file_or_a_heading_that_is_there(name: str) -> None:
-    page = next(page for page in PAGES if page.name == name)
+    folder = next(page for page in PAGES if page.name == name).parent
     for target in re.findall(r"\]\(([^)\s]+)\)", TEXTS[name]):
         if "://" not in target:
             path, _, heading = target.partition("#")
-            assert (page.parent / path).exists(), target
+            assert (folder / path).exists(), target
+            assert folder == ROOT or not path.startswith(".."), f"{target} is not in the site"
             if heading:
-                headings = re.findall(r"(?m)^#+ (.+)$", (page.parent / path).read_text("utf-8"))
-                assert heading in {text.lower().replace(" ", "-") for text in headings}, target
+                assert heading in headings_of(folder / path if path else folder / name), target
 
 
-def test_the_readme_is_read_in_five_minutes() -> None:
+def headings_of(page: Path) -> set[str]:
+    found = re.findall(r"(?m)^#+ (.+)$", page.read_text("utf-8"))
+    plain = (re.sub(r"[^\w -]", "", text.lower()) for text in found)
+    return {text.strip().replace(" ", "-") for text in plain}
+
+
+def test_the_readme_is_read_in_five_minutes_and_leads_to_every_page() -> None:
     assert len(TEXTS["README.md"].splitlines()) <= 150
+    pages = {page.name for page in DOCS.glob("*.md")}
+    assert set(re.findall(r"\]\(docs/([\w-]+\.md)\)", TEXTS["README.md"])) == pages
+    navigation = (ROOT / "mkdocs.yml").read_text("utf-8").partition("\nnav:")[2]
+    assert sorted(re.findall(r": ([\w-]+\.md)\b", navigation)) == sorted(pages)
 
 
-def test_the_readme_leads_to_every_page() -> None:
-    linked = set(re.findall(r"\]\(docs/([\w-]+\.md)\)", TEXTS["README.md"]))
-    assert linked == {page.name for page in PAGES} - {"README.md"}
+def test_a_file_of_the_repository_that_is_named_is_there() -> None:
+    for path in set(re.findall(r"`((?:examples|benchmarks|docs|tests)/[\w/.-]+)`", ALL)):
+        assert (ROOT / path).exists() or (ROOT / f"{path}.py").exists(), path
 
 
-def test_the_refusal_in_the_readme_is_what_a_program_gets(tmp_path: Path) -> None:
-    """Its three commands as printed, but for the key on standard input and this checkout's code."""
-    (refusal,) = blocks("README.md", "text")
-    install, register, run = (line for line in blocks("README.md", "sh")[0].splitlines())
-    assert install == "pip install ."
-    (tmp_path / "app.py").write_text("import openai\nopenai.OpenAI().models.list()\n")
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith("OPENAI_")
-    } | {
-        "PYTHONPATH": str(ROOT),
-        "XDG_CONFIG_HOME": str(tmp_path),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        "OPENAI_API_KEY": KEY,
-        "OPENAI_PROJECT_ID": "proj_8hRsLm2x",
-    }
-    outcomes = []
-    for command in (register, run):
-        words = shlex.split(command)
-        assert words[0] == "openai-project-guard"
-        done = subprocess.run(
-            [sys.executable, "-m", "openai_project_guard", *words[1:]],
-            cwd=tmp_path,
-            env=environment,
-            input=KEY,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        outcomes.append(done)
-    registered, refused = outcomes
-    assert registered.returncode == 0, registered.stderr
-    assert refused.returncode == 1, refused.stdout
-    said = " ".join(refused.stderr.replace(str(tmp_path), "/srv/app").split())
-    for line in refusal.splitlines():  # broken and shortened there
-        assert line in said, line
-    assert KEY not in refused.stdout + refused.stderr
+def test_a_page_of_python_has_every_public_name() -> None:
+    in_full = re.findall(r"(?m)^::: openai_project_guard\.([\w.]+)$", TEXTS["api.md"])
+    public = {name for name in in_full if "." not in name}
+    assert public == set(opg.__all__)
+    for name in in_full:
+        module, _, attribute = f"openai_project_guard.{name}".rpartition(".")
+        if importlib.util.find_spec(module.split(".")[0]) and attribute not in opg.__all__:
+            found = importlib.import_module(module)
+            assert attribute in found.__all__
+            assert getattr(found, attribute).__doc__
+    written = set(re.findall(r"\w+", TEXTS["python.md"])) | set(
+        re.findall(r"\w+", TEXTS["errors.md"])
+    )
+    assert public - {"Entry"} <= written
 
 
-def test_the_registry_file_shown_is_in_order(tmp_path: Path) -> None:
-    file = tmp_path / "openai-projects.toml"
-    file.write_text(blocks("registry-file.md", "toml")[0], encoding="utf-8")
-    assert not find_mistakes(file)
-    assert opg.Registry.from_file(file).lookup(KEY)
+def test_an_extra_that_is_named_is_one() -> None:
+    named = set(re.findall(r"pip install \"[\w.-]+\[(\w+)\]\"", ALL))
+    assert named <= set(project_file()["project"]["optional-dependencies"])
 
 
-def test_every_variable_is_among_the_settings_and_none_besides() -> None:
-    written = set(re.findall(r"OPENAI_PROJECT_GUARD(?:_[A-Z]+)*", ALL))
-    listed = set(re.findall(r"(?m)^\| `(OPENAI_PROJECT_GUARD\w*)`", TEXTS["settings.md"]))
-    assert written <= listed
-    read = set()
-    for module in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(module.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                read |= set(re.findall(rf"{_env.PREFIX}(?:_[A-Z]+)*\b", node.value))
-    assert read <= listed
-
-
-def test_the_errors_are_those_that_there_are() -> None:
-    rows = dict(re.findall(r"(?m)^\| `(\w+)` \| `(\w+)` \|", TEXTS["errors.md"]))
-    kinds = {kind.__name__ for kind in opg.ProjectGuardError.__subclasses__()}
-    assert set(rows) == kinds
-    in_readme = re.findall(r"(?m)\| `(\w+)` \| `(\w+Error)` \|", TEXTS["README.md"])
-    assert {(error, reason) for reason, error in in_readme} <= set(rows.items())
-
-
-def test_every_python_block_is_python() -> None:
-    for page in TEXTS:
-        for block in blocks(page, "python"):
-            ast.parse(block)
-
-
-def test_the_loopback_server_shown_bills_as_it_says() -> None:
-    (code,) = (block for block in blocks("testing.md", "python") if "loopback_api" in block)
-    exec(compile(code, "testing.md", "exec"), {})
+def test_the_releases_that_the_readme_names_are_those_of_the_package() -> None:
+    project = project_file()["project"]
+    pythons = [kind.rpartition(" ")[2] for kind in project["classifiers"] if "3." in kind]
+    assert f"Python {pythons[0]} to {pythons[-1]};" in TEXTS["README.md"]
+    assert project["requires-python"] == f">={pythons[0]}"
+    (oldest,) = (name[8:] for name in project["dependencies"] if name.startswith("openai>="))
+    assert f"`openai` {oldest} and later" in TEXTS["README.md"]

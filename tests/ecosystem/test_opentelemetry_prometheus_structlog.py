@@ -6,11 +6,14 @@ import contextlib
 import re
 import time
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
+from openai._base_client import BaseClient
+from pytest_mock import MockerFixture
 from redis_server import RedisServer, needs_redis
 from support import A, B, Recorder, async_client, chat, sync_client
 
@@ -67,6 +70,15 @@ class Telemetry:
             if metric.name.startswith(REGISTRY)
             for point in metric.data.data_points
         }
+
+    @property
+    def info(self) -> list[tuple[dict[str, str], float]]:
+        return [
+            (dict(point.attributes), point.value)
+            for metric in self._metrics()
+            if metric.name == "openai.project_guard.info"
+            for point in metric.data.data_points
+        ]
 
     @property
     def names(self) -> dict[str, str]:
@@ -250,6 +262,37 @@ def test_gauges_know_a_scope_without_enable(
     assert telemetry.gauges["keys", str(tmp_path / "some.toml")] == 1
 
 
+def modes(exposed: Any) -> list[tuple[str, float]]:
+    return [
+        (sample.labels["mode"], sample.value)
+        for family in exposed.collect()
+        for sample in family.samples
+        if sample.name == "openai_project_guard_info"
+    ]
+
+
+def test_a_gauge_shows_whether_calls_are_checked(
+    telemetry: Telemetry, mocker: MockerFixture
+) -> None:
+    prometheus_client = pytest.importorskip("prometheus_client")
+    from openai_project_guard.prometheus import PrometheusObserver
+
+    exposed = prometheus_client.CollectorRegistry()
+    opg.add_observer(PrometheusObserver(exposed))
+    versions = {"version": metadata.version("openai-project-guard"), "sdk": openai.__version__}
+    for mode in ("enforce", "warn"):
+        opg.enable(mode, registry={"proj_a": A})  # type: ignore[arg-type]
+        assert telemetry.info == [({"mode": mode, **versions}, 1)]
+        assert modes(exposed) == [(mode, 1)]
+    mocker.patch.object(BaseClient, "_build_request")  # somebody takes a hook off
+    assert modes(exposed) == [("off", 1)]
+    mocker.stopall()
+    assert modes(exposed) == [("warn", 1)]
+    opg.disable()
+    assert telemetry.info == [({"mode": "off", **versions}, 1)]
+    assert modes(exposed) == [("off", 1)]
+
+
 @needs_redis
 def test_gauges_show_the_state_of_redis(
     telemetry: Telemetry, tmp_path: Path, clean: pytest.MonkeyPatch
@@ -297,9 +340,10 @@ def test_a_source_of_somebody_elses_need_not_report_its_state(
     assert telemetry.gauges == {}
 
 
-def test_the_queries_of_the_readme_ask_for_what_is_there(
-    telemetry: Telemetry, tmp_path: Path
-) -> None:
+MONITORING = Path(__file__).parents[2] / "docs" / "monitoring"
+
+
+def test_alerts_and_dashboard_ask_for_what_is_there(telemetry: Telemetry, tmp_path: Path) -> None:
     prometheus_client = pytest.importorskip("prometheus_client")
     from openai_project_guard.prometheus import PrometheusObserver
 
@@ -308,8 +352,7 @@ def test_the_queries_of_the_readme_ask_for_what_is_there(
     exposed = prometheus_client.CollectorRegistry()
     opg.add_observer(PrometheusObserver(exposed))
     chat(sync_client(Recorder(), project="proj_a"))
-    page = (Path(__file__).parents[2] / "docs" / "fleet-on-redis.md").read_text("utf-8")
-    (queries,) = re.findall(r"```promql\n(.*?)```", page, re.DOTALL)
+    queries = (MONITORING / "alerts.yml").read_text() + (MONITORING / "dashboard.json").read_text()
     asked = set(re.findall(r"openai_project_guard_\w+", queries))
     samples = {sample.name for family in exposed.collect() for sample in family.samples}
     assert asked == set(telemetry.names.values())

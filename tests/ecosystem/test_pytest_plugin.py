@@ -50,7 +50,8 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
 
     def start(code: str, *arguments: str) -> pytest.RunResult:
         pytester.makepyfile(HEAD + textwrap.dedent(code))
-        return pytester.runpytest_subprocess("-p", PLUGIN, *arguments)
+        # In the order in which they stand there, whatever plugin shuffles them.
+        return pytester.runpytest_subprocess("-p", PLUGIN, "-p", "no:randomly", *arguments)
 
     return start
 
@@ -352,8 +353,9 @@ def test_a_failing_test_shows_the_whole_refusal(run: Run) -> None:
             "E *Nothing was sent.",
             "E *To fix it: *",
             "E *assert not *Verdict(outcome='blocked', reason='mismatch', expected=('proj_a',)*",
-            "*blocked (mismatch): POST api.openai.com/v1/chat/completions with OpenAI-Project "
-            "'proj_b', key sk-proj-…AAAA, expected proj_a*",
+            "*refused: OpenAI-Project is not the project of its key: POST "
+            "api.openai.com/v1/chat/completions with OpenAI-Project 'proj_b', key sk-proj-…AAAA, "
+            "expected proj_a*",
         ]
     )
     assert "not-a-real-key-of-project-a" not in result.stdout.str()

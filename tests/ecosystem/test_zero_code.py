@@ -286,7 +286,7 @@ def test_celery(machine: Machine, pool: str) -> None:
         from tasks import work
 
         results = [work.delay(project) for project in ("proj_a", "proj_b")]
-        print(*(result.get(timeout=50, interval=0.1) for result in results))
+        print(*(result.get(timeout=200, interval=0.1) for result in results))
         """,
     )
     worker = ("-m", "celery", "-A", "tasks", "worker", "-P", pool, "-c", "2", "-l", "warning")
@@ -307,7 +307,7 @@ def test_a_jupyter_kernel(machine: Machine) -> None:
 
         manager, kernel = start_new_kernel(kernel_name="python3")
         cell = "from application import call; print(call('proj_a'), call('proj_b'))"
-        kernel.execute_interactive(cell, timeout=50, output_hook=show)
+        kernel.execute_interactive(cell, timeout=200, output_hook=show)
         kernel.stop_channels()
         manager.shutdown_kernel(now=True)
         """,

@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Callable, Generator, Iterator
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -64,12 +65,15 @@ class Desk:
     around = ""
     where = ""
 
-    def __init__(self, api: LoopbackAPI, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    def __init__(
+        self, api: LoopbackAPI, monkeypatch: pytest.MonkeyPatch, package: str, file: str
+    ) -> None:
         self.api = api
         self.verdicts: list[opg.Verdict] = []
         self.tries = 0
         self._monkeypatch = monkeypatch
         self._package = package
+        self._file = Path(file).resolve()
         self._surfaced = ""
 
     def use(self, framework: Use, project: str | None, scope: Scope = "sdk") -> Any:
@@ -97,14 +101,18 @@ class Desk:
             )
         return result
 
-    def refused(self, framework: Use, *, keeps_cause: bool = True) -> Exception:
+    def refused(
+        self, framework: Use, *, keeps_cause: bool = True, is_nearest: bool = False
+    ) -> Exception:
         """What it raises with another project: our error, or one that came of it. Nothing leaves.
 
-        How often the framework tried is in `tries`.
+        Each verdict names the line of the test's file that called the framework. How often the
+        framework tried is in `tries`.
 
         Args:
             framework: what to run.
             keeps_cause: whether our error is kept; if not, its text is all that is left of it.
+            is_nearest: the framework goes where that line cannot be known: the verdicts say so.
         """
         ours = opg.ProjectMismatchError
         for scope in SCOPES:
@@ -114,11 +122,20 @@ class Desk:
             assert {verdict.reason for verdict in self.verdicts} == {"mismatch"}
             assert any(isinstance(link, ours) for link in chain(raised.value)) == keeps_cause
             assert "Nothing was sent." in "".join(map(str, chain(raised.value)))
+            self.assert_called_from_its_file(is_nearest=is_nearest)
         self.tries = len(self.verdicts)
         self._surfaced = f"`{type(raised.value).__name__}`"
         if not isinstance(raised.value, ours):
             self._surfaced += " from it" if keeps_cause else " with its text alone"
         return raised.value
+
+    def assert_called_from_its_file(self, *, is_nearest: bool = False) -> None:
+        """Each verdict names a line of the test's file, unless that cannot be known there."""
+        assert self.verdicts
+        for verdict in self.verdicts:
+            site = str(verdict.call_site)
+            assert site.endswith(" (nearest known)") == is_nearest
+            assert is_nearest or Path(site.rpartition(":")[0]).resolve() == self._file
 
     def note(self, way: str) -> None:
         """Adds what was seen to the report, if one is asked for."""
@@ -161,7 +178,7 @@ def desk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         monkeypatch.setenv("OPENAI_API_KEY", A)
         monkeypatch.setenv("OPENAI_BASE_URL", api.base_url)
         monkeypatch.setenv("OPENAI_API_BASE", api.base_url)  # LlamaIndex's name for it
-        desk = Desk(api, monkeypatch, request.module.PACKAGE)
+        desk = Desk(api, monkeypatch, request.module.PACKAGE, request.module.__file__)
         opg.add_observer(desk.verdicts.append)
         yield desk
         opg.remove_observer(desk.verdicts.append)

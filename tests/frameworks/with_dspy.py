@@ -81,10 +81,26 @@ def test_embeddings(desk: Desk) -> None:
 
 
 def test_async_embeddings(desk: Desk) -> None:
-    assert desk.passes(lambda: embedder().acall(["hello"])).tolist() == [[0.25, -0.5, 1.0]]
-    error = desk.refused(lambda: embedder().acall(["hello"]))
+    async def embed() -> Any:
+        return await embedder().acall(["hello"])
+
+    assert desk.passes(embed).tolist() == [[0.25, -0.5, 1.0]]
+    error = desk.refused(embed)
     assert type(error) is litellm.BadRequestError
     assert desk.tries == 1
+
+
+def test_calls_in_threads_of_its_own(desk: Desk) -> None:
+    def in_parallel() -> list[dspy.Prediction]:
+        with dspy.context(lm=model(), adapter=TakesAnything()):
+            program = dspy.Predict("question -> answer")
+            questions = [dspy.Example(question=each).with_inputs("question") for each in "ab"]
+            return dspy.Parallel(num_threads=2, max_errors=1)([(program, q) for q in questions])
+
+    assert [answer.answer for answer in desk.passes(in_parallel)] == [TEXT] * 2
+    with pytest.raises(Exception, match="cancelled due to errors"):
+        desk.use(in_parallel, "proj_b")
+    desk.assert_called_from_its_file()
 
 
 def test_it_does_not_retry(desk: Desk) -> None:

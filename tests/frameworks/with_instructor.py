@@ -29,9 +29,9 @@ def ask(model: type[BaseModel] | None, **options: Any) -> Any:
     return create(client, model, options)
 
 
-def ask_async(model: type[BaseModel] | None, **options: Any) -> Any:
+async def ask_async(model: type[BaseModel] | None, **options: Any) -> Any:
     client = instructor.from_openai(openai.AsyncOpenAI(), mode=instructor.Mode.JSON)
-    return create(client, model, options)
+    return await create(client, model, options)
 
 
 def create(client: Any, model: type[BaseModel] | None, options: dict[str, Any]) -> Any:

@@ -42,8 +42,11 @@ def test_stream(desk: Desk) -> None:
 
 
 def test_async(desk: Desk) -> None:
-    assert isinstance(desk.passes(lambda: model().ainvoke("hello")), AIMessage)
-    assert_raised_as_it_is(desk, desk.refused(lambda: model().ainvoke("hello")))
+    async def invoke() -> AIMessage:
+        return await model().ainvoke("hello")
+
+    assert isinstance(desk.passes(invoke), AIMessage)
+    assert_raised_as_it_is(desk, desk.refused(invoke))
 
 
 def test_async_stream(desk: Desk) -> None:
@@ -60,8 +63,11 @@ def test_embeddings(desk: Desk) -> None:
 
 
 def test_async_embeddings(desk: Desk) -> None:
-    assert desk.passes(lambda: embeddings().aembed_documents(["hello"])) == [[0.25, -0.5, 1.0]]
-    assert_raised_as_it_is(desk, desk.refused(lambda: embeddings().aembed_query("hello")))
+    async def embed() -> list[list[float]]:
+        return await embeddings().aembed_documents(["hello"])
+
+    assert desk.passes(embed) == [[0.25, -0.5, 1.0]]
+    assert_raised_as_it_is(desk, desk.refused(embed))
 
 
 def test_responses_api(desk: Desk) -> None:
@@ -70,6 +76,18 @@ def test_responses_api(desk: Desk) -> None:
 
     assert desk.passes(invoke).text == TEXT
     assert_raised_as_it_is(desk, desk.refused(invoke))
+
+
+def test_batches_in_threads_and_tasks(desk: Desk) -> None:
+    def batch() -> list[AIMessage]:
+        return model().batch(["one", "two"])
+
+    async def abatch() -> list[AIMessage]:
+        return await model().abatch(["one", "two"])
+
+    for use in (batch, abatch):
+        assert [answer.content for answer in desk.passes(use)] == [TEXT] * 2
+        assert type(desk.refused(use)) is ProjectMismatchError
 
 
 def test_its_retries_try_again_and_its_fallbacks_are_used(desk: Desk) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from common import TEXT, Desk
+from llama_index.core.async_utils import asyncio_run
 from llama_index.core.llms import ChatMessage, ChatResponse, CompletionResponse
 from llama_index.embeddings.openai import OpenAIEmbedding
 from llama_index.llms.openai import OpenAI, OpenAIResponses
@@ -41,8 +42,11 @@ def test_stream(desk: Desk) -> None:
 
 
 def test_async(desk: Desk) -> None:
-    assert isinstance(desk.passes(lambda: model().acomplete("hello")), CompletionResponse)
-    assert_raised_as_it_is(desk, desk.refused(lambda: model().acomplete("hello")))
+    async def complete() -> CompletionResponse:
+        return await model().acomplete("hello")
+
+    assert isinstance(desk.passes(complete), CompletionResponse)
+    assert_raised_as_it_is(desk, desk.refused(complete))
 
 
 def test_async_stream(desk: Desk) -> None:
@@ -59,8 +63,24 @@ def test_embeddings(desk: Desk) -> None:
 
 
 def test_async_embeddings(desk: Desk) -> None:
-    assert desk.passes(lambda: embedding().aget_text_embedding("hello")) == [0.25, -0.5, 1.0]
-    assert_raised_as_it_is(desk, desk.refused(lambda: embedding().aget_text_embedding("hello")))
+    async def embed() -> list[float]:
+        return await embedding().aget_text_embedding("hello")
+
+    assert desk.passes(embed) == [0.25, -0.5, 1.0]
+    assert_raised_as_it_is(desk, desk.refused(embed))
+
+
+def test_batches_in_tasks_and_in_a_loop_of_its_own(desk: Desk) -> None:
+    async def embed() -> list[list[float]]:
+        batches = OpenAIEmbedding(model="text-embedding-3-small", embed_batch_size=1)
+        return await batches.aget_text_embedding_batch(["one", "two"])
+
+    def in_its_own_loop() -> list[list[float]]:
+        return asyncio_run(embed())
+
+    for use in (embed, in_its_own_loop):
+        assert desk.passes(use) == [[0.25, -0.5, 1.0]] * 2
+        assert type(desk.refused(use)) is ProjectMismatchError
 
 
 def test_responses_api(desk: Desk) -> None:

@@ -38,8 +38,11 @@ def test_stream(desk: Desk) -> None:
 
 
 def test_async(desk: Desk) -> None:
-    assert desk.passes(lambda: agent().run("hello")).output == TEXT
-    assert_raised_as_it_is(desk, desk.refused(lambda: agent().run("hello")))
+    async def run() -> AgentRunResult[str]:
+        return await agent().run("hello")
+
+    assert desk.passes(run).output == TEXT
+    assert_raised_as_it_is(desk, desk.refused(run))
 
 
 def test_async_stream(desk: Desk) -> None:
@@ -60,8 +63,8 @@ def test_embeddings(desk: Desk) -> None:
 
 
 def test_async_embeddings(desk: Desk) -> None:
-    def embed() -> Any:
-        return Embedder("openai:text-embedding-3-small").embed_query("hello")
+    async def embed() -> Any:
+        return await Embedder("openai:text-embedding-3-small").embed_query("hello")
 
     assert desk.passes(embed).embeddings == [[0.25, -0.5, 1.0]]
     assert_raised_as_it_is(desk, desk.refused(embed))

@@ -57,6 +57,23 @@ except opg.UnregisteredKeyError as error:
     assert said == "unregistered"
 
 
+@pytest.mark.parametrize("name", ["ProjectMismatchError", "Verdict", "Registry", "guard"])
+def test_a_name_of_ours_may_be_what_imports_the_sdk(name: str) -> None:
+    said = output(
+        f"""
+from openai_project_guard import {name}
+import openai_project_guard as opg
+import openai
+try:
+    openai.OpenAI(api_key="sk-proj-not-a-real-key", project="proj_a").models.list()
+except opg.UnregisteredKeyError as error:
+    print(error.verdict.reason)
+""",
+        OPENAI_PROJECT_GUARD="enforce",
+    )
+    assert said == "unregistered"
+
+
 def test_a_reloaded_sdk_is_not_called_checked() -> None:
     run = python(
         "import importlib, sys, openai, openai_project_guard as g\n"

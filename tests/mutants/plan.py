@@ -74,8 +74,8 @@ TESTS: dict[str, list[str]] = {
     "_check/faults": ["hooks/test_faults_of_ours_and_of_others.py", "registry/test_file_reload.py"],
     "_check/errors": ["check/test_errors_and_verdicts_are_values.py", *_TEXTS],
     "_check/log": ["check/test_observers_and_log.py", "check/test_drift_and_learning.py"],
-    "_check/start_log": ["check/test_observers_and_log.py"],
-    "_check/terminate": ["check/test_observers_and_log.py", "audit/test_what_survives.py"],
+    "_check/waiting": ["check/test_where_was_it_called.py"],
+    "_check/terminate": ["check/test_where_was_it_called.py"],
     "_hooks/": _HOOKS,
     "_hooks/websockets": [
         "hooks/test_websockets_of_the_sdk.py",

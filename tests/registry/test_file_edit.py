@@ -21,7 +21,7 @@ from openai_project_guard._registry import stores as edit
 from openai_project_guard._registry.file import atomic as replace
 from openai_project_guard._registry.file import edit as rewrite
 from openai_project_guard._registry.file import lines
-from openai_project_guard._registry.model import Place, Project, Snapshot
+from openai_project_guard._registry.model import Place, Project, Snapshot, listing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -270,7 +270,7 @@ def test_fields_are_changed_and_taken_away_where_they_stand() -> None:
     wanted.add_project(Project("proj_a", place, "support-bot"), ["svc-2", "svc-3"])
     wanted.add_project(Project("proj_b", place, "search"))
     wanted.add_project(Project("proj_c", place, "rest"), ["svc"])
-    edit.change(NAME, lambda draft: draft.become(wanted, edit.find(NAME).version))
+    edit.change(NAME, lambda draft: draft.become(listing(wanted), edit.find(NAME).version))
     read = Registry.from_file(NAME).snapshot
     assert {account: rows[0].project.id for account, rows in read.accounts.items()} == {
         "svc": "proj_c",
@@ -288,8 +288,17 @@ def test_a_file_that_was_changed_meanwhile_does_not_become_another() -> None:
     version = edit.find(NAME).version
     edit.add(NAME, "proj_a", C)
     with pytest.raises(RegistryError, match="somebody else has changed the file meanwhile"):
-        edit.change(NAME, lambda draft: draft.become(Snapshot(), version))
+        edit.change(NAME, lambda draft: draft.become(({}, {}), version))
     assert len(Registry.from_file(NAME)) == 4
+
+
+def test_an_administrators_word_replaces_what_was_learned_and_nobody_elses() -> None:
+    edit.add(NAME, "proj_b", A, hint="h", note="learned")
+    refused("h is registered for the project proj_b already", "proj_c", A, note="learned")
+    assert edit.add(NAME, "proj_b", A, note="learned") == "unchanged"
+    assert edit.add(NAME, "proj_d", A) == "added"
+    assert [(entry.project, entry.note) for entry in Registry.from_file(NAME)] == [("proj_d", None)]
+    refused("is registered for the project proj_d already", "proj_b", A)
 
 
 def test_nothing_is_written_when_the_changes_break_off() -> None:
@@ -346,7 +355,7 @@ def test_a_key_of_another_project_is_refused_unless_it_is_meant() -> None:
 def test_an_alias_or_project_that_does_not_fit_is_refused() -> None:
     write(WRITTEN_BY_HAND)
     refused("the alias search belongs to proj_b already", "proj_new", C, alias="search")
-    refused(r"proj_b is there as \[projects.search\]; rename", "proj_b", C, alias="find")
+    refused(r"proj_b is there as search; rename its table", "proj_b", C, alias="find")
     refused("neither a project id .* nor an alias that the file knows", CANARY, C)
     refused("Nothing was written, .*must not look like a project id", "proj_n", C, alias="proj_x")
     refused("Nothing was written, .*a raw key stands here", "proj_a", C, note=CANARY)

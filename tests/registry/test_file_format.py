@@ -114,9 +114,9 @@ def test_these_are_in_order_too(text: str) -> None:
 def test_an_entry_knows_its_line_when_asked() -> None:
     write(GOOD)
     snapshot = read(NAME)
-    row = snapshot.keys[hashlib.sha256(b"b").digest()]
-    assert isinstance(row, KeyRecord)
-    place = row.project.place
+    record = snapshot.keys[hashlib.sha256(b"b").digest()]
+    assert isinstance(record, KeyRecord)
+    place = record.project.place
     assert snapshot.projects["proj_search"].place is place
     assert place.of(B) == f"{NAME}, line 9"
     assert place.of("user-svc-01") == f"{NAME}, line 6"

@@ -22,24 +22,10 @@ MEMORY = """
 from openai_project_guard import Registry, RegistryError
 from openai_project_guard._keys import digest_of
 from openai_project_guard._registry.changes import Draft, StoredState
-from openai_project_guard._registry.model import KeyRecord, Place, Project, Snapshot, listing
+from openai_project_guard._registry.model import KeyRecord, Place, Project, Snapshot
 from openai_project_guard._registry.source import Source
 
 KEPT = {}  # snapshots, by address
-
-class Stored:
-    word, unfit = "registry", ()
-    def __init__(self, address):
-        self.place, self.version = describe(address), "1" if address in KEPT else None
-        self.projects, self.found = listing(KEPT.get(address, Snapshot()))
-    def key(self, fingerprint):
-        return self.found.get(fingerprint)
-    def keys(self):
-        return self.found
-    def keys_of(self, projects):
-        return [name for name, held in self.found.items() if projects & held.keys()]
-    def rename(self, name):
-        return name
 
 class Followed(Source):
     def __init__(self, address):
@@ -58,17 +44,17 @@ def read(address):
     return registry
 
 def find(address):
-    return StoredState("1" if address in KEPT else None, KEPT.get(address, Snapshot()))
+    version, snapshot = "1" if address in KEPT else None, KEPT.get(address, Snapshot())
+    return StoredState(describe(address), version, snapshot)
 
 def change(address, step, *, create=False):
-    draft = Draft(Stored(address))
+    draft = Draft(find(address))
     result = step(draft)
-    keys = {**draft.stored.found, **dict(draft.new_keys())}
     snapshot = Snapshot()
     for name, fields in draft.projects.items():
         snapshot.add_project(Project(name, draft.stored.place, fields.alias, fields.organization))
-    for fingerprint, held in keys.items():
-        for name, binding in (held or {}).items():
+    for fingerprint, bindings in draft.keys.items():
+        for name, binding in bindings.items():
             record = KeyRecord(snapshot.projects[name], binding.hint, binding.note)
             snapshot.add_key(digest_of(fingerprint), record)
     KEPT[address] = snapshot

@@ -128,7 +128,9 @@ def test_a_file_that_grows_while_it_is_read_is_not_read_on(
 ) -> None:
     Path(NAME).write_text(GOOD)
     monkeypatch.setattr("openai_project_guard._registry.file.place.LARGEST", len(GOOD) - 1)
-    monkeypatch.setattr("openai_project_guard._registry.file.place._unfit", lambda status: None)
+    monkeypatch.setattr(
+        "openai_project_guard._registry.file.place._problem_with", lambda status: None
+    )
     with pytest.raises(RegistryError, match="this is larger than"):
         Registry.from_file(NAME)
 

@@ -154,6 +154,7 @@ def test_no_call_waits_for_a_store_that_is_out_of_reach(
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # from Python 3.12 on
 def test_a_forked_process_finds_it_too(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, probe: Probe
 ) -> None:

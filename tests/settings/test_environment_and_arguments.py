@@ -143,12 +143,12 @@ from openai_project_guard import _hooks, _settings
 @pytest.mark.parametrize(
     ("value", "through", "logs"),
     [
-        ("block", "ab", ["blocked"]),
-        (" WARN ", "ab?", ["warned"]),
+        ("block", "ab", ["refused"]),
+        (" WARN ", "ab?", ["sent with a warning"]),
         ("Allow", "ab?", []),
         ("learn", "ab?", []),
-        ("", "ab", ["blocked"]),
-        (None, "ab", ["blocked"]),
+        ("", "ab", ["refused"]),
+        (None, "ab", ["refused"]),
     ],
 )
 def test_unregistered(
@@ -163,7 +163,7 @@ def test_unregistered(
         clean.setenv(GUARD + "_UNREGISTERED", value)
     opg.enable(registry=KEYS)
     assert probe() == through
-    assert [record.getMessage().split()[0] for record in caplog.records] == logs
+    assert [record.getMessage().partition(":")[0] for record in caplog.records] == logs
 
 
 @pytest.mark.parametrize(("value", "expected"), [("sdk", "sdk"), ("Process", "process")])
@@ -312,7 +312,8 @@ def test_what_is_not_passed_comes_from_the_environment(
     clean.setenv(GUARD + "_UNREGISTERED", "allow")
     opg.enable()
     assert probe() == "ab?"
-    assert [record.getMessage()[:15] for record in caplog.records] == ["warned (scope):"] * 2
+    said = "sent with a warning: it is not of the project that is pinned here: "
+    assert [record.getMessage()[: len(said)] for record in caplog.records] == [said] * 2
 
 
 def test_an_argument_beats_the_environment_even_when_it_says_the_default(

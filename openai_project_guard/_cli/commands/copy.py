@@ -1,4 +1,4 @@
-"""`copy`: make one registry say what another says, after showing the difference."""
+"""The command `copy`."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import sys
 
 from openai_project_guard._cli import GOOD, NOT_IN_ORDER, registry_option
 from openai_project_guard._cli.output import Terminal, confirm, count
+from openai_project_guard._cli.parsers import Parser
 from openai_project_guard._registry.stores import describe
 from openai_project_guard._registry.transfer import Transfer
 
 _STYLES = {"+": "green", "-": "red", "~": "yellow"}
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments of `copy`."""
+def add_arguments(parser: Parser) -> None:
     parser.epilog = (
         "Shows what would change in TARGET, and asks. A file keeps its comments and its layout. If "
         "somebody else changes TARGET in between, nothing is written.\n\n"
@@ -30,22 +30,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"the registry to change: {where}; made where it is missing (default: the registry "
         "in use)",
     )
-    parser.add_argument(
-        "--merge",
-        action="store_true",
-        help="only add what TARGET does not have; change and remove nothing",
+    parser.add_flags(
+        merge="only add what TARGET does not have; change and remove nothing",
+        yes="write without asking",
+        dry_run="only show what would change",
+        json="print the difference as JSON",
     )
-    parser.add_argument("--yes", action="store_true", help="write without asking")
-    parser.add_argument("--dry-run", action="store_true", help="only show what would change")
-    parser.add_argument("--json", action="store_true", help="print the difference as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Shows the difference, and writes it if that is wanted.
-
-    Returns:
-        0 if the target says what the source says now, 1 if not.
-    """
+    """Shows the difference, and writes it if that is wanted."""
     target = registry_option.address(args.target, "TARGET")
     transfer = Transfer(args.source, target, merge=args.merge)
     name, changes = describe(target).name, count(len(transfer.steps), "change")
@@ -54,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         for step in transfer.steps:
             terminal.line(f"{step.sign} {step.text}", _STYLES[step.sign])
         for conflict in transfer.conflicts:
-            errors.paragraph(conflict, "red", first="✗ ")
+            errors.bad(conflict)
     is_due, is_written = bool(transfer.steps) or transfer.is_new, False
     if is_due and not args.dry_run:
         is_written = args.yes or confirm(f"Write {changes} to {name}?")
@@ -65,10 +59,10 @@ def run(args: argparse.Namespace) -> int:
         conflicts = list(transfer.conflicts)
         terminal.json({"written": is_written, "difference": steps, "conflicts": conflicts})
     elif is_written:
-        terminal.paragraph(f"{changes} written to {name}.", "green", first="✓ ")
+        terminal.good(f"{changes} written to {name}.")
     elif is_due:
         errors.paragraph(f"Nothing was written to {name}.")
     elif not transfer.conflicts:
-        terminal.paragraph(f"No difference: {name} is up to date.", "green", first="✓ ")
+        terminal.good(f"No difference: {name} is up to date.")
     is_equal = (is_written or not is_due) and not transfer.conflicts
     return GOOD if is_equal else NOT_IN_ORDER

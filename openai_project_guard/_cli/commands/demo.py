@@ -1,4 +1,4 @@
-"""`demo`: send right and wrong calls to a server on this machine, without and with the guard."""
+"""The command `demo`."""
 
 from __future__ import annotations
 
@@ -9,20 +9,16 @@ from openai_project_guard._cli import GOOD, NOT_IN_ORDER, PROGRAM
 from openai_project_guard._cli.demo import OK
 from openai_project_guard._cli.demo.runner import Result, run_scenarios
 from openai_project_guard._cli.output import Cell, Terminal
+from openai_project_guard._cli.parsers import Parser
 from openai_project_guard._keys import hint
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments of `demo`."""
-    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+def add_arguments(parser: Parser) -> None:
+    parser.add_flags(json="print the results as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Plays every scenario and prints what happened.
-
-    Returns:
-        0 if each did what it says, else 1.
-    """
+    """Runs every scenario and prints what happened."""
     results = run_scenarios()
     if args.json:
         Terminal().json([_as_json(result) for result in results])
@@ -79,22 +75,19 @@ def _show(results: list[Result], terminal: Terminal) -> None:
 
 
 def _row(result: Result) -> tuple[Cell, ...]:
-    without, guarded = result.without, result.guarded
+    without, guarded, is_refused = result.without, result.guarded, result.scenario.is_refused
     status = without.answer.split()[0]
-    if status != OK:
-        first, payer = Cell(f"✗ {status}", "red"), Cell("nobody", "dim")
-    elif result.scenario.is_refused:
-        first, payer = Cell(f"✗ {status}", "red"), Cell(str(without.billed), "red")
+    is_right = status == OK and not is_refused
+    first = Cell(f"✓ {status}", "green") if is_right else Cell(f"✗ {status}", "red")
+    if status == OK:
+        payer = Cell(str(without.billed), "red" if is_refused else "")
     else:
-        first, payer = Cell(f"✓ {status}", "green"), Cell(str(without.billed))
-    if result.problems:
-        last = Cell(f"✗ {guarded.answer}", "red")
-    elif result.scenario.is_refused:
-        last = Cell(f"✓ {guarded.answer}", "green")
-    else:
+        payer = Cell("nobody", "dim")
+    said = guarded.answer
+    if not (result.problems or is_refused):
         is_filled = guarded.project_header != without.project_header
-        how = "header put in" if is_filled else guarded.billed
-        last = Cell(f"✓ {guarded.answer}, {how}", "green")
+        said += f", {'header put in' if is_filled else guarded.billed}"
+    last = Cell(f"✗ {said}", "red") if result.problems else Cell(f"✓ {said}", "green")
     return Cell(result.scenario.call), first, payer, last, Cell(str(guarded.bytes))
 
 

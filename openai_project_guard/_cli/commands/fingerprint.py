@@ -1,4 +1,4 @@
-"""`fingerprint`: print the fingerprint of a key, as a registry has it."""
+"""The command `fingerprint`."""
 
 from __future__ import annotations
 
@@ -8,25 +8,21 @@ import sys
 from openai_project_guard._cli import GOOD, key_input
 from openai_project_guard._cli.key_input import KEY_HELP, read_key
 from openai_project_guard._cli.output import Terminal
+from openai_project_guard._cli.parsers import Parser
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments of `fingerprint`."""
+def add_arguments(parser: Parser) -> None:
     parser.epilog = (
         f"{KEY_HELP}\n\n"
         "The fingerprint is ready for the registry file, and for "
         "OPENAI_PROJECT_GUARD_KEYS=proj_a=FINGERPRINT."
     )
     key_input.add_argument(parser)
-    parser.add_argument("--json", action="store_true", help="print fingerprint and hint as JSON")
+    parser.add_flags(json="print fingerprint and hint as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Reads the key and prints its fingerprint.
-
-    Returns:
-        0.
-    """
+    """Reads the key and prints its fingerprint."""
     key = read_key(args.key_env)
     if key.weakness:
         Terminal(sys.stderr).paragraph(

@@ -1,4 +1,4 @@
-"""`list`: show what is registered, and in which registry."""
+"""The command `list`."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import sys
 from dataclasses import asdict
 
 from openai_project_guard._cli import GOOD, UNUSABLE
-from openai_project_guard._cli.output import Cell, Terminal, count
+from openai_project_guard._cli.output import Cell, Terminal, cells, count
+from openai_project_guard._cli.parsers import Parser
 from openai_project_guard._cli.registry_status import RegistryStatus, none_found, registry_statuses
 from openai_project_guard._registry.entry import Entry
 from openai_project_guard._registry.model import label
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments of `list`."""
+def add_arguments(parser: Parser) -> None:
     parser.epilog = "Exit status: 0, or 2 if a registry cannot be read (the others are listed)."
-    parser.add_argument("--json", action="store_true", help="print it as JSON")
-    parser.add_argument(
-        "--fingerprints", action="store_true", help="list the keys by their whole fingerprints"
+    parser.add_flags(
+        json="print it as JSON", fingerprints="list the keys by their whole fingerprints"
     )
     parser.add_argument(
         "--registry", metavar="FILE|URL", help="list this one, not those that the environment names"
@@ -26,11 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Lists them.
-
-    Returns:
-        0 if every registry could be read, else 2.
-    """
+    """Lists the registries that can be read, and names the others."""
     found = registry_statuses(args.registry)
     if args.json:
         Terminal().json(_as_json(found))
@@ -39,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     errors = Terminal(sys.stderr)
     for registry in found:
         if registry.error:
-            errors.paragraph(f"✗ {registry.error}", "red")
+            errors.bad(registry.error)
     return UNUSABLE if any(registry.error for registry in found) else GOOD
 
 
@@ -71,13 +66,13 @@ def _rows(registry: RegistryStatus) -> list[tuple[Cell, ...]]:
         name = Cell(project.alias or "–", "" if project.alias else "dim")
         id_ = project.id + (f" of {project.organization}" if project.organization else "")
         for entry in keys.get(project.id, ()):
-            _, _, line = entry.place.rpartition(", line ")
+            line = entry.place.rpartition(", line ")[2]
             hint = entry.hint or f"{entry.fingerprint[:15]}…"
-            line = line if line.isdigit() else "–"
-            rows.append((name, Cell(id_), Cell(hint), Cell(entry.note or ""), Cell(line)))
+            facts = cells(id_, hint, entry.note or "", line if line.isdigit() else "–")
+            rows.append((name, *facts))
             name, id_ = Cell(""), ""
         if project.id not in keys:
-            rows.append((name, Cell(id_), Cell("no key", "dim"), Cell(""), Cell("–")))
+            rows.append((name, Cell(id_), Cell("no key", "dim"), *cells("", "–")))
     return rows
 
 

@@ -1,4 +1,4 @@
-"""`register`: add a key to the registry; the key itself is not kept."""
+"""The command `register`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from openai_project_guard._cli import GOOD, NOT_IN_ORDER, key_input, registry_option
 from openai_project_guard._cli.key_input import KEY_HELP, Secret, read_key
 from openai_project_guard._cli.output import Terminal
+from openai_project_guard._cli.parsers import Parser
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._registry import stores
 from openai_project_guard._registry.changes import Draft
@@ -15,8 +16,7 @@ from openai_project_guard._registry.model import project_id
 from openai_project_guard._registry.registry import Registry
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments of `register`."""
+def add_arguments(parser: Parser) -> None:
     parser.epilog = f"{KEY_HELP} Only its fingerprint and its hint are kept."
     parser.add_argument(
         "project", metavar="PROJECT", help="the project's id (proj_...) or an alias of the registry"
@@ -25,28 +25,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     key_input.add_argument(parser)
     parser.add_argument("--note", metavar="T", help="whatever helps to recognise the key later")
     parser.add_argument("--organization", metavar="ORG", help="the project's organization, checked")
-    parser.add_argument(
-        "--also",
-        action="store_true",
-        help="register the key for this project beside others (a legacy user key)",
-    )
-    parser.add_argument(
-        "--weak",
-        action="store_true",
-        help="register the key although it could be guessed from its fingerprint",
-    )
-    parser.add_argument(
-        "--verify", action="store_true", help="ask the API first whether the key is the project's"
+    parser.add_flags(
+        also="register the key for this project beside others (a legacy user key)",
+        weak="register the key although it could be guessed from its fingerprint",
+        verify="ask the API first whether the key is the project's",
     )
     registry_option.add_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Reads the key and adds it.
-
-    Returns:
-        0 if the registry has it now, 1 if the API says that it must not.
-    """
+    """Reads the key and adds it, unless the API says that it must not."""
     address = registry_option.address(args.registry)
     place = stores.describe(address)
     key = read_key(args.key_env, args.note)
@@ -55,15 +43,12 @@ def run(args: argparse.Namespace) -> int:
             f"The key {key.hint} was not registered: {key.weakness}. Whoever reads the registry "
             "could guess it from its fingerprint. Register a key that OpenAI made, or pass --weak."
         )
-    if args.verify:
-        refused = _refused_by_the_api(key, address, args)
-        if refused:
-            problem = f"Nothing was registered: {refused}"
-            Terminal(sys.stderr).paragraph(problem, "red")
-            return NOT_IN_ORDER
+    refusal = _refusal_of_the_api(key, address, args) if args.verify else None
+    if refusal:
+        Terminal(sys.stderr).paragraph(f"Nothing was registered: {refusal}", "red")
+        return NOT_IN_ORDER
 
     def add(draft: Draft) -> tuple[str, str, str]:
-        """What was done, the project's id, and whether the registry is new."""
         change = draft.add(
             args.project,
             key.fingerprint,
@@ -85,21 +70,19 @@ def run(args: argparse.Namespace) -> int:
         return message, draft.id_of(args.project), made
 
     message, project, made = stores.change(address, add, create=True)
-    terminal = Terminal()
-    terminal.paragraph(message, "green", first="✓ ")
-    terminal.paragraph(f"{place.of(key.fingerprint, project)}{made}", first="  ")
+    Terminal().good(message)
+    Terminal().paragraph(f"{place.of(key.fingerprint, project)}{made}", first="  ")
     return GOOD
 
 
-def _refused_by_the_api(key: Secret, address: str, args: argparse.Namespace) -> str | None:
-    """Why the API does not want this key for this project."""
+def _refusal_of_the_api(key: Secret, address: str, args: argparse.Namespace) -> str | None:
     from openai_project_guard._cli.api_probe import ask
 
     known = Registry()
     known.snapshot = stores.find(address).snapshot
     project = project_id((known,), args.project, "PROJECT")
-    standing = known.snapshot.projects.get(project)
-    organization = args.organization or (standing and standing.organization)
+    registered = known.snapshot.projects.get(project)
+    organization = args.organization or (registered and registered.organization)
     headers = {"OpenAI-Project": project}  # OPENAI_CUSTOM_HEADERS would win over the client's
     if organization:
         headers["OpenAI-Organization"] = organization

@@ -1,4 +1,4 @@
-"""`remove`: take a key, or a project with its keys, out of the registry."""
+"""The command `remove`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 
 from openai_project_guard._cli import GOOD, NOT_IN_ORDER, registry_option
 from openai_project_guard._cli.output import Terminal, confirm, count
+from openai_project_guard._cli.parsers import Parser
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import FINGERPRINT, shown
 from openai_project_guard._registry import stores
@@ -18,8 +19,7 @@ from openai_project_guard._registry.registry import Registry
 _FINGERPRINT = re.compile(r"(?:sha256:)?([0-9a-fA-F]{8,64})")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments of `remove`."""
+def add_arguments(parser: Parser) -> None:
     parser.epilog = (
         "A key is removed from every project that it is registered for, or, with --project, from "
         "that one alone. A running process that follows the registry "
@@ -34,16 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--project", metavar="P", help="remove the key from this project alone, by its alias or id"
     )
-    parser.add_argument("--yes", action="store_true", help="remove a project without asking")
+    parser.add_flags(yes="remove a project without asking")
     registry_option.add_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Removes what was meant, if that is one thing.
-
-    Returns:
-        0 if it was removed, 1 if nothing or more than one thing was meant, or the answer was no.
-    """
+    """Removes what was meant, if that is one thing."""
     address = registry_option.address(args.registry)
     name = stores.describe(address).name
     registry = stores.read(address)
@@ -55,49 +51,38 @@ def run(args: argparse.Namespace) -> int:
         )
     if project is not None:
         return _remove_project(address, project, registry, is_sure=args.yes)
-    meant = _meant(args.what, registry)
-    errors = Terminal(sys.stderr)
-    of = None
-    if args.project:
-        of = registry.snapshot.projects.get(args.project)
-        if of is None:
-            errors.paragraph(
-                f"Nothing was removed: {name} has no project {shown(args.project)}.", "red"
-            )
-            return NOT_IN_ORDER
-        meant = [entry for entry in meant if entry.project == of.id]
-    elif not meant and FINGERPRINT.fullmatch(args.what) and stores.remove(address, [args.what]):
-        said = (
-            f"Removed {args.what.lower()}, which was registered for no valid project, from {name}."
-        )
-        Terminal().paragraph(said, "green", first="✓ ")
-        return GOOD
+    of = registry.snapshot.projects.get(args.project) if args.project else None
+    if args.project and of is None:
+        return _refused(f"{name} has no project {shown(args.project)}.")
+    meant = [entry for entry in _meant(args.what, registry) if not of or entry.project == of.id]
     if not meant:
-        errors.paragraph(
-            f"Nothing was removed: {name} has no key with this hint or fingerprint"
-            + (f" in project {of.label}" if of else " and no such project")
-            + f": {shown(args.what)}.",
-            "red",
+        is_whole = FINGERPRINT.fullmatch(args.what) and not of
+        if is_whole and stores.remove(address, [args.what]):
+            removed = f"{args.what.lower()}, which was registered for no valid project, from {name}"
+            Terminal().good(f"Removed {removed}.")
+            return GOOD
+        where = f" in project {of.label}" if of else " and no such project"
+        return _refused(
+            f"{name} has no key with this hint or fingerprint{where}: {shown(args.what)}."
         )
-        return NOT_IN_ORDER
     if len({entry.fingerprint for entry in meant}) > 1:
-        errors.paragraph(
-            f"Nothing was removed: {shown(args.what)} may be any of these. Give more of the "
-            "fingerprint.",
-            "red",
+        return _refused(
+            f"{shown(args.what)} may be any of these. Give more of the fingerprint.",
+            [_described(entry, digits=16) for entry in meant],
         )
-        for entry in meant:
-            errors.line(f"  {_described(entry, digits=16)}")
-        return NOT_IN_ORDER
     if not stores.remove(address, [meant[0].fingerprint], project=of.id if of else None):
-        errors.paragraph("Nothing was removed: somebody else has just removed it.", "red")
-        return NOT_IN_ORDER
-    terminal = Terminal()
+        return _refused("somebody else has just removed it.")
     for entry in meant:
-        terminal.paragraph(
-            f"Removed the key {_described(entry)}, from {name}.", "green", first="✓ "
-        )
+        Terminal().good(f"Removed the key {_described(entry)}, from {name}.")
     return GOOD
+
+
+def _refused(why: str, which: list[str] | None = None) -> int:
+    terminal = Terminal(sys.stderr)
+    terminal.paragraph(f"Nothing was removed: {why}", "red")
+    for line in which or ():
+        terminal.line(f"  {line}")
+    return NOT_IN_ORDER
 
 
 def _meant(what: str, registry: Registry) -> list[Entry]:
@@ -124,5 +109,5 @@ def _remove_project(address: str, project: Project, registry: Registry, *, is_su
         Terminal(sys.stderr).line("Nothing was removed.")
         return NOT_IN_ORDER
     stores.remove_project(address, project.id)
-    Terminal().paragraph(f"Removed {what}, from {where}.", "green", first="✓ ")
+    Terminal().good(f"Removed {what}, from {where}.")
     return GOOD

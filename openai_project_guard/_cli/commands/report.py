@@ -1,16 +1,14 @@
-"""`report`: say what the processes that kept an audit saw, and what to change."""
+"""The command `report`."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Sequence
 from typing import get_args
 
 from openai_project_guard import _env
 from openai_project_guard._audit.as_json import as_json
-from openai_project_guard._audit.line import Record
 from openai_project_guard._audit.summary import (
     KINDS,
     Change,
@@ -23,21 +21,20 @@ from openai_project_guard._audit.summary import (
     summarize,
 )
 from openai_project_guard._cli import GOOD, NOT_IN_ORDER, UNUSABLE
-from openai_project_guard._cli.output import Cell, Terminal, count
+from openai_project_guard._cli.output import Cell, Terminal, cells, count
+from openai_project_guard._cli.parsers import Parser
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import shown
 from openai_project_guard._types import Reason
 
-AUDIT = _env.PREFIX + "_AUDIT"
 _STYLES = {"blocked": "red", "warned": "yellow", "drift": "red", "injected": "", "allowed": "green"}
 _MOST_IN_ORDER = 50  # rows; the wrong ones are always shown, all of them
 _FAIL_ON = (*KINDS[:-1], *(reason for reason in get_args(Reason) if reason != "drift"))
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments of `report`."""
+def add_arguments(parser: Parser) -> None:
     parser.epilog = (
-        f"Each process keeps an audit where {AUDIT}, enable(audit=...) or run --audit names a "
+        f"Each process keeps an audit where {_env.AUDIT}, enable(audit=...) or run --audit names a "
         "folder. The files of any number of processes and hosts add up. They hold no key, no "
         "prompt and no answer, and may be deleted at any time.\n\n"
         "Changes and calls come worst first; times are UTC. A drift is about a call that is "
@@ -46,12 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "there is no audit file or one cannot be read."
     )
     parser.add_argument(
-        "paths", metavar="DIR", nargs="*", help=f"folder or audit file; default: ${AUDIT}"
+        "paths", metavar="DIR", nargs="*", help=f"folder or audit file; default: ${_env.AUDIT}"
     )
     parser.add_argument(
         "--since", metavar="T", help="leave out what ended before: 90m, 24h, 7d or an ISO 8601 time"
     )
-    parser.add_argument("--json", action="store_true", help="print it as JSON")
+    parser.add_flags(json="print it as JSON")
     parser.add_argument(
         "--html", metavar="FILE", help="write it as one page too, which needs nothing else"
     )
@@ -63,14 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Reports.
-
-    Returns:
-        0; 1 if `--fail-on` names something that was seen; 2 if something cannot be read.
-
-    Raises:
-        ConfigurationError: an argument is not understood, or nothing is there to report on.
-    """
+    """Reports; what is wrong with the arguments is said before anything is read."""
     words = _words(args.fail_on)
     since = None if args.since is None else read_since(args.since)
     paths = args.paths or _default_paths()
@@ -79,32 +69,36 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigurationError(f"There is no audit file in {', '.join(paths)}.")
     if args.html is not None:
         _write_page(summary, args.html)
+    terminal, errors = Terminal(), Terminal(sys.stderr)
     if args.json:
-        Terminal().json(as_json(summary))
+        terminal.json(as_json(summary))
     else:
-        _show(summary, Terminal())
-    return _status(summary, words)
+        _show(summary, terminal)
+    for path, error in summary.unreadable:
+        errors.bad(f"{shown(path)[1:-1]} cannot be read: {error}")
+    matching = summary.matching(words)
+    if matching:
+        errors.bad(f"--fail-on {','.join(words)}: {count(matching, 'call')}")
+        return NOT_IN_ORDER
+    return UNUSABLE if summary.unreadable else GOOD
 
 
 def _words(given: str | None) -> tuple[str, ...]:
-    if given is None:
-        return ()
-    words = tuple(word.strip().lower() for word in given.split(","))
-    for word in words:
-        if word not in _FAIL_ON:
-            raise ConfigurationError(
-                f"--fail-on {shown(given)} is not understood. Accepted, with commas between: "
-                f"{', '.join(_FAIL_ON)}."
-            )
+    words = tuple(word.strip().lower() for word in given.split(",")) if given is not None else ()
+    if not set(words).issubset(_FAIL_ON):
+        raise ConfigurationError(
+            f"--fail-on {shown(given)} is not understood. Accepted, with commas between: "
+            f"{', '.join(_FAIL_ON)}."
+        )
     return words
 
 
 def _default_paths() -> list[str]:
-    folder = _env.text(AUDIT)
+    folder = _env.text(_env.AUDIT)
     if folder is None:
         raise ConfigurationError(
-            f"No folder is named, and {AUDIT} is not set. Name the folder in which the processes "
-            "keep their audit: openai-project-guard report DIR"
+            f"No folder is named, and {_env.AUDIT} is not set. Name the folder in which the "
+            "processes keep their audit: openai-project-guard report DIR"
         )
     return [os.path.expanduser(folder)]
 
@@ -112,28 +106,12 @@ def _default_paths() -> list[str]:
 def _write_page(summary: Summary, path: str) -> None:
     from openai_project_guard._audit.html import render
 
-    page = render(summary)
     try:
         with open(path, "w", encoding="utf-8") as file:
-            file.write(page)
+            file.write(render(summary))
     except OSError as error:
         reason = error.strerror or error
         raise ConfigurationError(f"The page {path} cannot be written: {reason}.") from None
-
-
-def _status(summary: Summary, words: Sequence[str]) -> int:
-    errors = Terminal(sys.stderr)
-    for path, error in summary.unreadable:
-        errors.paragraph(f"{shown(path)[1:-1]} cannot be read: {error}", "red", first="✗ ")
-    matching = summary.matching(words)
-    if matching:
-        failed = f"--fail-on {','.join(words)}: {count(matching, 'call')}"
-        errors.paragraph(failed, "red", first="✗ ")
-        return NOT_IN_ORDER
-    return UNUSABLE if summary.unreadable else GOOD
-
-
-# --- the terminal -------------------------------------------------------------------------------
 
 
 def _show(summary: Summary, terminal: Terminal) -> None:
@@ -141,13 +119,29 @@ def _show(summary: Summary, terminal: Terminal) -> None:
     span = f"; {day(summary.first)} to {day(summary.last)} UTC" if summary.records else ""
     processes = f"{summary.files:,} process{'' if summary.files == 1 else 'es'}"
     terminal.paragraph(f"{processes} on {count(len(summary.hosts), 'host')}{since}{span}")
-    if not summary.records:
-        terminal.paragraph("No call was recorded.")
-    else:
+    if summary.records:
         _show_projects(summary, terminal)
         _show_changes(summary, terminal)
         _show_in_order(summary, terminal)
-    _show_notes(summary, terminal)
+    else:
+        terminal.paragraph("No call was recorded.")
+    if summary.others:
+        _show_note(
+            f"{count(summary.others, 'call')} could not be told apart, since a process saw too "
+            "many kinds: they are counted by outcome and reason only.",
+            terminal,
+        )
+    if summary.skipped:
+        _show_note(
+            f"{count(summary.skipped, 'line')} could not be read, and is left out; a process "
+            "that is killed may leave its last line unfinished.",
+            terminal,
+        )
+
+
+def _show_note(note: str, terminal: Terminal) -> None:
+    terminal.line()
+    terminal.paragraph(note, "dim", first="! ")
 
 
 def _show_projects(summary: Summary, terminal: Terminal) -> None:
@@ -168,83 +162,54 @@ def _show_changes(summary: Summary, terminal: Terminal) -> None:
     terminal.line()
     if not summary.changes:
         if not any(map(is_wrong, summary.records)):
-            terminal.paragraph("Every call was in order.", "green", first="✓ ")
+            terminal.good("Every call was in order.")
         return
-    places = sum(len(change.places) for change in summary.changes)
+    places = count(sum(len(change.places) for change in summary.changes), "wrong call site")
     changes = count(len(summary.changes), "change")
-    wrong = f"{count(places, 'wrong call site')}, {changes} to make:"
-    terminal.paragraph(wrong, "bold", first="✗ ")
+    terminal.paragraph(f"{places}, {changes} to make:", "bold", first="✗ ")
     for number, change in enumerate(summary.changes, 1):
         terminal.line()
-        style = _STYLES[kind_of(change.record)]
+        style = _STYLES[kind_of(change.places[0])]
         terminal.paragraph(change.sentence, style, first=f"{number}. ")
         _show_places(change, terminal)
 
 
 def _show_places(change: Change, terminal: Terminal) -> None:
-    record, indent = change.record, "   "
+    record, indent = change.places[0], "   "
     if not record.client_site or record.client_site not in change.sentence:
         built = record.client_site or "at a place that is not known"
         terminal.paragraph(f"client built at {built}", "dim", first=indent)
     expected = " or ".join(record.expected) or "no project"
     header = f"OpenAI-Project {record.actual}" if record.actual else "no OpenAI-Project"
-    origin = f" (from {record.origin})" if record.origin not in (None, "unknown") else ""
+    is_set = record.origin not in (None, "unknown", "unset")
+    origin = f" (from {record.origin})" if is_set else ""
     sent = f"key {record.key_hint} of {expected}, sent with {header}{origin}"
     terminal.paragraph(sent, "dim", first=indent)
-    rows = [
-        (
-            Cell(str(total.count)),
-            Cell(_outcome(total)),
-            Cell(total.call_site or "not known"),
-            Cell(day(total.first)[5:]),
-            Cell(day(total.last)[5:]),
-        )
-        for total in (place.total for place in change.places)
-    ]
+    rows = []
+    for total in change.places:
+        outcome = "drift" if total.reason == "drift" else f"{total.outcome}, {total.reason}"
+        site, first, last = total.call_site or "not known", day(total.first), day(total.last)
+        rows.append(cells(str(total.count), outcome, site, first[5:], last[5:]))
     terminal.table(("Calls", "Outcome", "Called at", "First", "Last"), rows)
 
 
-def _outcome(record: Record) -> str:
-    if record.reason == "drift":
-        return "drift"
-    return f"{record.outcome}, {record.reason}"
-
-
 def _show_in_order(summary: Summary, terminal: Terminal) -> None:
-    records = [r for r in summary.records if not is_wrong(r) and not r.is_others]
+    records = summary.in_order
     if not records:
         return
     terminal.line()
     terminal.paragraph("In order", "bold")
+    unknown = "not known"
     rows = [
-        (
-            Cell(str(record.count)),
-            Cell(record.client_site or "not known"),
-            Cell(record.key_hint or ""),
-            Cell(record.project or "not known"),
-            Cell(day(record.last)[5:]),
+        cells(
+            str(record.count),
+            record.client_site or unknown,
+            record.key_hint or "",
+            record.project or unknown,
+            day(record.last)[5:],
         )
         for record in records[:_MOST_IN_ORDER]
     ]
     terminal.table(("Calls", "Client built at", "Key", "Project", "Last"), rows)
     if len(records) > _MOST_IN_ORDER:
-        terminal.paragraph(
-            f"and {len(records) - _MOST_IN_ORDER} more, which --json lists", first=""
-        )
-
-
-def _show_notes(summary: Summary, terminal: Terminal) -> None:
-    notes = []
-    if summary.others:
-        notes.append(
-            f"{count(summary.others, 'call')} could not be told apart, since a process saw too "
-            "many kinds: they are counted by outcome and reason only."
-        )
-    if summary.skipped:
-        notes.append(
-            f"{count(summary.skipped, 'line')} could not be read, and is left out; a process "
-            "that is killed may leave its last line unfinished."
-        )
-    for note in notes:
-        terminal.line()
-        terminal.paragraph(note, "dim", first="! ")
+        terminal.paragraph(f"and {len(records) - _MOST_IN_ORDER} more, which --json lists")

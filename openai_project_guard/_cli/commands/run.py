@@ -1,4 +1,4 @@
-"""`run`: run a Python program under the guard, without a change to it."""
+"""The command `run`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from openai_project_guard._types import CALL_SCOPES, Mode
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments of `run`."""
     parser.usage = "%(prog)s [OPTION]... -- COMMAND [ARGUMENT]..."
     parser.epilog = (
         "COMMAND is what starts the program: python app.py, gunicorn, celery, uvicorn, pytest, a "
@@ -54,11 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> NoReturn:
-    """Becomes the program, under the guard.
-
-    Raises:
-        ConfigurationError: a setting is wrong, or the command cannot be executed.
-    """
+    """Becomes the program, under the guard."""
     command = args.program[1:] if args.program[:1] == ["--"] else args.program
     if not command:
         raise ConfigurationError("What is to be run? Name a command after --.")
@@ -72,8 +67,8 @@ def run(args: argparse.Namespace) -> NoReturn:
             _env.PREFIX: args.mode,
             _env.PROJECT: args.project,
             _env.REGISTRY: args.registry,
-            _env.PREFIX + "_SCOPE": args.scope,
-            _env.PREFIX + "_AUDIT": args.audit,
+            _env.SCOPE: args.scope,
+            _env.AUDIT: args.audit,
         },
     )
     line = program.command_line(command)

@@ -1,4 +1,4 @@
-"""`sync`: add the organization's projects to the registry and bind the keys in your environment."""
+"""The command `sync`."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import argparse
 import re
 import sys
 import unicodedata
-from collections.abc import Sequence
-from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from typing import NamedTuple, TypeVar
 
 from openai_project_guard._cli import GOOD, NOT_IN_ORDER, registry_option
-from openai_project_guard._cli.key_input import read_key
+from openai_project_guard._cli.key_input import ADMIN_KEY, API_KEY, read_key
 from openai_project_guard._cli.output import Terminal, confirm, count
-from openai_project_guard._cli.sync.administration import ADMIN_KEY, Administration, RemoteProject
+from openai_project_guard._cli.parsers import Parser
+from openai_project_guard._cli.sync.administration import Administration, RemoteProject
 from openai_project_guard._cli.sync.binding import Binding, LocalKey, bind, match
 from openai_project_guard._cli.sync.preview import preview
 from openai_project_guard._cli.sync.progress import Progress
@@ -24,44 +25,19 @@ from openai_project_guard._registry import stores
 from openai_project_guard._registry.changes import Draft
 from openai_project_guard._registry.model import label
 
-API_KEY = "OPENAI_API_KEY"
 _LONGEST_ALIAS = 60
+T = TypeVar("T")
 _SHOWN = 10  # projects named one by one; a terminal is no place for 2,000
 
 
-@dataclass(frozen=True)
-class Listed:
+class Listed(NamedTuple):
     """A project by its id and its alias."""
 
     project: str
     alias: str | None
 
 
-@dataclass(frozen=True)
-class Report:
-    """What was done; `--json` prints it as it is.
-
-    Attributes:
-        registry: its path, or its URL without the password.
-        listed: how many projects the API lists.
-        added: those of them that are new in the registry.
-        unlisted: those of the registry that the API does not list.
-        pruned: whether these were removed.
-        keys: what became of the keys in the environment.
-        dry_run: whether nothing was written, and this is what would be done.
-    """
-
-    registry: str
-    listed: int
-    added: tuple[Listed, ...]
-    unlisted: tuple[Listed, ...]
-    pruned: bool
-    keys: tuple[Binding, ...]
-    dry_run: bool
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments of `sync`."""
+def add_arguments(parser: Parser) -> None:
     parser.epilog = (
         f"{ADMIN_KEY} must hold an admin key; OPENAI_BASE_URL is honoured. A new project's alias "
         "is its name in lower case with dashes; what is registered stays. A key in your "
@@ -78,73 +54,65 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         help=f"a variable with a key to bind, beside {API_KEY}; may be given more than once",
     )
-    parser.add_argument(
-        "--include-archived", action="store_true", help="take archived projects in too"
-    )
-    parser.add_argument(
-        "--prune",
-        action="store_true",
-        help="remove the projects that the API does not list from the registry, with their keys; "
+    parser.add_flags(
+        include_archived="take archived projects in too",
+        prune="remove the projects that the API does not list from the registry, with their keys; "
         "shows them and asks",
+        yes="do not ask before --prune removes",
+        dry_run="only show what would be done; write nothing",
+        json="print what was done as JSON",
     )
-    parser.add_argument("--yes", action="store_true", help="do not ask before --prune removes")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="only show what would be done; write nothing"
-    )
-    parser.add_argument("--json", action="store_true", help="print what was done as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Reads, writes, binds, and says what was done.
-
-    Returns:
-        0 if every key in the environment has its project, else 1.
-    """
+    """Reads, writes, binds, and says what was done."""
     keys = _local_keys(args.key_env)
     address = registry_option.address(args.registry)
     name = stores.describe(address).name
     progress = Progress()
-    with disabled(), ExitStack() as stack:
-        stack.callback(progress.wipe)
-        api = stack.enter_context(closing(Administration(progress.wait)))
+    with disabled(), closing(progress), closing(Administration(progress.wait)) as api:
         projects = []
         for project in api.projects(include_archived=args.include_archived):
             projects.append(project)
             progress.show(f"reading projects: {len(projects):,}")
-        _refuse_none(projects)
-        removed: set[str] = set()
-        if args.prune:
-            progress.wipe()
-            removed = _to_be_removed(projects, address, args)
-        ids = [project.id for project in projects]
+        if not projects:
+            raise ConfigurationError(
+                "The API lists no project at all, and every organization has one. Nothing was "
+                f"changed; check {ADMIN_KEY} and OPENAI_BASE_URL."
+            )
+        progress.close()
+        removed = _to_be_removed(projects, address, args) if args.prune else set()
+        trial = preview(address) if args.dry_run else None
 
-        def take_in(draft: Draft) -> tuple[list[Listed], list[Listed]]:
-            return _take_in(projects, draft, removed)
+        def change(step: Callable[[Draft], T]) -> T:
+            return step(trial) if trial else stores.change(address, step, create=True)
 
-        if args.dry_run:
-            matches = match(keys, ids, address, api, progress.show) if keys else {}
-            draft = preview(address)
-            added, unlisted = take_in(draft)
-            bindings = bind(keys, matches, draft)
-        else:
-            added, unlisted = stores.change(address, take_in, create=True)
-            bindings = []
-            if keys:  # which may take long, so the projects are there already
-                matches = match(keys, ids, address, api, progress.show)
-                bindings = stores.change(address, lambda draft: bind(keys, matches, draft))
-    report = Report(
-        registry=name,
-        listed=len(projects),
-        added=tuple(added),
-        unlisted=tuple(unlisted),
-        pruned=args.prune and not args.dry_run and {gone.project for gone in unlisted} <= removed,
-        keys=tuple(bindings),
-        dry_run=args.dry_run,
-    )
+        added, unlisted = change(lambda draft: _take_in(projects, draft, removed))
+        # To read the keys may take long: the projects are in the registry already.
+        matches = match(keys, [project.id for project in projects], address, api, progress.show)
+        bindings = change(lambda draft: bind(keys, matches, draft))
+    is_gone = args.prune and {gone.project for gone in unlisted} <= removed
+    terminal = Terminal()
     if args.json:
-        Terminal().json(asdict(report))
+        terminal.json(
+            {
+                "registry": name,
+                "listed": len(projects),
+                "added": [project._asdict() for project in added],
+                "unlisted": [project._asdict() for project in unlisted],
+                "pruned": is_gone and not args.dry_run,
+                "keys": [key.as_json() for key in bindings],
+                "dry_run": args.dry_run,
+            }
+        )
     else:
-        _show(report, Terminal(), is_pruned=report.pruned or (args.prune and args.dry_run))
+        if args.dry_run:
+            terminal.paragraph("Nothing was written. What would be done:", "bold")
+        listed = f"{count(len(projects), 'project')} listed by the API"
+        terminal.paragraph(f"{listed}, {len(added):,} of them new in {name}.")
+        _name_some("✓", added, "green", terminal)
+        _show_unlisted(unlisted, terminal, is_gone=is_gone)
+        _show_keys(bindings, terminal)
     return GOOD if all(key.is_good for key in bindings) else NOT_IN_ORDER
 
 
@@ -180,20 +148,12 @@ def _local_keys(named: Sequence[str]) -> list[LocalKey]:
     return keys
 
 
-def _refuse_none(projects: Sequence[RemoteProject]) -> None:
-    if not projects:
-        raise ConfigurationError(
-            "The API lists no project at all, and every organization has one. Nothing was changed; "
-            f"check {ADMIN_KEY} and OPENAI_BASE_URL."
-        )
-
-
 def _take_in(
     projects: Sequence[RemoteProject], draft: Draft, removed: set[str]
 ) -> tuple[list[Listed], list[Listed]]:
     """Adds and removes projects; gives those that are new, and those that only the registry has."""
     known = dict(draft.projects)
-    taken = {*known, *(notes.alias for notes in known.values() if notes.alias)}
+    taken = {*known, *(fields.alias for fields in known.values() if fields.alias)}
     added = []
     for project in projects:
         if project.id not in known:
@@ -220,27 +180,21 @@ def _alias(name: str, taken: set[str]) -> str | None:
     return alias
 
 
-def _show(report: Report, terminal: Terminal, *, is_pruned: bool) -> None:
-    if report.dry_run:
-        terminal.paragraph("Nothing was written. What would be done:", "bold")
-    terminal.paragraph(
-        f"{count(report.listed, 'project')} listed by the API, {len(report.added):,} of them new "
-        f"in {report.registry}."
-    )
-    _name_some("✓", report.added, "green", terminal)
-    if report.unlisted and is_pruned:
-        terminal.paragraph(f"{count(len(report.unlisted), 'project')} removed, with their keys:")
-        _name_some("✗", report.unlisted, "yellow", terminal)
-    elif report.unlisted:
-        terminal.paragraph(
-            f"{count(len(report.unlisted), 'project')} of the registry not listed, and left; "
-            "--prune removes:"
-        )
-        _name_some("?", report.unlisted, "yellow", terminal)
-    for key in report.keys:
-        mark, style = ("✓", "green") if key.is_good else ("✗", "red")
-        terminal.paragraph(f"{key.variable} ({key.hint}): {key.says}.", style, first=f"{mark} ")
-    if not report.keys:
+def _show_unlisted(unlisted: Sequence[Listed], terminal: Terminal, *, is_gone: bool) -> None:
+    number = count(len(unlisted), "project")
+    if unlisted and is_gone:
+        terminal.paragraph(f"{number} removed, with their keys:")
+        _name_some("✗", unlisted, "yellow", terminal)
+    elif unlisted:
+        terminal.paragraph(f"{number} of the registry not listed, and left; --prune removes:")
+        _name_some("?", unlisted, "yellow", terminal)
+
+
+def _show_keys(keys: Sequence[Binding], terminal: Terminal) -> None:
+    for key in keys:
+        show = terminal.good if key.is_good else terminal.bad
+        show(f"{key.variable} ({key.hint}): {key.message}.")
+    if not keys:
         terminal.paragraph(f"No key to bind: {API_KEY} holds none, and no --key-env was given.")
 
 

@@ -1,4 +1,4 @@
-"""`validate`: say whether registry files are in order, for editors, pre-commit and CI."""
+"""The command `validate`."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import os
 
 from openai_project_guard._cli import GOOD, NOT_IN_ORDER, UNUSABLE
 from openai_project_guard._cli.output import Terminal, count
+from openai_project_guard._cli.parsers import Parser
 from openai_project_guard._keys import redact
 from openai_project_guard._registry.file.mistakes import Mistake
 from openai_project_guard._registry.file.parse import find_mistakes
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments of `validate`."""
+def add_arguments(parser: Parser) -> None:
     parser.epilog = (
         "Each mistake is printed as file:line: what. Where GITHUB_ACTIONS is true, it is shown in "
         "the pull request too.\n\n"
@@ -21,15 +21,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "Exit status: 0 all files are valid, 1 one is not, 2 one cannot be read."
     )
     parser.add_argument("files", metavar="FILE", nargs="+", help="a registry file")
-    parser.add_argument("--json", action="store_true", help="print the mistakes as JSON")
+    parser.add_flags(json="print the mistakes as JSON")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Reads the files and shows their mistakes.
-
-    Returns:
-        0 if there are none, 1 if there are some, 2 if a file cannot be read.
-    """
+    """Reads the files and shows their mistakes."""
     found = [(redact(path), mistake) for path in args.files for mistake in find_mistakes(path)]
     terminal = Terminal()
     if args.json:
@@ -42,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
             if os.environ.get("GITHUB_ACTIONS") == "true":
                 terminal.line(_annotation(name, mistake))
         if not found:
-            terminal.paragraph(f"{count(len(args.files), 'file')} valid.", "green", first="✓ ")
+            terminal.good(f"{count(len(args.files), 'file')} valid.")
     if any(mistake.line is None for _, mistake in found):
         return UNUSABLE
     return NOT_IN_ORDER if found else GOOD

@@ -1,60 +1,104 @@
-"""The versions and the settings that are in use here."""
+"""What is in use here: versions, settings, and whatever can set the key or a header."""
 
 from __future__ import annotations
 
+import os
 import platform
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
-from openai_project_guard import _env, _settings
+from openai_project_guard import _env
+from openai_project_guard._check.origin import custom_headers
 from openai_project_guard._cli import PROGRAM
-from openai_project_guard._cli.diagnosis.collect import Diagnosis
-from openai_project_guard._cli.key_input import without_keys
-from openai_project_guard._types import Mode, Policy
+from openai_project_guard._cli.diagnosis.collect import CUSTOM, Diagnosis
+from openai_project_guard._cli.key_input import API_KEY, without_keys
+from openai_project_guard._keys import hint
 
 _PACKAGES = (PROGRAM, "openai", "wrapt", "httpx", "httpx2", "websockets", "tomlkit")
+_URL = "base URL"
+HEADERS = (
+    ("Authorization", "api_key=", API_KEY, ()),
+    ("OpenAI-Project", "project=", "OPENAI_PROJECT_ID", ("OPENAI_PROJECT",)),
+    ("OpenAI-Organization", "organization=", "OPENAI_ORG_ID", ("OPENAI_ORGANIZATION",)),
+    (_URL, "base_url=", "OPENAI_BASE_URL", ("OPENAI_API_BASE",)),
+)
+"""Each header, the argument and the variable that set it, and what looks like the variable."""
 
 
-_SHOWN_IF_SET = ("override", "on_error", "audit", "snapshot")
+class HeaderSource(NamedTuple):
+    """One place that can set a header, strongest first among its header's."""
+
+    header: str  # or base URL
+    name: str  # of the variable, or of the argument with =
+    kind: str  # argument (a default client has none), variable, or unread: the SDK does not read it
+    value: str | None  # a key as its hint
+    wins: bool  # a default client takes it from here
 
 
-class Setting(NamedTuple):
-    """A setting, its value, and the variable that it comes from; `None` for the default."""
+def header_sources(at: Diagnosis) -> Iterator[HeaderSource]:
+    """All of them, with what a default client of this environment takes."""
+    for header, argument, variable, unread in HEADERS:
+        of_headers = () if header == _URL else ("extra_headers=", "default_headers=", CUSTOM)
+        for name in (*of_headers, argument, variable, *unread):
+            kind = "argument" if name[-1] == "=" else "unread" if name in unread else "variable"
+            value = None if kind == "argument" else _value(header, name, at)
+            wins = at.sent.origins.get(header) == name and name not in at.unknown
+            yield HeaderSource(header, name, kind, value, wins)
 
-    name: str
-    value: str
-    variable: str | None
+
+def _value(header: str, name: str, at: Diagnosis) -> str | None:
+    if name in at.unknown:
+        return f"unknown: refers to {' and '.join(at.unknown[name])}"
+    text = os.environ.get(name)
+    if name == CUSTOM:
+        text = next(iter(custom_headers(header)), None)
+    if text is None:
+        return None
+    if header == _URL:
+        return shown_url(text)
+    if header == "Authorization":
+        return hint(text.removeprefix("Bearer ").strip().strip("\"'"))
+    return without_keys(text if text.isprintable() else repr(text))
 
 
-def settings_of(diagnosis: Diagnosis) -> list[Setting]:
-    """Every setting; where they are in error, what the variable says."""
-    settings = diagnosis.settings or _settings.Settings(Policy(Mode.OFF, "block", None), ())
-    active = {
-        _env.PREFIX: ("mode", str(diagnosis.mode)),
-        _env.PREFIX + "_UNREGISTERED": ("unregistered", settings.policy.unregistered),
-        _env.PROJECT: ("project", settings.policy.pinned or "not pinned"),
-        _env.HOSTS: ("hosts", ", ".join(sorted(settings.hosts))),
-        _env.PREFIX + "_SCOPE": ("scope", settings.scope),
-        _env.LEARNED: ("learned", "in memory only"),
-    }
-    found = []
-    for variable, (name, value) in active.items():
-        text = _env.text(variable)
-        is_as_written = diagnosis.settings is None or variable == _env.LEARNED
-        shown = without_keys(text) if text and is_as_written else value
-        found.append(Setting(name, shown, variable if text else None))
-    for name in _SHOWN_IF_SET:
-        variable = f"{_env.PREFIX}_{name.upper()}"
-        text = _env.text(variable)
-        if text is not None:
-            found.append(Setting(name, without_keys(text), variable))
-    return found
+def shown_url(url: str) -> str:
+    """A URL without its password."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "(no URL)"
+    host = parts.netloc.rpartition("@")[2]
+    return without_keys(f"{parts.scheme}://{host}{parts.path}" if host else parts.path)
+
+
+def settings_of(at: Diagnosis) -> Iterator[tuple[str, str, str | None]]:
+    """Each setting's name, its value and the variable that it comes from; `None` for the default.
+
+    What the registries are is not shown here, but what is in them.
+    """
+    in_use = {_env.PREFIX: str(at.mode)}
+    if at.settings is not None:
+        policy = at.settings.policy
+        in_use[_env.POLICY_UNREGISTERED] = policy.unregistered
+        in_use[_env.PROJECT] = policy.pinned or "not pinned"
+        in_use[_env.HOSTS] = ", ".join(sorted(at.settings.hosts))
+        in_use[_env.SCOPE] = at.settings.scope
+    for variable in (known.name for known in _env.VARIABLES):
+        if variable in (_env.REGISTRY, _env.KEYS):
+            continue
+        name = variable.removeprefix(_env.PREFIX)[1:].lower() or "mode"
+        text, value = _env.text(variable), in_use.get(variable)
+        if text and (value is None or at.settings is None):
+            value = without_keys(text)
+        default = "in memory only" if variable == _env.LEARNED else "not set"
+        yield name, value or default, variable if text else None
 
 
 def versions() -> dict[str, str | None]:
     """The versions of Python and of the packages that matter; `None` where one is not installed."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
-    return {**found, **{package: _version(package) for package in _PACKAGES}}
+    return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
 
 
 def _version(package: str) -> str | None:

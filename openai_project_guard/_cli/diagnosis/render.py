@@ -1,109 +1,244 @@
-"""How `check` and `doctor` show what they have in common."""
+"""How `check` and `doctor` show what was found out."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import groupby
+from typing import TYPE_CHECKING
 
-from openai_project_guard._cli.diagnosis.collect import Diagnosis
-from openai_project_guard._cli.diagnosis.findings.finding import Finding
-from openai_project_guard._cli.output import Terminal, count
+from openai_project_guard._cli.diagnosis.collect import CUSTOM, Diagnosis, Finding
+from openai_project_guard._cli.diagnosis.environment import (
+    HeaderSource,
+    header_sources,
+    settings_of,
+    versions,
+)
+from openai_project_guard._cli.output import Cell, Terminal, count
+
+if TYPE_CHECKING:
+    from openai_project_guard._check.verdict import Verdict
 
 
-def as_json(diagnosis: Diagnosis, findings: Sequence[Finding]) -> dict[str, object]:
-    """The part of the JSON that both print."""
-    refusal, live = diagnosis.refusal, diagnosis.live
-    return {
-        "mode": str(diagnosis.mode),
-        "judged_as": str(diagnosis.judged_as),
-        "verdict": asdict(diagnosis.verdict) if diagnosis.verdict else None,
+MARKS = {None: ("?", "yellow"), True: ("✓", "green"), False: ("✗", "red")}
+"""Of what is unknown, good, or wrong."""
+
+
+def as_json(at: Diagnosis) -> dict[str, object]:
+    """As `--json` has it, but for the one word that `check` and `doctor` put before it."""
+    refusal, live, hooks = at.refusal, at.live, at.hooks
+    described: dict[str, object] = {
+        "mode": str(at.mode),
+        "judged_as": str(at.judged_as),
+        "verdict": asdict(at.verdict) if at.verdict else None,
         "refusal": {"type": refusal[0], "message": refusal[1]} if refusal else None,
-        "mistakes": [_finding_as_json(finding) for finding in findings],
-        "live": {**asdict(live), "agrees": diagnosis.agrees} if live else None,
-        "error": diagnosis.settings_error or diagnosis.client_error,
+        "mistakes": [
+            {"name": name, "sentence": message, "cure": fix, "is_wrong": is_wrong}
+            for name, message, fix, is_wrong in at.findings
+        ],
+        "live": {**asdict(live), "agrees": at.agrees} if live else None,
+        "error": at.error,
     }
-
-
-def _finding_as_json(finding: Finding) -> dict[str, object]:
+    if hooks is None:
+        return described
     return {
-        "name": finding.name,
-        "sentence": finding.message,
-        "cure": finding.fix,
-        "is_wrong": finding.is_wrong,
+        **described,
+        "versions": versions(),
+        "hooks": {**hooks._asdict(), "proofs": [test._asdict() for test in hooks.proofs]},
+        "values": [source._asdict() for source in header_sources(at)],
+        "sources": [registry.as_json() for registry in at.registries],
+        "settings": [
+            {"name": name, "value": value, "from": variable}
+            for name, value, variable in settings_of(at)
+        ],
     }
 
 
-def show_verdict(diagnosis: Diagnosis, findings: Sequence[Finding], terminal: Terminal) -> None:
+def show_verdict(at: Diagnosis, terminal: Terminal) -> None:
     """Says what becomes of a default client's call, and what the API said."""
-    verdict = diagnosis.verdict
-    if not diagnosis.is_usable:
-        terminal.paragraph("There is nothing to judge.", "red", first="✗ ")
-    elif verdict is None:
-        host = f" to {diagnosis.sent.host}" if diagnosis.sent and diagnosis.sent.host else ""
-        unseen = f"Not checked: the guard does not look at calls of a default OpenAI(){host}."
-        terminal.paragraph(unseen, "red", first="✗ ")
-    elif diagnosis.refusal:
-        kind, text = diagnosis.refusal
-        terminal.paragraph(f"A default OpenAI() would be refused: {kind}", "red", first="✗ ")
-        terminal.line()
-        for line in text.splitlines():
-            terminal.paragraph(line, first="  ")
+    verdict, live = at.verdict, at.live
+    if at.error:
+        _show("There is nothing to judge.", terminal)
     else:
-        call = f"{verdict.method} {verdict.host}{verdict.path}, key {verdict.key_hint}"
-        project = f", project {verdict.actual}" if verdict.actual else ""
-        reason = f" ({verdict.reason})" if verdict.reason else ""
-        put_in = ", with its project put in" if verdict.outcome == "injected" else ""
-        mark, style = "✗", "red"
-        if verdict.outcome == "warned":
-            how = f"A default OpenAI() would be sent with a warning{reason}"
-        elif any(finding.is_wrong for finding in findings):
-            how = f"The guard would send the call of a default OpenAI(){put_in}{reason}, but the "
-            how += "environment is not in order"
-        else:
-            how = f"A default OpenAI() passes{put_in}{reason}"
-            mark, style = "✓", "green"
-        terminal.paragraph(f"{how}: {call}{project}.", style, first=f"{mark} ")
-    live = diagnosis.live
+        passes, outcome = _outcome(at)
+        if verdict and not at.refusal:
+            outcome += f": {verdict.method} {verdict.host}{verdict.path}, {_key(verdict)}"
+        end = "" if at.refusal else "."
+        what = "What becomes of a default OpenAI() is" if at.unknown else "A default OpenAI()"
+        _show(f"{what} {outcome}{end}", terminal, is_good=passes)
+        if at.refusal:
+            terminal.line()
+            for line in at.refusal[1].splitlines():
+                terminal.paragraph(line, first="  ")
     if live is not None and live.is_good:
-        mark, style = ("✓", "green") if diagnosis.agrees else ("✗", "red")
         project = live.project or "a project that it did not name"
-        terminal.paragraph(f"The API took the call, for {project}.", style, first=f"{mark} ")
-    elif live is not None:
-        terminal.paragraph(f"{live.sentence}.", "red", first="✗ ")
+        _show(f"The API took the call, for {project}.", terminal, is_good=at.agrees)
+    elif live is not None and not any(live.sentence in each.message for each in at.findings):
+        _show(f"{live.sentence}.", terminal)
 
 
-def in_a_line(diagnosis: Diagnosis, findings: Sequence[Finding]) -> str:
+def _show(text: str, terminal: Terminal, *, is_good: bool | None = False) -> None:
+    mark, style = MARKS[is_good]
+    terminal.paragraph(text, style, first=f"{mark} ")
+
+
+def in_a_line(at: Diagnosis) -> str:
     """What came of it, in one line."""
-    wrong = [finding.message for finding in findings if finding.is_wrong]
+    wrong = [finding.message for finding in at.findings if finding.is_wrong]
     if wrong:
         more = f" (And {count(len(wrong) - 1, 'more finding')}.)" if len(wrong) > 1 else ""
         return wrong[0] + more
-    if not diagnosis.is_usable:
-        return diagnosis.settings_error or diagnosis.client_error or ""
-    if diagnosis.unknown:
-        return "unknown: " + next(f.message for f in findings if f.name == "unknown_values")
-    verdict = diagnosis.verdict
+    if at.error:
+        return at.error
+    _, outcome = _outcome(at)
+    return f"{outcome}: {_key(at.verdict)}." if at.verdict and not at.refusal else f"{outcome}."
+
+
+def _outcome(at: Diagnosis) -> tuple[bool | None, str]:
+    """Whether a default client's call passes, and what becomes of it."""
+    verdict = at.verdict
+    if at.unknown:
+        what = next(each.message for each in at.findings if each.name == "unknown_values")
+        return (None if at.in_order else False), f"unknown: {what[:-1]}"
     if verdict is None:
-        return "not checked: the guard does not look at calls of a default OpenAI()."
-    if diagnosis.refusal:
-        return f"would be refused: {diagnosis.refusal[0]}."
-    how = "would be sent with a warning" if verdict.outcome == "warned" else "passes"
-    project = f", project {verdict.actual or ' or '.join(verdict.expected)}"
-    return f"{how}: key {verdict.key_hint}{project}."
+        host = at.sent.host or "no host"
+        return False, f"is not checked: the guard does not look at its calls to {host}"
+    if at.refusal:
+        return False, f"would be refused: {at.refusal[0]}"
+    how = ", with its project put in" if verdict.outcome == "injected" else ""
+    if verdict.reason:
+        how += f" ({verdict.reason})"
+    if verdict.outcome == "warned":
+        return False, f"would be sent with a warning{how}"
+    if any(finding.is_wrong for finding in at.findings):
+        return False, f"would be sent{how}, but the environment is not in order"
+    return True, f"passes{how}"
 
 
-def show_findings(findings: Sequence[Finding], terminal: Terminal) -> None:
+def _key(verdict: Verdict) -> str:
+    project = verdict.actual or " or ".join(verdict.expected)
+    return f"key {verdict.key_hint}{project and ', project ' + project}"
+
+
+def show_findings(findings: Iterable[Finding], terminal: Terminal) -> None:
     """Shows each finding and how to fix it."""
     for finding in findings:
-        mark, style = ("✗", "red") if finding.is_wrong else ("!", "yellow")
+        mark, style = ("✗ ", "red") if finding.is_wrong else ("! ", "yellow")
         terminal.line()
-        terminal.paragraph(finding.message, style, first=f"{mark} ")
+        terminal.paragraph(finding.message, style, first=mark)
         terminal.paragraph(finding.fix, first="  ")
 
 
-def show_error(diagnosis: Diagnosis, findings: Sequence[Finding], *, is_json: bool) -> None:
+def show_error(at: Diagnosis, *, is_json: bool) -> None:
     """Writes to standard error why nothing can be judged, unless a finding has just said so."""
-    error = diagnosis.settings_error or diagnosis.client_error or ""
-    if is_json or not any(error in finding.message for finding in findings):
-        Terminal(sys.stderr).paragraph(error, "red", first="✗ ")
+    if at.error and (is_json or not any(at.error in each.message for each in at.findings)):
+        _show(at.error, Terminal(sys.stderr))
+
+
+def show_doctor(at: Diagnosis, terminal: Terminal) -> None:
+    """Shows everything that was found out; an override before anything else."""
+    for override in (finding for finding in at.findings if finding.name == "override"):
+        terminal.paragraph(override.message, "yellow", first="! ")
+        terminal.paragraph(override.fix, first="  ")
+        terminal.line()
+    terminal.line("Versions", "bold")
+    installed = (f"{name} {number}" for name, number in versions().items() if number)
+    terminal.paragraph(", ".join(installed), first=" ")
+    _show_hooks(at, terminal)
+    _show_header_sources(at, terminal)
+    _show_registries(at, terminal)
+    _title("Settings", terminal)
+    terminal.table(
+        ("Setting", "Value", "From"),
+        [
+            (Cell(name), Cell(value), Cell(variable) if variable else Cell("the default", "dim"))
+            for name, value, variable in settings_of(at)
+        ],
+    )
+    _title("Verdict", terminal)
+    show_verdict(at, terminal)
+    findings = [finding for finding in at.findings if finding.name != "override"]
+    if findings:
+        _title("What to fix", terminal)
+        show_findings(findings, terminal)
+
+
+def _title(text: str, terminal: Terminal) -> None:
+    terminal.line()
+    terminal.line(text, "bold")
+
+
+def _show_hooks(at: Diagnosis, terminal: Terminal) -> None:
+    assert at.hooks is not None
+    _title("Hooks", terminal)
+    for package, names in groupby(at.hooks.found, lambda name: name.partition(".")[0]):
+        points = ", ".join(name.partition(".")[2] for name in names)
+        terminal.paragraph(points, first=f" {package}: ")
+    for name in at.hooks.lost:
+        _show(f"{name}: another tool removed the hook", terminal)
+    for client, matching, wrong, is_good in at.hooks.proofs:
+        _show(f"{client}: matching call {matching}, wrong call {wrong}", terminal, is_good=is_good)
+    if at.hooks.error:
+        _show(at.hooks.error, terminal)
+
+
+def _show_header_sources(at: Diagnosis, terminal: Terminal) -> None:
+    _title("What a default OpenAI() takes its values from", terminal)
+    terminal.table(
+        ("Value", "Variable", "Says", "Taken"),
+        [
+            (
+                Cell(source.header),
+                Cell(source.name),
+                Cell("not set", "dim") if source.value is None else Cell(source.value),
+                _taken(source),
+            )
+            for source in header_sources(at)
+            if source.value is not None or (source.kind == "variable" and source.name != CUSTOM)
+        ],
+    )
+    terminal.paragraph(
+        f"Stronger than these, where they are given: extra_headers= of a call, default_headers= of "
+        f"the client, {CUSTOM}; then api_key=, project=, organization= and base_url=.",
+        first=" ",
+    )
+
+
+def _taken(source: HeaderSource) -> Cell:
+    if source.wins:
+        return Cell("✓", "green")
+    if source.value is None:
+        return Cell("")
+    return Cell("the SDK does not read it" if source.kind == "unread" else "no", "yellow")
+
+
+def _show_registries(at: Diagnosis, terminal: Terminal) -> None:
+    _title("Registry", terminal)
+    good = [registry for registry in at.registries if not registry.error]
+    if good:
+        terminal.table(
+            ("Source", "Projects", "Keys", "Changed"),
+            [
+                (
+                    Cell(registry.name),
+                    Cell(str(len(registry.projects))),
+                    Cell(str(len(registry.registry))),
+                    Cell("" if registry.age is None else f"{_duration(registry.age)} ago"),
+                )
+                for registry in good
+            ],
+        )
+    elif not at.registries:
+        _show("none", terminal)
+    for registry in at.registries:
+        if registry.error:
+            _show(registry.error, terminal)
+
+
+def _duration(seconds: float) -> str:
+    for length, unit in ((86_400, "day"), (3_600, "hour"), (60, "minute")):
+        number = int(seconds // length)
+        if number:
+            return count(number, unit)
+    return "less than a minute"

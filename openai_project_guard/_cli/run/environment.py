@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, MutableMapping
 
@@ -10,7 +11,7 @@ from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._registry.registry import Registry
 from openai_project_guard._types import Mode
 
-_PATHS = (_env.LEARNED, _env.PREFIX + "_SNAPSHOT", _env.PREFIX + "_AUDIT")
+_PATHS = (_env.LEARNED, _env.SNAPSHOT, _env.AUDIT)
 
 
 def startup_folder() -> str:
@@ -21,14 +22,8 @@ def startup_folder() -> str:
 def guard_children(environ: MutableMapping[str, str], options: Mapping[str, str | None]) -> None:
     """Sets what makes every Python that is started in this environment a guarded one.
 
-    A path is made absolute, for a child may have another working directory.
-
-    Args:
-        environ: changed in place; `os.environ`, since that is where settings are read from.
-        options: the value for each variable; `None` leaves it as it is.
-
-    Raises:
-        ConfigurationError: the package lies where PYTHONPATH cannot name it.
+    A path is made absolute, for a child may have another working directory. An option that is
+    `None` leaves its variable as it is.
     """
     environ.update({name: value for name, value in options.items() if value is not None})
     if _env.text(_env.PREFIX) is None:
@@ -52,14 +47,12 @@ def guard_children(environ: MutableMapping[str, str], options: Mapping[str, str 
 
 
 def check_settings() -> None:
-    """Reads the settings as the program will, so that it need not start to find them wrong.
-
-    Raises:
-        ConfigurationError: they are not in order, or a registry cannot be read.
-    """
+    """Reads the settings as the program will, so that it need not start to find them wrong."""
     _env.check_choices()
     mode = _env.mode()
     if mode is not Mode.OFF:
+        # What is only logged, such as a lost registry in warn, is logged by the program, once.
+        logging.getLogger("openai_project_guard").disabled = True
         _settings.build(mode, Registry())
 
 

@@ -26,9 +26,7 @@ _ISOLATING = {"I": "PYTHONPATH", "E": "PYTHONPATH", "S": "sitecustomize"}
 def command_line(command: Sequence[str]) -> list[str]:
     """The command with the interpreter before it where the command is a Python file or an option.
 
-    Raises:
-        ConfigurationError: there is no such command, or it is a Python that is told to ignore
-            what the guard needs.
+    Refuses what is not there, and a Python that is told to ignore what the guard needs.
     """
     first = command[0]
     line = list(command)
@@ -41,11 +39,7 @@ def command_line(command: Sequence[str]) -> list[str]:
 
 
 def execute(line: list[str]) -> NoReturn:
-    """Becomes the program; on Windows, which cannot, runs it and exits with its status.
-
-    Raises:
-        ConfigurationError: it cannot be executed.
-    """
+    """Becomes the program; on Windows, which cannot, runs it and exits with its status."""
     sys.stdout.flush()
     sys.stderr.flush()
     try:

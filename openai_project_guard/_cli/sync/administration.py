@@ -7,15 +7,13 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
-from functools import partial
 from typing import Any, NamedTuple
 
-from openai_project_guard._cli.key_input import Secret, without_keys
+from openai_project_guard._cli.key_input import ADMIN_KEY, Secret, without_keys
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import digest, fingerprint_of
-
-ADMIN_KEY = "OPENAI_ADMIN_KEY"
 
 _PAGE = 100  # items, the most that the API gives
 _TIMEOUT = 60.0  # seconds
@@ -45,9 +43,7 @@ class RemoteKey(NamedTuple):
     def fits(self, secret: Secret) -> bool:
         """Whether this may be the local key, as far as the redacted value tells."""
         found = _REDACTED.fullmatch(self.redacted_value)
-        if found is None:
-            return False
-        head, tail = found.groups()
+        head, tail = found.groups() if found else ("", "")
         return (
             len(tail) >= _SHORTEST_END
             and secret.reveal().startswith(head)
@@ -57,7 +53,7 @@ class RemoteKey(NamedTuple):
 
 
 class Administration:
-    """The Administration API, through the admin client of the SDK where it has one (2.35.0).
+    """The Administration API, by path: the SDK has an admin client only since 2.35.0.
 
     Args:
         wait: waits so many seconds when the API asks for it.
@@ -74,16 +70,10 @@ class Administration:
                 f"{ADMIN_KEY} is not set. Set it to an admin key (sk-admin-…) of the organization; "
                 "its owners make one in the organization's settings."
             )
-        client_type: Any = openai.OpenAI
-        has_admin = hasattr(client_type, "admin")
-        names = ("api_key", "admin_api_key") if has_admin else ("api_key",)
         # No local variable holds the key: the traceback of an error could show it.
-        self._client = client_type(
-            timeout=_TIMEOUT, **dict.fromkeys(names, os.environ[ADMIN_KEY].strip())
-        )
+        self._client = openai.OpenAI(api_key=os.environ[ADMIN_KEY].strip(), timeout=_TIMEOUT)
         # Of the organization, not of the project that happens to be set for other calls.
         self._client.project = None
-        self._projects: Any = self._client.admin.organization.projects if has_admin else None
         self._wait = wait
 
     def close(self) -> None:
@@ -97,90 +87,69 @@ class Administration:
 
     def projects(self, *, include_archived: bool) -> Iterator[RemoteProject]:
         """Lists the projects of the organization."""
-        listing = self._projects and self._projects.list
         query = {"include_archived": "true"} if include_archived else {}
-        for item in self._items(listing, (), "/organization/projects", query):
-            yield RemoteProject(_field(item, "id"), _field(item, "name") or "")
+        for item in self._items("/organization/projects", query):
+            yield RemoteProject(item["id"], item.get("name") or "")
 
     def keys(self, project: str) -> Iterator[RemoteKey]:
         """Lists the keys of a project."""
-        listing = self._projects and self._projects.api_keys.list
         # Without it the API leaves keys out whose owner has left the project, though they work.
         query = {"owner_project_access": "any"}
-        path = f"/organization/projects/{project}/api_keys"
-        for item in self._items(listing, (project,), path, query):
-            yield RemoteKey(_field(item, "id"), _field(item, "redacted_value") or "")
+        for item in self._items(f"/organization/projects/{project}/api_keys", query):
+            yield RemoteKey(item["id"], item.get("redacted_value") or "")
 
-    def _items(
-        self, listing: Any, arguments: tuple[str, ...], path: str, query: dict[str, str]
-    ) -> Iterator[Any]:
-        """The items of every page, through a method of the admin client or by the path."""
+    def _items(self, path: str, query: dict[str, str]) -> Iterator[Any]:
+        """The items of every page."""
         query = {**query, "limit": str(_PAGE)}
         while True:
-            if listing is not None:
-                ask = partial(listing, *arguments, extra_query=query)
-            else:
-                options: Any = {"params": query}
-                ask = partial(self._client.get, path, cast_to=object, options=options)
-            page = self._ask(ask)
-            yield from _field(page, "data") or ()
-            last = _field(page, "last_id")
-            if not _field(page, "has_more") or not last or last == query.get("after"):
+            page = self._get(path, query)
+            yield from page.get("data") or ()
+            last = page.get("last_id")
+            if not page.get("has_more") or not last or last == query.get("after"):
                 return
-            query = {**query, "after": last}
+            query["after"] = last
 
-    def _ask(self, ask: Callable[[], Any]) -> Any:
+    def _get(self, path: str, query: dict[str, str]) -> Any:
         """What the API answers; a rate limit is waited for, any other error is ours."""
         import openai
 
         waited = 0.0
         while True:
             try:
-                return ask()
-            except openai.RateLimitError as error:  # noqa: PERF203 - each try may wait
+                return self._client.get(path, cast_to=object, options={"params": query})
+            except openai.APIStatusError as error:
+                problem = _problem(error)
                 pause = _pause(error.response.headers)
                 waited += pause
-                if error.code == "insufficient_quota" or waited > _LONGEST_WAIT:
-                    problem = _said(error)
+                is_limit = error.status_code == 429 and error.code != "insufficient_quota"
+                if not is_limit or waited > _LONGEST_WAIT:
                     break
-                self._wait(pause)
-            except openai.APIStatusError as error:
-                problem = _said(error)
-                break
             except openai.OpenAIError as error:
                 cause = error.__cause__ or error
                 why = without_keys(str(cause) or type(cause).__name__)
                 problem = f"gave no answer ({why}). {_CONTINUE}"
                 break
+            self._wait(pause)
         raise ConfigurationError(
             f"The Administration API at {self._client.base_url.host} {problem}."
         )
 
 
-def _said(error: Any) -> str:
+def _problem(error: Any) -> str:
     body = error.body if isinstance(error.body, dict) else {}
     code = f" {error.code}" if error.code else ""
-    said = without_keys(str(body.get("message") or error.message)).rstrip(".")
+    message = without_keys(str(body.get("message") or error.message)).rstrip(".")
     fix = f"Check {ADMIN_KEY}" if error.status_code in (401, 403) else _CONTINUE
-    return f"answered {error.status_code}{code} ({said}). {fix}"
+    return f"answered {error.status_code}{code} ({message}). {fix}"
 
 
 def _pause(headers: Any) -> float:
     """The seconds that a 429 asks to wait, in any of the three ways in which it may say so."""
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            pause = float(headers.get(name, "")) * unit
-        except ValueError:
-            continue
-        if math.isfinite(pause):
-            return max(pause, _SHORTEST_PAUSE)
-    try:
-        until = parsedate_to_datetime(headers.get("retry-after", "")).timestamp()
-    except (TypeError, ValueError):
-        return _PAUSE
-    return max(until - time.time(), _SHORTEST_PAUSE)
-
-
-def _field(item: Any, name: str) -> Any:
-    """A field of an answer, which is a model of the SDK or, without an admin client, a dict."""
-    return item.get(name) if isinstance(item, dict) else getattr(item, name, None)
+    after = headers.get("retry-after", "")
+    for text, unit in ((headers.get("retry-after-ms", ""), 0.001), (after, 1.0)):
+        with suppress(ValueError):
+            if math.isfinite(pause := float(text) * unit):
+                return max(pause, _SHORTEST_PAUSE)
+    with suppress(TypeError, ValueError):
+        return max(parsedate_to_datetime(after).timestamp() - time.time(), _SHORTEST_PAUSE)
+    return _PAUSE

@@ -19,15 +19,10 @@ Matches = dict[str, dict[str, list[str]]]
 
 
 class Checkpoint:
-    """Keeps the matches of each project that was read, a line of JSON each.
+    """Keeps the matches of each project that was read, a line of JSON each: no key is among them.
 
-    It is kept beside the registry file, or, for one at a URL, in the user's cache. It holds ids
-    and fingerprints only. What was written for other local keys, another organization or too long
-    ago does not count.
-
-    Args:
-        address: where the registry is.
-        about: what the matches depend on.
+    It is kept beside the registry file, or, for one at a URL, in the user's cache. What was written
+    for other local keys, another organization (`about`) or too long ago does not count.
     """
 
     def __init__(self, address: str, about: Iterable[str]) -> None:
@@ -53,7 +48,7 @@ class Checkpoint:
             os.unlink(self._path)
 
     def add(self, project: str, matches: dict[str, list[str]]) -> None:
-        """Notes what was read of a project."""
+        """Keeps what was read of a project."""
         self.matches[project] = matches
         self._append({"project": project, "matches": matches})
 

@@ -14,20 +14,18 @@ class Progress:
     """A line on standard error that is overwritten, and removed in the end."""
 
     def __init__(self) -> None:
-        self._is_shown = sys.stderr is not None and sys.stderr.isatty()
         self._text = ""
         self._at = -_SELDOM
 
-    def wipe(self) -> None:
+    def close(self) -> None:
         """Takes the line away."""
         if self._text:
             self._write("")
 
     def show(self, text: str) -> None:
         """Shows what is being done; texts that come thick and fast are left out."""
-        now = time.monotonic()
-        if now - self._at >= _SELDOM:
-            self._at = now
+        if time.monotonic() - self._at >= _SELDOM:
+            self._at = time.monotonic()
             self._write(text)
 
     def wait(self, seconds: float) -> None:
@@ -40,7 +38,7 @@ class Progress:
         self._write(text)
 
     def _write(self, text: str) -> None:
-        if self._is_shown:
+        if sys.stderr.isatty():
             width = shutil.get_terminal_size((80, 24)).columns - 1
             sys.stderr.write(_ERASE + text[:width])
             sys.stderr.flush()

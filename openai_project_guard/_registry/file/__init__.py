@@ -4,29 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from openai_project_guard._registry.file.place import FilePlace
+from openai_project_guard._registry.file.watch import WatchedFile
+from openai_project_guard._registry.registry import Registry
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from openai_project_guard._registry.changes import Draft, StoredState
-    from openai_project_guard._registry.file.place import FilePlace
-    from openai_project_guard._registry.file.watch import WatchedFile
-    from openai_project_guard._registry.registry import Registry
 
+__all__ = ["change", "describe", "find", "open_source", "read"]
 T = TypeVar("T")
-
-
-def open_source(address: str) -> WatchedFile:
-    """See `stores.open_source()`."""
-    from openai_project_guard._registry.file.watch import WatchedFile
-
-    return WatchedFile(address)
-
-
-def read(address: str) -> Registry:
-    """See `stores.read()`."""
-    from openai_project_guard._registry.registry import Registry
-
-    return Registry.from_file(address)
+open_source, read, describe = WatchedFile, Registry.from_file, FilePlace
 
 
 def find(address: str) -> StoredState:
@@ -42,10 +31,3 @@ def change(address: str, step: Callable[[Draft], T], *, create: bool = False) ->
 
     with editing(address, create=create) as draft:
         return step(draft)
-
-
-def describe(address: str) -> FilePlace:
-    """See `stores.describe()`."""
-    from openai_project_guard._registry.file.place import FilePlace
-
-    return FilePlace(address)

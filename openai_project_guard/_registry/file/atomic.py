@@ -55,30 +55,17 @@ def _acquired(lock: str) -> int:
     deadline = time.monotonic() + PATIENCE
     while True:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | _NOFOLLOW, 0o666)
-        if _try_lock(descriptor) and _still_there(descriptor, lock):
-            return descriptor
+        with suppress(BlockingIOError, PermissionError, FileNotFoundError):
+            if sys.platform == "win32":
+                msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            else:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), os.stat(lock)):  # it is still there
+                return descriptor
         os.close(descriptor)
         if time.monotonic() > deadline:
             raise TimeoutError(f"another process holds its lock {os.path.basename(lock)}")
         time.sleep(_PAUSE)
-
-
-def _try_lock(descriptor: int) -> bool:
-    try:
-        if sys.platform == "win32":
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return False
-    return True
-
-
-def _still_there(descriptor: int, lock: str) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(lock))
-    except FileNotFoundError:
-        return False
 
 
 def replace(target: str, data: bytes) -> None:
@@ -102,7 +89,12 @@ def replace(target: str, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(descriptor)
-        _take_after(temporary, target)
+        with suppress(FileNotFoundError):
+            old = os.stat(target)
+            if sys.platform != "win32":
+                with suppress(PermissionError):  # only root may give a file away
+                    os.chown(temporary, old.st_uid, old.st_gid)
+            os.chmod(temporary, stat.S_IMODE(old.st_mode))
         _rename(temporary, target)
     except BaseException:
         with suppress(OSError):
@@ -114,17 +106,6 @@ def replace(target: str, data: bytes) -> None:
             os.fsync(opened)  # or a power failure may bring the old name back
         finally:
             os.close(opened)
-
-
-def _take_after(temporary: str, target: str) -> None:
-    try:
-        old = os.stat(target)
-    except FileNotFoundError:
-        return
-    if sys.platform != "win32":
-        with suppress(PermissionError):  # only root may give a file away
-            os.chown(temporary, old.st_uid, old.st_gid)
-    os.chmod(temporary, stat.S_IMODE(old.st_mode))
 
 
 def _rename(temporary: str, target: str) -> None:

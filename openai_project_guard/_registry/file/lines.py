@@ -119,6 +119,8 @@ def _walk(text: str) -> Iterator[tuple[Path, int]]:
             else:
                 around[-1] = (path, position + 1)
         elif naming:
+            if len(name) == _DEEPEST:
+                return  # each part copies those before it
             if piece != ".":
                 name = (*name, _unquoted(piece))
         else:

@@ -1,4 +1,4 @@
-"""What is wrong with a registry file, in words that show nothing of what may be a key."""
+"""What is wrong with a registry file, in sentences that show nothing of what may be a key."""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ def syntax_error(message: str, text: str) -> Mistake:
 
 def spelled_path(field: Path) -> str:
     """The field as the file would spell it, such as `projects.support-bot.keys[0].hint`."""
-    words = ""
+    path = ""
     for part in field:
         if isinstance(part, int):
-            words += f"[{part}]"
+            path += f"[{part}]"
             continue
         shown = part
         if redact(part) != part or len(part) > _LONGEST_NAME or not part.isprintable():
             shown = '"…"'  # it may be a key; the line says where it stands
         elif not BARE_NAME.fullmatch(part):
             shown = f'"{part}"'
-        words += f".{shown}" if words else shown
-    return words
+        path += f".{shown}" if path else shown
+    return path

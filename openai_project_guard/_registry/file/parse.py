@@ -108,10 +108,10 @@ def _read(data: bytes, place: FilePlace, most: int | None = None) -> tuple[Snaps
     lines = Lines(text)
     mistakes = []
     for field, message, first in reader.findings[:most]:
-        said = f"{spelled_path(field)}: {message}"
+        text = f"{spelled_path(field)}: {message}"
         if first:
-            said += f" The first is {spelled_path(first)}, line {lines.of(first)}."
-        mistakes.append(Mistake(lines.of(field), said))
+            text += f" The first is {spelled_path(first)}, line {lines.of(first)}."
+        mistakes.append(Mistake(lines.of(field), text))
     return reader.snapshot, mistakes
 
 

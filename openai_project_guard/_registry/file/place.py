@@ -7,13 +7,13 @@ import re
 import stat
 
 from openai_project_guard._errors import RegistryError
-from openai_project_guard._keys import FINGERPRINT, digest_of, redact
+from openai_project_guard._keys import digest, redact
 from openai_project_guard._registry.model import Place
 
 LARGEST = 64 * 1024 * 1024
 """Bytes; a larger file is no registry, and would take the process's memory."""
 
-_QUOTED_FINGERPRINT = re.compile(rf"[\"']({FINGERPRINT.pattern})[\"']")
+_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 # Without waiting for whoever writes into a pipe, or for a terminal.
 _READING: int = os.O_RDONLY
 for _flag in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY"):
@@ -41,41 +41,40 @@ class FilePlace(Place):
     def of(self, needle: str, project: str = "") -> str:
         """File and line of one entry; the file alone when the entry is no longer there."""
         try:
-            line: int | None
-            if FINGERPRINT.fullmatch(needle):
-                lines = self._fingerprint_lines().get(digest_of(needle), [0])
-                line = lines[0] if len(lines) == 1 else self._nearest(lines, project)
-            else:
-                line = _line_of(needle, self._text())
+            lines = self._lines()
         except (OSError, ValueError):
             return self.name
+        start = lines.get(_folded(project), [0])[0]
+        found = lines.get(_folded(needle), [])
+        # Of several lines the first behind the project's id.
+        line = next((line for line in found if line >= start), found[0] if found else None)
         return self.at(line) if line else self.name
 
-    def _nearest(self, lines: list[int], project: str) -> int:
-        """Of several lines the first behind the project's id."""
-        start = _line_of(project, self._text())
-        return next((line for line in lines if line >= start), lines[0])
+    def _lines(self) -> dict[bytes, list[int]]:
+        """The lines of all that stands in quotes, by its digest: a comment may quote a key.
 
-    def _fingerprint_lines(self) -> dict[bytes, list[int]]:
-        """Kept while the file is the same: listing a registry asks for every line."""
+        Kept while the file is the same: listing a registry asks for every entry.
+        """
         status = os.stat(self.path)
         version = (status.st_mtime_ns, status.st_size, status.st_ino)
         known, lines = self._known
         if known != version:
             lines = {}
-            for number, line in enumerate(self._text().split("\n"), start=1):
+            text = load(self).decode("utf-8-sig", errors="replace")
+            for number, line in enumerate(text.split("\n"), start=1):
                 if not line.lstrip().startswith("#"):
-                    for fingerprint in _QUOTED_FINGERPRINT.findall(line):
-                        lines.setdefault(digest_of(fingerprint), []).append(number)
+                    for value in _QUOTED.findall(line):
+                        lines.setdefault(_folded(value[1:-1]), []).append(number)
             self._known = (version, lines)
         return lines
-
-    def _text(self) -> str:
-        return load(self).decode("utf-8-sig", errors="replace")
 
     def at(self, line: int) -> str:
         """File and line."""
         return f"{self.name}, line {line}"
+
+
+def _folded(value: str) -> bytes:
+    return digest(value.lower())
 
 
 def load(place: FilePlace) -> bytes:
@@ -87,10 +86,10 @@ def load(place: FilePlace) -> bytes:
     problem = data = None
     try:
         # Looked at first: opening a pipe or a device may have effects on others.
-        problem = _unfit(os.stat(place.path))
+        problem = _problem_with(os.stat(place.path))
         if not problem:
             with open(os.open(place.path, _READING), "rb") as file:
-                problem = _unfit(os.fstat(file.fileno()))
+                problem = _problem_with(os.fstat(file.fileno()))
                 if not problem:
                     data = file.read(LARGEST + 1)
         if data is not None and len(data) <= LARGEST:
@@ -106,17 +105,8 @@ def load(place: FilePlace) -> bytes:
     raise RegistryError(f"{place.name}: {problem}.")
 
 
-def _unfit(status: os.stat_result) -> str | None:
+def _problem_with(status: os.stat_result) -> str | None:
     for is_kind, problem in _KINDS:
         if is_kind(status.st_mode):
             return problem
     return _TOO_LARGE if status.st_size > LARGEST else None
-
-
-def _line_of(value: str, text: str) -> int:
-    """The first line on which a value stands in quotes, outside a comment; 0 if there is none."""
-    quoted = (f'"{value}"', f"'{value}'")
-    for number, line in enumerate(text.split("\n"), start=1):
-        if any(part in line for part in quoted) and not line.lstrip().startswith("#"):
-            return number
-    return 0

@@ -13,17 +13,15 @@ from openai_project_guard._errors import RegistryError
 from openai_project_guard._registry.file.parse import parse
 from openai_project_guard._registry.file.place import FilePlace, load
 from openai_project_guard._registry.registry import Registry
-from openai_project_guard._registry.source import Source, Status
+from openai_project_guard._registry.source import Source, Status, log
 
 _INTERVAL = 0.25  # seconds between two looks at the file
 _IDLE = 0.5  # seconds after which a change may be so old that the call must wait for it
 _SETTLED = 2.0  # seconds after which a second write cannot bear the time of the first any more
 _PATIENCE = 1.0  # seconds that a call waits for another's reading
-_logger = logging.getLogger("openai_project_guard")
-
 
 _Status = tuple[int, ...]
-_Report = tuple[int, str, str]
+_Report = tuple[int, str]
 
 
 class WatchedFile(Source):
@@ -144,10 +142,15 @@ class WatchedFile(Source):
             if snapshot is not None:
                 self.registry.snapshot = snapshot
             if fault and before != (content, fault):
-                report = (logging.ERROR, "%s The last good version stays active.", fault)
+                report = (logging.ERROR, f"{fault} The last good version stays active.")
             elif not fault and before[1]:
-                words = "%s: the file is in order again and active."
-                report = (logging.INFO, words, self._place.name)
+                report = (logging.INFO, f"{self.name}: the file is in order again and active.")
+            elif snapshot is not None and before[0] is not None:
+                count = len(self.registry)
+                report = (
+                    logging.INFO,
+                    f"{self.name}: reloaded, {count} keys are registered there.",
+                )
         if not self._fault:
             self._touched = now
         self._looked, self._due = now, now + _INTERVAL  # last: until now others wait for this
@@ -170,4 +173,4 @@ class WatchedFile(Source):
 def _tell(report: _Report | None) -> None:
     # Without the lock: a log handler of the application may make a judged call itself.
     if report is not None:
-        _logger.log(*report)
+        log(report[0], "%s", report[1])

@@ -10,11 +10,11 @@ What Redis holds, under a prefix (`openai-project-guard`, or the URL's `?prefix=
   before each, the fingerprints of the keys that are different; the revision alone if a project is
   different, or too many keys are
 
-Values are JSON; what is absent, empty or null is left out. A learned key has `"learned": true`
-beside its hint; one that was learned for two projects, and not registered since, belongs to
-neither. There is no key in any of this, only fingerprints and hints.
+Values are JSON; what is absent, empty or null is left out. A key that was learned has the note
+"learned": the first process to write it has its way, until an administrator registers the key.
+There is no key in any of this, only fingerprints and hints.
 
-A writer watches the revision, and changes the hashes, the revision and tells of it in one
+A writer watches the revision, and changes the hashes and the revision and publishes that in one
 transaction, or not at all if the revision is not the one that it had read. So nobody's change is
 lost. The second half of a revision is random: after a fail-over that lost a change, two servers'
 57th changes are told apart.
@@ -42,7 +42,6 @@ from openai_project_guard._registry.source import Source
 
 if TYPE_CHECKING:
     from openai_project_guard._registry.source import Status
-    from openai_project_guard._types import Destination
 
 __all__ = ["RedisSource", "change", "describe", "find", "open_source", "read"]
 
@@ -78,20 +77,14 @@ class RedisSource(Source):
         self.registry = follower.registry
         self._follower = follower
         # The thread holds the follower, not this: it ends when nobody wants the source any more,
-        # and before the interpreter does.
+        # and before the interpreter does. A weak reference to this would not do: a forked child
+        # keeps what the thread, which it does not have, held at the fork.
         weakref.finalize(self, follower.stop)
 
     def status(self) -> Status:
         """How it is doing now."""
         return self._follower.status()
 
-    def remember(
-        self,
-        key_digest: bytes,
-        key_hint: str,
-        project: str,
-        destination: Destination | None = None,
-    ) -> bool:
+    def remember(self, key_digest: bytes, key_hint: str, project: str) -> bool:
         """See `Source.remember()`. It did not if this user may not write."""
-        del destination
         return self._follower.remember(key_digest, key_hint, project)

@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_project_guard._errors import RegistryError
-from openai_project_guard._keys import redact
+from openai_project_guard._keys import FINGERPRINT, redact
 from openai_project_guard._registry.redis.url import OPTIONS
 
 if TYPE_CHECKING:
@@ -58,10 +58,10 @@ class Stored(NamedTuple):
 
 
 class Notice(NamedTuple):
-    """A message: the new revision, and the keys that are different; `None` if the whole may be."""
+    """A message: the new revision, and the keys that are different; none if all may be."""
 
     revision: str
-    keys: list[str] | None
+    keys: list[str]
 
 
 class Client:
@@ -97,29 +97,34 @@ class Client:
         """The registry's revision; `None` where there is no registry."""
         return _text(self._ask(("GET", self.url.key("revision")))[0])
 
-    def read(self) -> Stored:
-        """The whole registry, at one revision: nobody's change comes in between."""
+    def read(
+        self, projects: Iterable[str] | None = None, keys: Iterable[str] | None = None
+    ) -> Stored:
+        """The registry at one revision: nobody's change comes in between.
+
+        Args:
+            projects: the ids of those that are wanted. Default: all.
+            keys: the fingerprints of those that are wanted. Default: all.
+        """
+        wanted = {
+            part: names if names is None else [b"", *(name.encode() for name in names)]
+            for part, names in (("projects", projects), ("keys", keys))
+        }
         revision, *hashes = self._transaction(
             ("GET", self.url.key("revision")),
-            ("HGETALL", self.url.key("projects")),
-            ("HGETALL", self.url.key("keys")),
-        )
-        return Stored(
-            _text(revision), *(dict(zip(hash_[::2], hash_[1::2], strict=True)) for hash_ in hashes)
-        )
-
-    def read_some(self, *, projects: Iterable[str] = (), keys: Iterable[str] = ()) -> Stored:
-        """Some entries of the registry, by project id and by fingerprint, at one revision."""
-        wanted = [[name.encode() for name in names] for names in (projects, keys)]
-        revision, *answers = self._transaction(
-            ("GET", self.url.key("revision")),
             *(
-                ("HMGET", self.url.key(part), *names)
-                for part, names in zip(("projects", "keys"), wanted, strict=True)
-                if names
+                ("HGETALL", self.url.key(part))
+                if names is None
+                else ("HMGET", self.url.key(part), *names)
+                for part, names in wanted.items()
             ),
         )
-        found = (dict(zip(names, answers.pop(0), strict=True)) if names else {} for names in wanted)
+        found = (
+            dict(zip(hash_[::2], hash_[1::2], strict=True))
+            if names is None
+            else dict(zip(names[1:], hash_[1:], strict=True))  # the first is for a list of none
+            for names, hash_ in zip(wanted.values(), hashes, strict=True)
+        )
         return Stored(_text(revision), *found)
 
     def update(self, read: Callable[[], Stored], change: Callable[[Stored], Values]) -> None:
@@ -127,13 +132,10 @@ class Client:
         for _ in range(_ATTEMPTS):
             stored = read()
             values = change(stored)
-            if not any(values):
+            with suppress(Conflict):
+                if any(values):
+                    self.commit(stored.revision, values)
                 return
-            try:
-                self.commit(stored.revision, values)
-            except Conflict:
-                continue
-            return
         raise Fault("others change the registry all the time")
 
     def commit(self, revision: str | None, values: Values) -> None:
@@ -142,7 +144,9 @@ class Client:
         self._is_writing = True
         name = self.url.key("revision")
         after = f"{count_of(revision) + 1}-{secrets.token_hex(4)}"
-        notice = " ".join([after, *([] if projects or len(keys) > _MOST_NAMED else keys)])
+        is_named = not projects and len(keys) <= _MOST_NAMED
+        is_named = is_named and all(map(FINGERPRINT.fullmatch, keys))  # nothing else is told
+        notice = " ".join([after, *(keys if is_named else ())])
         if _text(self._ask(("WATCH", name), ("GET", name))[1]) != revision:
             self._ask(("UNWATCH",))
             raise Conflict
@@ -174,9 +178,9 @@ class Client:
             while len(found) < _MOST_NAMED and self._messages.can_read(timeout):
                 kind, _, message = self._messages.read_response()
                 if kind == b"message":
-                    revision, *keys = message.split(b" ")
-                    is_named = 0 < len(keys) <= _MOST_NAMED
-                    names = [key.decode("utf-8", "replace") for key in keys] if is_named else None
+                    revision, *keys = message.split(b" ", _MOST_NAMED + 1)
+                    named = keys if len(keys) <= _MOST_NAMED else ()
+                    names = [key.decode("utf-8", "replace") for key in named]
                     found.append(Notice(_text(revision) or "", names))
                 timeout = 0
         return found
@@ -189,10 +193,10 @@ class Client:
 
     def _connect(self) -> None:
         self._commands = self._connection()
-        said: Any = []
+        facts: Any = []
         with suppress(Refused):  # Redis before 6 does not know it; every user may say it
-            said = self._ask(("HELLO",))[0]
-        role = dict(zip(said[::2], said[1::2], strict=False)).get(b"role", b"master")
+            facts = self._ask(("HELLO",))[0]
+        role = dict(zip(facts[::2], facts[1::2], strict=False)).get(b"role", b"master")
         self.is_primary = role == b"master"
 
     def _connection(self) -> Any:
@@ -236,15 +240,15 @@ class Client:
     def _fault(self, error: Exception) -> Fault:
         """Our error for one of redis-py's, of which there are more kinds than it says."""
         errors = _library().exceptions
-        said = self.url.without_password(str(error) or type(error).__name__).rstrip(".")
-        if isinstance(error, errors.NoPermissionError) or "NOPERM" in said:
+        text = self.url.without_password(str(error) or type(error).__name__).rstrip(".")
+        if isinstance(error, errors.NoPermissionError) or "NOPERM" in text:
             needed = self.url.acl(writing=self._is_writing)
-            return Forbidden(f"{said}; what a user needs for it: {needed}")
+            return Forbidden(f"{text}; what a user needs for it: {needed}")
         if isinstance(error, errors.ResponseError):
-            return Refused(said)
+            return Refused(text)
         if isinstance(error, errors.AuthenticationError):
-            said += "; check user and password in the URL"
-        return Fault(said)
+            text += "; check user and password in the URL"
+        return Fault(text)
 
 
 def count_of(revision: str | None) -> int:
@@ -272,7 +276,7 @@ def _made(url: RedisURL, number: int, timeout: float) -> Any:
         if unknown is None:
             return kind(**options)
         nearest = get_close_matches(unknown, known, 1) or ["prefix"]
-        problem = f"nobody knows the option {redact(unknown)}=; did you mean {nearest[0]}="
+        problem = f"there is no option {redact(unknown)}=; did you mean {nearest[0]}="
     except Exception as error:  # a value that is not understood
         problem = url.without_password(str(error))
     options = {}  # there may be a password in it

@@ -17,7 +17,7 @@ T = TypeVar("T")
 _LONGEST = 64 * 1024  # bytes of a value; what is longer is not looked at
 _decode = json.JSONDecoder().decode  # json.loads() looks at its options each time
 _OF_PROJECT = frozenset({"alias", "organization", "service_accounts"})
-_OF_KEY = frozenset({"hint", "note", "learned"})
+_OF_KEY = frozenset({"hint", "note"})
 
 
 class InvalidEntry(Exception):  # noqa: N818 (it never leaves this folder)
@@ -56,23 +56,13 @@ def read_key(field: bytes, value: bytes, known: Collection[str] = ()) -> tuple[b
             _read("project", validate.project_id, project)
         if type(found) is not dict or not _OF_KEY.issuperset(found):
             raise InvalidEntry(f"it has something else than {', '.join(sorted(_OF_KEY))}")
-        is_learned = found.get("learned") or False
-        if type(is_learned) is not bool:
-            raise InvalidEntry("its learned is neither true nor false")
         key_hint = found.get("hint")
         if key_hint:
             _read("hint", partial(validate.hint, key_digest=key_digest), key_hint)
         note = _optional("note", validate.note, found.get("note"))
-        bindings[project] = KeyBinding(key_hint or "", note, is_learned)
+        bindings[project] = KeyBinding(key_hint or "", note)
     if not bindings:
         raise InvalidEntry("it names no project")
-    if len(bindings) > 1 and all(held.learned for held in bindings.values()):
-        # At most one of them can be right, and which one is not for a process to say.
-        raise InvalidEntry(
-            f"the key {next(iter(bindings.values())).hint} was learned for the projects "
-            f"{' and '.join(bindings)}, so it belongs to none of them until it is registered where "
-            "it belongs"
-        )
     return key_digest, bindings
 
 
@@ -83,7 +73,7 @@ def project_value(fields: ProjectFields) -> str:
 
 def key_value(bindings: KeyBindings) -> str:
     """A key's value."""
-    return _written({project: _present(held._asdict()) for project, held in bindings.items()})
+    return _written({project: _present(key._asdict()) for project, key in bindings.items()})
 
 
 def entry_name(field: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Writes a draft into a registry in Redis, unless somebody else has changed that meanwhile."""
+"""Reads a registry in Redis, and writes a draft unless somebody else has changed it meanwhile."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from openai_project_guard._errors import RegistryError
 from openai_project_guard._keys import redact
 from openai_project_guard._registry.changes import Draft, StoredState
-from openai_project_guard._registry.model import KeyBindings, Place, ProjectFields
+from openai_project_guard._registry.model import Place
 from openai_project_guard._registry.redis import codec
 from openai_project_guard._registry.redis.client import Client, Fault
 from openai_project_guard._registry.redis.state import State
@@ -16,7 +16,7 @@ from openai_project_guard._registry.redis.url import parse_url
 from openai_project_guard._registry.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from openai_project_guard._registry.redis.client import Stored, Values
 
@@ -28,9 +28,9 @@ def change(url: str, step: Callable[[Draft], T], *, create: bool = False) -> T:
     results: list[T] = []
 
     def take_step(stored: Stored) -> Values:
-        draft = Draft(_StoredInRedis(stored, Place(client.url.name)))
+        draft = Draft(_state(client, stored))
         results.append(step(draft))
-        return _values(draft)
+        return _values(draft, stored)
 
     with _opened(url, writing=True, create=create) as client:
         client.update(client.read, take_step)
@@ -40,15 +40,14 @@ def change(url: str, step: Callable[[Draft], T], *, create: bool = False) -> T:
 def find(url: str) -> StoredState:
     """See `stores.find()`."""
     with _opened(url, writing=True, create=True) as client:
-        state = State.of(client.read(), Place(client.url.name))
-    return StoredState(state.revision, state.snapshot, faults=state.faults)
+        return _state(client, client.read())
 
 
 def read(url: str) -> Registry:
     """See `stores.read()`."""
     registry = Registry()
     with _opened(url, writing=False) as client:
-        registry.snapshot = State.of(client.read(), Place(client.url.name)).snapshot
+        registry.snapshot = _state(client, client.read()).snapshot
     return registry
 
 
@@ -73,68 +72,36 @@ def _opened(url: str, *, writing: bool, create: bool = False) -> Iterator[Client
         raise RegistryError(f"{where.name}: {done}: {problem}.")
 
 
-class _StoredInRedis:
-    """What Redis holds at one revision; see `changes.StoredRegistry`."""
-
-    word = "registry"
-
-    def __init__(self, stored: Stored, place: Place) -> None:
-        self.place = place
-        self.version = stored.revision
-        self.projects: dict[str, ProjectFields] = {}
-        self.unfit: set[str] = set()
-        self._keys = _named(stored.keys)
-        for name, value in _named(stored.projects).items():
-            try:
-                project, fields = codec.read_project(name.encode(), value)
-            except codec.InvalidEntry:  # noqa: PERF203 (adding it writes it anew)
-                self.unfit.add(name)
-            else:
-                self.projects[project] = fields
-
-    def key(self, fingerprint: str) -> KeyBindings | None:
-        if fingerprint not in self._keys:
-            return None
-        try:
-            return codec.read_key(fingerprint.encode(), self._keys[fingerprint])[1]
-        except codec.InvalidEntry:
-            return {}
-
-    def keys(self) -> Iterable[str]:
-        return self._keys
-
-    def keys_of(self, projects: set[str]) -> Iterator[str]:
-        for fingerprint, value in self._keys.items():
-            # One that is not valid goes with a project that it names.
-            names = self.key(fingerprint) or [name for name in projects if name.encode() in value]
-            if not projects.isdisjoint(names):
-                yield fingerprint
-
-    def rename(self, name: str) -> str:
-        return (
-            f"{name}; to change the alias, copy the registry into a file, change it there, and "
-            "copy it back"
-        )
+def _state(client: Client, stored: Stored) -> StoredState:
+    place = Place(client.url.name)
+    state = State.of(stored, place)
+    return StoredState(place, state.revision, state.snapshot, state.faults, state.refused)
 
 
-def _named(values: Mapping[bytes, bytes | None]) -> dict[str, bytes]:
-    """The values by name. One that is not UTF-8 was not written by us, and is for redis-cli."""
-    names = {
-        field.decode("utf-8", "surrogateescape"): value or b"" for field, value in values.items()
-    }
-    return {name: value for name, value in names.items() if name.isprintable()}
-
-
-def _values(draft: Draft) -> Values:
+def _values(draft: Draft, stored: Stored) -> Values:
     """The new values of the two hashes."""
     projects = {
-        name: fields and codec.project_value(fields) for name, fields in draft.new_projects()
+        name: fields and codec.project_value(fields)
+        for name, fields in draft.new_projects().items()
     }
-    keys = {name: codec.key_value(held) if held else None for name, held in draft.new_keys()}
+    keys = {
+        name: codec.key_value(bindings) if bindings else None
+        for name, bindings in draft.new_keys().items()
+    }
     problem = _problem(codec.read_project, projects) or _problem(codec.read_key, keys)
     if problem:
         projects, keys = {}, {}  # there may be a key in them
         raise RegistryError(f"{draft.stored.place.name}: {problem}. Nothing was written.")
+    for field in stored.keys:
+        name = field.decode(errors="replace")
+        spelled = name.lower()  # an entry in capital letters goes with its own
+        if (spelled != name and spelled in keys) or (
+            draft.is_replaced and spelled not in draft.keys
+        ):
+            keys[name] = None
+    if draft.is_replaced:
+        names = {field.decode(errors="replace") for field in stored.projects}
+        projects |= dict.fromkeys(names - draft.projects.keys())
     return projects, keys
 
 

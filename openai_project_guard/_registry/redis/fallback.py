@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import time
@@ -12,9 +13,9 @@ from openai_project_guard._registry.file.atomic import locked, replace
 from openai_project_guard._registry.file.layout import written_project
 from openai_project_guard._registry.file.parse import parse
 from openai_project_guard._registry.file.place import FilePlace, load
-from openai_project_guard._registry.model import KeyBinding, listing
-from openai_project_guard._registry.redis import messages
+from openai_project_guard._registry.model import by_project, listing
 from openai_project_guard._registry.redis.state import State
+from openai_project_guard._registry.source import log
 
 if TYPE_CHECKING:
     from openai_project_guard._registry.model import Snapshot
@@ -64,7 +65,7 @@ class FallbackFile:
         except (RegistryError, OSError) as error:
             fault = str(error)
         if fault and fault != self._fault:
-            messages.log(messages.CANNOT_KEEP, fault)
+            log(logging.ERROR, "The last good version cannot be kept: %s", fault)
         self._fault = fault
         done = time.monotonic()
         self._due = done + max(_PAUSE if fault else 0.0, _SHARE * (done - started))
@@ -90,10 +91,5 @@ class FallbackFile:
 
 def _written(snapshot: Snapshot) -> str:
     """A snapshot in the registry file's format."""
-    projects, keys = listing(snapshot)
-    of_project: dict[str, dict[str, KeyBinding]] = {project: {} for project in projects}
-    for fingerprint, bindings in keys.items():
-        for project, held in bindings.items():
-            of_project[project][fingerprint] = held
-    tables = [written_project(name, fields, of_project[name]) for name, fields in projects.items()]
-    return "\n".join(["version = 1\n", *tables])
+    projects = by_project(listing(snapshot))
+    return "\n".join(["version = 1\n", *(written_project(p, *projects[p]) for p in projects)])

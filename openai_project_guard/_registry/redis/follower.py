@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from contextlib import suppress
@@ -12,13 +13,12 @@ from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from openai_project_guard._errors import RegistryError
-from openai_project_guard._keys import fingerprint_of, redact
+from openai_project_guard._keys import redact
 from openai_project_guard._registry.model import Place
-from openai_project_guard._registry.redis import messages
 from openai_project_guard._registry.redis.client import Client, Fault, Forbidden, Refused, count_of
-from openai_project_guard._registry.redis.learning import ActiveRegistry, Learned, write_learned
+from openai_project_guard._registry.redis.learning import ActiveRegistry, write_learned
 from openai_project_guard._registry.redis.state import State
-from openai_project_guard._registry.source import Status
+from openai_project_guard._registry.source import Status, log
 
 if TYPE_CHECKING:
     from openai_project_guard._registry.redis.client import Notice
@@ -30,6 +30,7 @@ _POLL = 5.0  # seconds between two looks at the revision
 _SPREAD = 0.3  # seconds over which a fleet reads the whole after a change that calls for it
 _SHORTEST, _LONGEST = 0.1, 3.0  # seconds between two attempts to connect
 _BATCH = 1000  # learned keys written at a time
+_MOST_LOGGED = 10  # refused entries named at a time
 _chance = SystemRandom()  # the sequence of `random` is the application's, which may have seeded it
 
 
@@ -88,7 +89,7 @@ class Follower:
 
     def remember(self, key_digest: bytes, key_hint: str, project: str) -> bool:
         """Takes in what the server said of a key. It is written soon, and counts until then."""
-        return not self._is_read_only and self._active.learn(key_digest, Learned(key_hint, project))
+        return not self._is_read_only and self._active.learn(key_digest, key_hint, project)
 
     def _start(self) -> None:
         Thread(target=self._run, name="openai-project-guard redis", daemon=True).start()
@@ -100,12 +101,13 @@ class Follower:
                 client = self._client or self._connect()
                 if self._is_lost:
                     self._is_lost = False
-                    messages.log(messages.FOUND, self._url.name, self._active.state.revision)
+                    revision = self._active.state.revision
+                    self._log("in touch again, at revision %s.", revision, level=logging.INFO)
                 pause = _SHORTEST
                 self._follow(client)
             except Fault as fault:
                 self._lose(str(fault))
-            except Exception as error:  # or the registry would grow old and nobody be told
+            except Exception as error:  # or the registry would grow old without a word in the log
                 self._lose(self._url.without_password(f"{type(error).__name__}: {error}"))
             self._disconnect()
             self._wait(pause * _chance.uniform(0.5, 1))  # spreads a fleet's attempts
@@ -128,17 +130,15 @@ class Follower:
             client.close()
 
     def _follow(self, client: Client) -> None:
-        poll_due = time.monotonic() + _POLL
+        look_due = time.monotonic() + _POLL
         while not self._stopped:
             self._apply(client, client.notices(_TICK))
             self._write_learned(client)
-            if time.monotonic() >= poll_due:
+            if time.monotonic() >= look_due:
                 if client.revision() != self._active.state.revision:
-                    self._apply(client, client.notices(_TICK))  # it may be on its way
-                    if client.revision() != self._active.state.revision:
-                        self._read(client)
+                    self._read(client)
                 self._confirmed = time.monotonic()
-                poll_due = self._confirmed + _POLL
+                look_due = self._confirmed + _POLL
             if self._fallback is not None:
                 self._fallback.keep(self._active.state)
 
@@ -158,39 +158,41 @@ class Follower:
         if old not in (None, new) and count_of(new) <= count_of(old):
             if not client.is_primary:
                 raise Fault(f"the replica is behind, at revision {new}")
-            messages.log(messages.WENT_BACK, self._url.name, old, new)
+            self._log(
+                "the registry went back from revision %s to %s: the server has lost changes. Check "
+                "the registry, and what was revoked lately.",
+                *(old, new),
+            )
         if new != old:
             self._activate(State.of(stored, self._place))
         self._confirmed = asked
 
     def _apply(self, client: Client, notices: list[Notice]) -> None:
-        """Reads what is different now."""
-        if not notices:
-            return None
-        asked = time.monotonic()
-        revision = self._active.state.revision
-        keys: set[str] = set()
+        """Reads what is different now: not the whole, which may be 100,000 keys."""
         for notice in notices:
-            missed = count_of(notice.revision) - count_of(revision) - 1
+            state, asked = self._active.state, time.monotonic()
+            missed = count_of(notice.revision) - count_of(state.revision) - 1
             if missed < 0:
                 continue  # told before, or while the whole was read
-            if missed or notice.keys is None:
-                self._wait(_chance.uniform(0, _SPREAD))
-                return self._read(client)
-            revision = notice.revision
-            keys.update(notice.keys)
-        if keys:
-            found = client.read_some(keys=keys)
-            if count_of(found.revision) < count_of(revision):  # the server has lost changes
-                return self._read(client)
-            self._activate(self._active.state.with_keys(revision, found.keys))
-        self._confirmed = asked
-        return None
+            if not missed and notice.keys:
+                found = client.read((), notice.keys)
+                if count_of(found.revision) >= count_of(notice.revision):
+                    self._activate(state.with_keys(notice.revision, found.keys))
+                    self._confirmed = asked
+                    continue  # else the server has lost changes
+            self._wait(_chance.uniform(0, _SPREAD))
+            self._read(client)
 
     def _activate(self, state: State) -> None:
-        old = self._active.state
+        before, old = self._active.state.revision, self._active.state.faults
         self._active.activate(state)
-        messages.log_refused(self._url.name, old, state)
+        if before is not None:
+            self._log("reloaded, at revision %s.", state.revision, level=logging.INFO)
+        new = [(name, why) for name, why in state.faults.items() if old.get(name) != why]
+        for name, why in new[:_MOST_LOGGED]:
+            self._log("the entry %s is refused: %s. The others stay active.", name, why)
+        if len(new) > _MOST_LOGGED:
+            self._log("%d more entries are refused.", len(new) - _MOST_LOGGED)
 
     def _write_learned(self, client: Client) -> None:
         if not self._active.learned or self._is_read_only or time.monotonic() < self._write_due:
@@ -200,19 +202,14 @@ class Follower:
             write_learned(client, learned)
         except Refused as fault:  # no reason to leave the server, which can still be read
             if str(fault) != self._refusal:
-                messages.log(messages.CANNOT_WRITE_LEARNED, self._url.name, fault)
+                self._log("what is learned cannot be written (%s). It is kept in memory.", fault)
             self._refusal = str(fault)
             self._is_read_only = isinstance(fault, Forbidden)
             self._write_due = time.monotonic() + _POLL
             return
         self._refusal = ""
-        state = self._active.state
-        if all(held.project in state.snapshot.projects for held in learned.values()):
-            found = client.read_some(keys=map(fingerprint_of, learned))
-            self._activate(state.with_keys(state.revision, found.keys))
-        else:
-            self._read(client)
-        self._active.forget(learned)
+        self._apply(client, client.notices(_TICK))  # of this change too
+        self._active.activate(self._active.state, learned)
 
     def _use_fallback(self, problem: str) -> None:
         if self._fallback is None:
@@ -224,19 +221,29 @@ class Follower:
         self._confirmed = time.monotonic() - age
         self._is_lost = True
         self._activate(state)
-        old = messages.spelled(age)
-        messages.log(messages.STARTED_FROM_FALLBACK, problem, self._fallback.name, old)
+        what = "%s The last good version, in %s, is active; it is %s old."
+        log(logging.ERROR, what, problem, self._fallback.name, _spelled(age))
 
     def _lose(self, problem: str) -> None:
         if not self._is_lost and not self._stopped:
             self._is_lost = True
-            age = messages.spelled(time.monotonic() - self._confirmed)
-            messages.log(messages.LOST, self._url.name, problem, age)
+            age = _spelled(time.monotonic() - self._confirmed)
+            self._log("lost (%s). The last good version, %s old, stays active.", problem, age)
+
+    def _log(self, message: str, *values: object, level: int = logging.ERROR) -> None:
+        log(level, f"%s: {message}", self._url.name, *values)
 
     def _wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while not self._stopped and (left := end - time.monotonic()) > 0:
             time.sleep(min(left, _TICK))
+
+
+def _spelled(seconds: float) -> str:
+    """A time as people say it."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.0f} h"
 
 
 _followers: WeakSet[Follower] = WeakSet()

@@ -16,12 +16,20 @@ if TYPE_CHECKING:
 
 
 class State:
-    """What Redis holds, as a registry. It is replaced, never changed."""
+    """What Redis holds, as a registry. It is replaced, never changed.
+
+    Attributes:
+        revision: the registry's.
+        snapshot: what is valid.
+        faults: the entries that are refused, by name, with the reason.
+        refused: what can be read of the keys among them.
+    """
 
     def __init__(self, revision: str | None, snapshot: Snapshot) -> None:
         self.revision = revision
-        self.snapshot = snapshot  # what is valid
-        self.faults: dict[str, str] = {}  # the entries that are refused, with the reason
+        self.snapshot = snapshot
+        self.faults: dict[str, str] = {}
+        self.refused: dict[str, KeyBindings] = {}
 
     @classmethod
     def of(cls, stored: Stored, place: Place) -> State:
@@ -39,23 +47,20 @@ class State:
     def with_keys(self, revision: str | None, keys: Mapping[bytes, bytes | None]) -> State:
         """The registry with these keys as they are now."""
         state = State(revision, self.snapshot.copy())
-        state.faults = self.faults.copy()
+        state.faults, state.refused = self.faults.copy(), self.refused.copy()
         for field, value in keys.items():
             name = codec.entry_name(field)
             state.faults.pop(name, None)
+            state.refused.pop(name, None)
             if FINGERPRINT.fullmatch(name):
                 state.snapshot.keys.pop(digest_of(name), None)
             if value is not None:
                 state._add_key(field, value)
         return state
 
-    def knows(self, key_digest: bytes, project: str) -> bool:
-        """Whether the key is registered for the project, or stored so that it belongs to none."""
-        records = self.snapshot.records(key_digest)
-        return (
-            any(record.project.id == project for record in records)
-            or fingerprint_of(key_digest) in self.faults
-        )
+    def knows(self, key_digest: bytes) -> bool:
+        """Whether the key is stored, be it so that it is refused."""
+        return key_digest in self.snapshot.keys or fingerprint_of(key_digest) in self.faults
 
     def _add_project(self, field: bytes, value: bytes, place: Place) -> None:
         project, fields = codec.read_project(field, value)
@@ -71,23 +76,19 @@ class State:
         )
 
     def _add_key(self, field: bytes, value: bytes) -> None:
-        try:
-            self._add_bindings(*codec.read_key(field, value, self.snapshot.projects))
-        except codec.InvalidEntry as fault:
-            self.faults[codec.entry_name(field)] = str(fault)
-
-    def _add_bindings(self, key_digest: bytes, bindings: KeyBindings) -> None:
-        if key_digest in self.snapshot.keys:
-            raise codec.InvalidEntry("it is there in capital letters too")
         projects = self.snapshot.projects
-        records = [
-            KeyRecord(projects[project], held.hint, held.note)
-            for project, held in bindings.items()
-            if project in projects
-        ]
-        if records:
-            self.snapshot.keys[key_digest] = records[0] if len(records) == 1 else tuple(records)
-        if len(records) < len(bindings):
-            # Whatever else is known of the project, such as its organization, is not checked.
-            missing = next(project for project in bindings if project not in projects)
-            raise codec.InvalidEntry(f"its project {missing} is not there or is refused")
+        bindings: KeyBindings = {}
+        try:
+            key_digest, bindings = codec.read_key(field, value, projects)
+            if key_digest in self.snapshot.keys:
+                raise codec.InvalidEntry("it is there in capital letters too")
+            for project, binding in bindings.items():
+                if project in projects:
+                    record = KeyRecord(projects[project], binding.hint, binding.note)
+                    self.snapshot.add_key(key_digest, record)
+            if missing := [project for project in bindings if project not in projects]:
+                # Whatever else is known of the project, such as its organization, is not checked.
+                raise codec.InvalidEntry(f"its project {missing[0]} is not there or is refused")
+        except codec.InvalidEntry as fault:
+            name = codec.entry_name(field)
+            self.faults[name], self.refused[name] = str(fault), bindings

@@ -23,14 +23,12 @@ from openai_project_guard._registry import stores as edit
 from openai_project_guard._registry.redis import open_source
 
 if TYPE_CHECKING:
-    pass
+    from openai_project_guard._registry.source import Source
 
 pytestmark = needs_redis
 
 
-def test_changes_of_all_kinds_arrive(server: RedisServer) -> None:
-    add(server, KEY)
-    source = open_source(server.url)
+def test_changes_of_all_kinds_arrive(server: RedisServer, source: Source) -> None:
     add(server, OTHER, "proj_b", alias="lab")
     wait(lambda: has(source, OTHER))
     add(server, OTHER, "lab", organization="org-B", note="new")  # changes a known project
@@ -42,9 +40,7 @@ def test_changes_of_all_kinds_arrive(server: RedisServer) -> None:
     assert has(source, KEY)
 
 
-def test_a_change_too_large_for_a_message_arrives(server: RedisServer) -> None:
-    add(server, KEY)
-    source = open_source(server.url)
+def test_a_change_too_large_for_a_message_arrives(server: RedisServer, source: Source) -> None:
     edit.change(
         server.url,
         lambda draft: [draft.add("proj_a", fingerprint(f"key {number}")) for number in range(1500)],
@@ -52,9 +48,9 @@ def test_a_change_too_large_for_a_message_arrives(server: RedisServer) -> None:
     wait(lambda: len(source.registry) == 1501)
 
 
-def test_a_change_that_nobody_told_of_is_found(server: RedisServer, looks: None) -> None:
-    add(server, KEY)
-    source = open_source(server.url)
+def test_a_change_that_nobody_told_of_is_found(
+    looks: None, server: RedisServer, source: Source
+) -> None:
     client = server.client()
     client.hdel(f"{PREFIX}:keys", fingerprint(KEY))  # as after a replica's missed message
     client.set(f"{PREFIX}:revision", "7-deadbeef")

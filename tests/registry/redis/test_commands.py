@@ -23,9 +23,8 @@ from openai_project_guard._registry.redis.url import parse_url
 from openai_project_guard.loopback import ADMIN_KEY, LoopbackAPI, LoopbackProject, loopback_api
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-pytest.importorskip("redis", reason="redis-py is not installed")
 pytestmark = needs_redis
 
 clean, run = cli_shell.clean, cli_shell.run
@@ -35,10 +34,8 @@ KEYS = "openai-project-guard:keys"
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path / "redis", "--requirepass", PASSWORD).start()
-    yield server
-    server.kill()
+def server(start: Callable[..., RedisServer]) -> RedisServer:
+    return start("--requirepass", PASSWORD)
 
 
 @pytest.fixture
@@ -235,7 +232,7 @@ def test_verify_asks_before_anything_is_written(shell: Shell, server: RedisServe
         assert shell("register", "bot", "--verify", stdin=A).status == 0
 
 
-@pytest.mark.parametrize("value", ["rubbish", json.dumps({"proj_a": {"disputed": True}})])
+@pytest.mark.parametrize("value", ["rubbish", json.dumps({"proj_a": {"colour": "red"}})])
 def test_what_counts_for_no_project_is_removed_by_its_fingerprint(
     shell: Shell, server: RedisServer, value: str
 ) -> None:

@@ -35,12 +35,12 @@ NETWORK = 2.0  # seconds that the guard waits for a server; a call that waited t
 CALLER = """
 import gc, hashlib, sys, threading, time, openai, openai_project_guard as opg
 from openai_project_guard import _settings
-from openai_project_guard._cli.diagnosis.mock_call import http_library
 from openai_project_guard._registry.redis import follower as follow
 follow._POLL = 3600.0  # what is not told, or read when in touch again, never comes
 url, key = sys.argv[1:]
 opg.enable(registry=url)
-http = http_library()
+modules = vars(openai._base_client)
+http = modules.get("httpx2") or modules["httpx"]  # the HTTP library of the installed SDK
 answer = lambda request: http.Response(200, json={"object": "list", "data": []})
 client = openai.OpenAI(
     api_key=key, project="proj_a", http_client=http.Client(transport=http.MockTransport(answer))
@@ -139,7 +139,7 @@ def revoke(server: RedisServer) -> float:
     return asked
 
 
-def held(server: RedisServer) -> str:
+def stored(server: RedisServer) -> str:
     from openai_project_guard._registry import stores as edit
 
     rows = sorted(entry.fingerprint + entry.project for entry in edit.read(server.url))
@@ -161,7 +161,7 @@ def test_a_revoked_key_is_refused_in_every_process(
     report(f"fleet: a revoked key was refused in {COUNT} processes after {slowest:.3f} s")
     add(server, KEY)
     assert all(passes for passes, _ in fleet.news())
-    assert fleet.results()[1] == {held(server)}
+    assert fleet.results()[1] == {stored(server)}
 
 
 def test_an_outage_changes_no_verdict_delays_no_call_and_hides_nothing(
@@ -184,14 +184,14 @@ def test_an_outage_changes_no_verdict_delays_no_call_and_hides_nothing(
     add(server, KEY)
     assert all(passes for passes, _ in fleet.news())
     took, holds = fleet.results()
-    assert holds == {held(server)}
+    assert holds == {stored(server)}
     before, outage = took["before"], took["outage"]
     report(
         f"fleet: {COUNT} processes, {OUTAGE:.0f} s without a server, {len(outage)} calls: whole "
         f"calls took {at(outage, 0.5) * 1e3:.1f} ms (median; before: {at(before, 0.5) * 1e3:.1f}), "
         f"{at(outage, 0.999) * 1e3:.0f} ms (99.9th percentile; before: "
         f"{at(before, 0.999) * 1e3:.0f}), {outage[-1] * 1e3:.0f} ms at most; a revocation at the "
-        f"restart was in force everywhere {latest:.2f} s later"
+        f"restart was active everywhere {latest:.2f} s later"
     )
     assert outage[-1] < NETWORK
     assert at(outage, 0.5) < 2 * at(before, 0.5)

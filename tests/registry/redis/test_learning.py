@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import signal
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from redis_server import (
     KEY,
     OTHER,
@@ -19,6 +19,7 @@ from redis_server import (
     wait,
 )
 
+from openai_project_guard import RegistryError
 from openai_project_guard._keys import digest, hint
 from openai_project_guard._registry import stores as edit
 from openai_project_guard._registry.redis import open_source
@@ -26,8 +27,14 @@ from openai_project_guard._registry.redis import open_source
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from openai_project_guard._registry.source import Source
+
 
 pytestmark = needs_redis
+
+
+def projects(source: Source, key: str) -> list[str]:
+    return [entry.project for entry in source.registry.lookup(key)]
 
 
 def test_what_one_process_learns_all_know(server: RedisServer) -> None:
@@ -41,50 +48,45 @@ def test_what_one_process_learns_all_know(server: RedisServer) -> None:
     wait(lambda: not has(first, OTHER) and not has(second, OTHER))
 
 
-def test_a_key_learned_with_two_projects_belongs_to_neither(
-    server: RedisServer, log: Callable[[], list[str]]
-) -> None:
+def test_the_first_to_learn_a_key_has_its_way(server: RedisServer) -> None:
     add(server, KEY)
     first, second = open_source(server.url), open_source(server.url)
+    server.signal(signal.SIGSTOP)  # so that each learns without the other's word
     first.remember(digest(OTHER), hint(OTHER), "proj_b")
     second.remember(digest(OTHER), hint(OTHER), "proj_c")
-    wait(lambda: first.status().faults == second.status().faults == 1)
-    assert not has(first, OTHER)
-    assert not has(second, OTHER)
-    said = [text for text in log() if "sk-proj-…Ef5g was learned for the projects proj_" in text]
-    assert len(said) == 2  # once in each process
-    assert all("belongs to none of them until it is registered" in text for text in said)
-    # Nor does it help to learn it again, until somebody registers it.
-    assert first.remember(digest(OTHER), hint(OTHER), "proj_b")
+    assert projects(first, OTHER) == ["proj_b"]
+    assert projects(second, OTHER) == ["proj_c"]
+    server.signal(signal.SIGCONT)
+    wait(lambda: projects(first, OTHER) == projects(second, OTHER))
+    kept = projects(first, OTHER)
+    assert [entry.project for entry in edit.read(server.url).lookup(OTHER)] == kept
+    # Nor does it help to learn it again, until an administrator says whose it is.
+    assert second.remember(digest(OTHER), hint(OTHER), "proj_d")
     time.sleep(0.5)
-    assert not has(first, OTHER)
-    add(server, OTHER, "proj_c")
-    wait(lambda: has(first, OTHER) and has(second, OTHER))
+    assert projects(first, OTHER) == projects(second, OTHER) == kept
+    add(server, OTHER, "proj_e")
+    wait(lambda: projects(first, OTHER) == projects(second, OTHER) == ["proj_e"])
+    with pytest.raises(RegistryError, match="is registered for the project proj_e already"):
+        add(server, OTHER, "proj_f")
 
 
 def test_what_is_learned_beside_a_replica_waits_for_its_promotion(
-    tmp_path: Path, server: RedisServer, log: Callable[[], list[str]], looks: None
+    replica: RedisServer, log: Callable[[], list[str]], looks: None
 ) -> None:
-    replica = RedisServer(tmp_path / "replica", "--replicaof", f"127.0.0.1 {server.port}").start()
-    try:
-        add(server, KEY)
-        wait(lambda: replica.client().hexists(f"{PREFIX}:keys", fingerprint(KEY)))
-        source = open_source(replica.url)
-        assert source.remember(digest(OTHER), hint(OTHER), "proj_b")
-        wait(lambda: any("cannot be written" in text for text in log()))
-        time.sleep(1)
-        assert [text for text in log() if "lost" in text or "in touch" in text] == []
-        assert sum("cannot be written" in text for text in log()) == 1
-        assert has(source, OTHER)
-        replica.client().replicaof("NO", "ONE")
-        wait(lambda: replica.client().hexists(f"{PREFIX}:keys", fingerprint(OTHER)))
-    finally:
-        replica.kill()
+    source = open_source(replica.url)
+    assert source.remember(digest(OTHER), hint(OTHER), "proj_b")
+    wait(lambda: any("cannot be written" in text for text in log()))
+    time.sleep(1)
+    assert [text for text in log() if "lost" in text or "in touch" in text] == []
+    assert sum("cannot be written" in text for text in log()) == 1
+    assert has(source, OTHER)
+    replica.client().replicaof("NO", "ONE")
+    wait(lambda: replica.client().hexists(f"{PREFIX}:keys", fingerprint(OTHER)))
 
 
-def test_an_administrators_word_stands_over_what_is_learned(server: RedisServer) -> None:
-    add(server, KEY)
-    source = open_source(server.url)
+def test_an_administrators_word_stands_over_what_is_learned(
+    server: RedisServer, source: Source
+) -> None:
     server.signal(signal.SIGSTOP)
     source.remember(digest(OTHER), hint(OTHER), "proj_b")
     assert has(source, OTHER)

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from redis_server import (
@@ -27,6 +28,9 @@ import openai_project_guard as opg
 from openai_project_guard._keys import digest
 from openai_project_guard._registry import stores as edit
 from openai_project_guard._registry.redis import follower, learning, open_source
+
+if TYPE_CHECKING:
+    from openai_project_guard._registry.source import Source
 
 pytestmark = needs_redis
 
@@ -62,6 +66,32 @@ def test_a_forked_child_follows_on_its_own(server: RedisServer) -> None:
     out, err = process.communicate(timeout=90)
     assert sorted(out.splitlines()) == ["child True current", "parent True current"], err
     assert "Traceback" not in err
+
+
+FORK_AND_DISABLE = r"""
+import os, sys, threading, time
+import openai_project_guard as opg
+opg.enable(registry=sys.argv[1])
+time.sleep(0.5)  # the thread waits for messages
+if os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+started = threading.active_count()
+opg.disable()
+end = time.monotonic() + 10
+while threading.active_count() > 1 and time.monotonic() < end:
+    time.sleep(0.01)
+os.write(1, f"{started} {threading.active_count()}".encode())
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_can_let_it_end(server: RedisServer) -> None:
+    add(server, KEY)
+    out, err = python(FORK_AND_DISABLE, server.url).communicate(timeout=90)
+    assert out == "2 1", err
+    assert "Traceback" not in err
+    assert len(server.client().client_list()) == 1
 
 
 END = """
@@ -123,9 +153,8 @@ def test_after_disable_thread_and_connections_are_gone(server: RedisServer) -> N
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="nothing lists the descriptors here")
 def test_two_hundred_rounds_of_enable_and_disable_leave_nothing_behind(
-    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+    server: RedisServer, fallback: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OPENAI_PROJECT_GUARD_SNAPSHOT", "last.toml")
     monkeypatch.setattr(follower, "_TICK", 0.01)
     add(server, KEY)
 
@@ -167,10 +196,8 @@ def test_a_log_handler_that_raises_stops_no_thread(server: RedisServer) -> None:
         logger.removeHandler(handler)
 
 
-def test_a_log_handler_may_use_the_registry(server: RedisServer) -> None:
+def test_a_log_handler_may_use_the_registry(server: RedisServer, source: Source) -> None:
     """No lock of ours is held while a handler runs."""
-    add(server, KEY)
-    source = open_source(server.url)
     seen: list[bool] = []
 
     class Asking(logging.Handler):
@@ -212,9 +239,9 @@ def test_a_thread_that_cannot_be_started_is_an_error(
     wait(lambda: len(server.client().client_list()) == 1)
 
 
-def test_what_was_learned_has_a_bound(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    add(server, KEY)
-    source = open_source(server.url)
+def test_what_was_learned_has_a_bound(
+    server: RedisServer, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(learning, "_MOST", 5)
     server.signal(signal.SIGSTOP)
     taken = [source.remember(digest(f"key {number}"), "…", "proj_a") for number in range(9)]

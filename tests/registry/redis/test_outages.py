@@ -13,7 +13,6 @@ import pytest
 from redis_server import (
     KEY,
     OTHER,
-    PREFIX,
     RedisServer,
     add,
     fingerprint,
@@ -34,13 +33,15 @@ from openai_project_guard._registry.redis.url import parse_url
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from openai_project_guard._registry.source import Source
+
 
 pytestmark = needs_redis
 
 
-def test_kill_and_restart_lose_nothing(server: RedisServer, log: Callable[[], list[str]]) -> None:
-    add(server, KEY)
-    source = open_source(server.url)
+def test_kill_and_restart_lose_nothing(
+    server: RedisServer, source: Source, log: Callable[[], list[str]]
+) -> None:
     for number in range(3):
         server.kill()
         wait(lambda: source.status().state == "stale")
@@ -103,14 +104,13 @@ def test_a_frozen_server_is_left_and_found_again(
 
 
 def test_a_last_good_version_stands_in_at_the_start(
-    server: RedisServer, monkeypatch: pytest.MonkeyPatch, log: Callable[[], list[str]]
+    server: RedisServer, fallback: Path, log: Callable[[], list[str]]
 ) -> None:
-    monkeypatch.setenv("OPENAI_PROJECT_GUARD_SNAPSHOT", "last.toml")
     add(server, KEY, "proj_a", alias="bot", organization="org-A", note="CI")
     source = open_source(server.url)
-    wait(lambda: Path("last.toml").exists())
+    wait(fallback.exists)
     add(server, OTHER, "proj_b")
-    wait(lambda: fingerprint(OTHER) in Path("last.toml").read_text("utf-8"))
+    wait(lambda: fingerprint(OTHER) in fallback.read_text("utf-8"))
     assert len(opg.Registry.from_file("last.toml")) == 2  # of the same format
     server.kill()
     source = open_source(server.url)
@@ -176,10 +176,8 @@ def test_a_password_that_is_changed_stops_nobody(
 
 
 def test_a_server_that_lost_the_registry_takes_it_from_nobody(
-    server: RedisServer, log: Callable[[], list[str]], looks: None
+    looks: None, server: RedisServer, source: Source, log: Callable[[], list[str]]
 ) -> None:
-    add(server, KEY)
-    source = open_source(server.url)
     server.client().flushall()
     wait(lambda: source.status().state == "stale")
     assert has(source, KEY)
@@ -190,41 +188,29 @@ def test_a_server_that_lost_the_registry_takes_it_from_nobody(
 
 
 def test_a_promoted_replica_takes_over(
-    tmp_path: Path, server: RedisServer, log: Callable[[], list[str]]
+    server: RedisServer, replica: RedisServer, log: Callable[[], list[str]]
 ) -> None:
-    replica = RedisServer(tmp_path / "replica", "--replicaof", f"127.0.0.1 {server.port}").start()
-    try:
-        url = f"{server.url}?replica=127.0.0.1:{replica.port}"
-        add(server, KEY)
-        wait(lambda: replica.client().hexists(f"{PREFIX}:keys", fingerprint(KEY)))
-        source = open_source(url)
-        server.kill()
-        wait(lambda: any("in touch again" in text for text in log()))  # it can be read already
-        assert has(source, KEY)
-        with pytest.raises(RegistryError, match="replica, which accepts no change"):
-            edit.add(url, "proj_a", fingerprint(OTHER))
-        replica.client().replicaof("NO", "ONE")
+    url = f"{server.url}?replica=127.0.0.1:{replica.port}"
+    source = open_source(url)
+    server.kill()
+    wait(lambda: any("in touch again" in text for text in log()))  # it can be read already
+    assert has(source, KEY)
+    with pytest.raises(RegistryError, match="replica, which accepts no change"):
         edit.add(url, "proj_a", fingerprint(OTHER))
-        wait(lambda: has(source, OTHER))
-    finally:
-        replica.kill()
+    replica.client().replicaof("NO", "ONE")
+    edit.add(url, "proj_a", fingerprint(OTHER))
+    wait(lambda: has(source, OTHER))
 
 
 def test_a_replica_that_is_behind_is_not_believed(
-    tmp_path: Path, server: RedisServer, log: Callable[[], list[str]]
+    server: RedisServer, replica: RedisServer, log: Callable[[], list[str]]
 ) -> None:
-    replica = RedisServer(tmp_path / "replica", "--replicaof", f"127.0.0.1 {server.port}").start()
-    try:
-        add(server, KEY)
-        wait(lambda: replica.client().hexists(f"{PREFIX}:keys", fingerprint(KEY)))
-        replica.client().replicaof("127.0.0.1", free_port())  # it hears nothing any more
-        edit.remove(server.url, [fingerprint(KEY)])
-        source = open_source(f"{server.url}?replica=127.0.0.1:{replica.port}")
-        assert not has(source, KEY)
-        server.kill()
-        wait(lambda: source.status().state == "stale")
-        time.sleep(1)
-        assert not has(source, KEY)
-        assert source.status().state == "stale"
-    finally:
-        replica.kill()
+    replica.client().replicaof("127.0.0.1", free_port())  # it hears nothing any more
+    edit.remove(server.url, [fingerprint(KEY)])
+    source = open_source(f"{server.url}?replica=127.0.0.1:{replica.port}")
+    assert not has(source, KEY)
+    server.kill()
+    wait(lambda: source.status().state == "stale")
+    time.sleep(1)
+    assert not has(source, KEY)
+    assert source.status().state == "stale"

@@ -60,6 +60,6 @@ def test_a_hundred_thousand_keys_load_in_a_moment(
         made.commit("1-stale", ({}, {}))
     made.close()
     report(
-        f"redis: 100,000 keys loaded in {took:.2f} s; a revocation was in force after "
+        f"redis: 100,000 keys loaded in {took:.2f} s; a revocation was active after "
         f"{reached * 1000:.0f} ms"
     )

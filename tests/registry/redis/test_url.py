@@ -63,13 +63,10 @@ def test_a_value_that_is_not_understood_is_an_error(server: RedisServer, option:
     assert "verysecret" not in str(caught.value)
 
 
-def test_a_mistyped_url_is_not_taken_for_an_outage(
-    server: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OPENAI_PROJECT_GUARD_SNAPSHOT", "last.toml")
+def test_a_mistyped_url_is_not_taken_for_an_outage(server: RedisServer, fallback: Path) -> None:
     add(server, KEY)
     source = open_source(server.url)
-    wait(Path("last.toml").exists)
+    wait(fallback.exists)
     with pytest.raises(opg.RegistryError, match="did you mean"):
         open_source(f"{server.url}?replca=h:1")
     assert has(source, KEY)
@@ -100,36 +97,31 @@ def test_a_url_in_capitals(
 
 @pytest.mark.parametrize("login", ["the first one's", "its own"])
 def test_a_replica_with_a_password(
-    tmp_path: Path, log: Callable[[], list[str]], login: str
+    start: Callable[..., RedisServer], log: Callable[[], list[str]], login: str
 ) -> None:
     own = "OtherSecret" if login == "its own" else "FirstSecret"
-    server = RedisServer(tmp_path / "redis", "--requirepass", "FirstSecret").start()
-    replica = RedisServer(
-        tmp_path / "replica",
+    server = start("--requirepass", "FirstSecret")
+    replica = start(
         *("--replicaof", f"127.0.0.1 {server.port}"),
         *("--masterauth", "FirstSecret", "--requirepass", own),
-    ).start()
-    try:
-        place = f"127.0.0.1:{replica.port}"
-        url = server.url.replace("//", "//:FirstSecret@") + (
-            f"?replica={':OtherSecret@' * (login == 'its own')}{place}"
-        )
-        stores.add(url, "proj_a", fingerprint(KEY))
-        wait(lambda: replica.client(password=own).exists("openai-project-guard:revision"))
-        source = open_source(url)
-        server.kill()
-        wait(lambda: any("in touch again" in text for text in log()))
-        assert has(source, KEY)
-        replica.kill()
-        wait(lambda: source.status().state == "stale")
-        with pytest.raises(opg.RegistryError) as caught:
-            open_source(url)
-        said = "".join([*log(), str(caught.value), repr(parse_url(url)), source.name])
-        assert "Secret" not in said
-        assert f"redis://127.0.0.1:{server.port}/0" in said
-    finally:
-        replica.kill()
-        server.kill()
+    )
+    place = f"127.0.0.1:{replica.port}"
+    url = server.url.replace("//", "//:FirstSecret@") + (
+        f"?replica={':OtherSecret@' * (login == 'its own')}{place}"
+    )
+    stores.add(url, "proj_a", fingerprint(KEY))
+    wait(lambda: replica.client(password=own).exists("openai-project-guard:revision"))
+    source = open_source(url)
+    server.kill()
+    wait(lambda: any("in touch again" in text for text in log()))
+    assert has(source, KEY)
+    replica.kill()
+    wait(lambda: source.status().state == "stale")
+    with pytest.raises(opg.RegistryError) as caught:
+        open_source(url)
+    said = "".join([*log(), str(caught.value), repr(parse_url(url)), source.name])
+    assert "Secret" not in said
+    assert f"redis://127.0.0.1:{server.port}/0" in said
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,45 @@
+"""The record at the guard's start: what is checked, by which registries, in which versions."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from openai_project_guard._settings import Settings
+
+_logger = logging.getLogger("openai_project_guard")
+
+
+def log_started(settings: Settings, where: str = "") -> None:
+    """Logs the settings that calls are judged by from now on, at INFO."""
+    if not _logger.isEnabledFor(logging.INFO):
+        return  # to find the versions out takes longer than the rest of a start
+    policy = settings.policy
+    snapshots = [registry.snapshot for registry in settings.registries]
+    projects = {known.id for snapshot in snapshots for known in snapshot.projects.values()}
+    names = [getattr(source, "name", "a source without a name") for source in settings.sources]
+    with suppress(Exception):  # a log handler that raises must not stop the start
+        _logger.info(
+            "Started%s: mode %s%s, pinned to %s, registry %s, %d keys of %d projects, "
+            "openai-project-guard %s, openai %s.",
+            where,
+            policy.mode,
+            " (OPENAI_PROJECT_GUARD_OVERRIDE)" if policy.is_override else "",
+            policy.pinned or "no project",
+            ", ".join(names) or "in memory",
+            sum(len(snapshot.keys) for snapshot in snapshots),
+            len(projects),
+            version_of("openai-project-guard"),
+            version_of("openai"),
+        )
+
+
+def version_of(name: str) -> str:
+    """The version of an installed distribution."""
+    try:
+        return version(name)
+    except PackageNotFoundError:  # in a frozen program
+        return "(unknown version)"
