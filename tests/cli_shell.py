@@ -82,7 +82,7 @@ def command(*argv: str, **options: Any) -> subprocess.CompletedProcess[str]:
         env={**environment, "PYTHONPATH": ROOT, **options.pop("env", {})},
         capture_output=True,
         encoding="utf-8",
-        timeout=60,
+        timeout=600,
         check=False,
         **options,
     )

@@ -182,7 +182,7 @@ def permit(server: RedisServer, name: str, rules: str) -> str:
     return server.url.replace("//", f"//{name}:secret@")
 
 
-def wait(done: Callable[[], object], limit: float = 20.0) -> float:
+def wait(done: Callable[[], object], limit: float = 120.0) -> float:
     """Seconds until it is done."""
     started = time.monotonic()
     while not done():

@@ -481,7 +481,7 @@ def python(code: str, *options: str, **environment: str) -> subprocess.Completed
         env={**inherited, "PYTHONPATH": os.pathsep.join(map(str, places)), **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,  # it hangs, however busy the machine is
         check=False,
     )
 

@@ -47,7 +47,7 @@ def test_the_sdks_command_line_is_judged(project: str | None, tmp_path: Path) ->
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=600,
             check=False,
         )
         if project == "proj_a":

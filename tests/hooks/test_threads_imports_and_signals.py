@@ -105,7 +105,7 @@ def enable():
 thread = threading.Thread(target=enable, daemon=True)
 thread.start()
 import openai
-thread.join(30)
+thread.join(300)
 assert not thread.is_alive(), "enable() waits for ever"
 child = os.fork() if hasattr(os, "fork") else 0
 if child:

@@ -34,7 +34,7 @@ def test_after_the_block_nobody_listens_and_no_thread_is_left() -> None:
     with pytest.raises(openai.APIConnectionError):
         client.models.list()
     client.close()
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 60
     while threading.active_count() > before and time.monotonic() < deadline:
         time.sleep(0.005)
     assert threading.active_count() <= before

@@ -92,6 +92,8 @@ def test_user_info_and_keys_are_hidden(text: str, shown: str) -> None:
         ("sk-0123456789-01234567Ab3d", "sk-…Ab3d"),
         ("sess-0123456789Ab3d", "sess-…Ab3d"),
         ("gateway-token-0123456789", "…6789"),
+        ("sk-abcdefghijkl-0123456789Ab3d", "sk-abcdefghijkl-…Ab3d"),
+        ("sk-abcdefghijklm-0123456789Ab3d", "sk-…Ab3d"),
         ("ek_0123456789Ab3d", "…Ab3d"),
         ("sk-proj-1234567", "sk-proj-…"),
         ("sk-proj-12345678", "sk-proj-…5678"),
@@ -111,6 +113,8 @@ def test_a_hint_is_the_prefix_and_the_last_four_characters(key: str, shown: str)
         ("  ", "is empty"),
         ("sk-a\n", "white space around it"),
         ('"sk-a"', "quotes around it"),
+        ("'sk-a", "quotes around it"),
+        ("sk-a'", "quotes around it"),
         ("sk-a b", "in the middle of it"),
         ("sk-é", "in the middle of it"),
         ("sha256:" + "0" * 64, "this is a fingerprint"),
@@ -155,6 +159,8 @@ RANDOM = "q7Zr2LmX9vKp4TnB8cWd5HyJ3sGf6AoE1uVi"
         ("changeme-please-2024-production", "it is made of words"),
         ("sk-my-secret-litellm-key", "it is made of words"),
         ("CorrectHorseBatteryStaple", "it is made of words"),
+        ("sk-gardens7bottles3-9-4", "it is made of words"),  # 14 of 20 characters
+        ("sk-Apple-Grape-Lemon-Mango", "it is made of words"),  # of five letters each
     ],
 )
 def test_a_key_that_can_be_guessed_is_weak(key: str, problem: str) -> None:

@@ -68,7 +68,7 @@ def test_enable_says_what_it_is(make: Callable[[], object], problem: str) -> Non
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
         check=False,
     )
     assert (done.stdout, done.stderr) == (f"{NAME}: {problem}.\n", "")

@@ -129,7 +129,7 @@ def in_threads(*tasks: Any) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(600)
         assert not thread.is_alive()
     if failed:
         raise failed[0]
@@ -191,7 +191,7 @@ def test_no_lock_is_held_while_a_registry_is_read(
     def read(address: Any) -> Any:
         other = threading.Thread(target=lambda: (opg.register(B, "proj_b"), opg.disable()))
         other.start()
-        other.join(30)
+        other.join(600)
         assert not other.is_alive()
         done.set()
         raise opg.RegistryError("gone.toml: read.")
@@ -233,5 +233,5 @@ def test_a_child_forked_in_the_midst_of_a_change_can_change_too() -> None:
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     finally:
         stopped.set()
-        thread.join(30)
+        thread.join(600)
     opg.disable()
