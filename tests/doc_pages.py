@@ -30,6 +30,7 @@ KEYS = {
     "OPENAI_API_KEY": (KEY, "proj_5fPqTn0w"),
     "NEW_KEY": ("sk-proj-4mWc8RtZ2xNq6JyB9fLs3VhK7dGp5TeU-Kl8m", "proj_5fPqTn0w"),
     "SUPPORT_KEY": ("sk-proj-7bHn3QzM9wTx5KdR2cVf8JyL4sPg6AeW-Gh6j", "proj_support"),
+    "SOME_KEY": ("sk-9vXk2FtB8nQm4ZcJ6rWd7HsL3yPg5TeARtY1", "proj_8hRsLm2x"),
     "BILLING_KEY": ("sk-proj-2kXv6FtB8nQm4ZcJ9rWd7HsL3yPg5TeA-Ef5g", "proj_billing"),
 }
 
