@@ -26,8 +26,9 @@ LIMIT = 2_000_000
 """Bytes of a file, from which on lines of the same call are merged."""
 
 _LONGEST_LINE: Final = 65_536  # bytes; no line that is written is as long
-_SPANS = (3600.0, 86400.0, math.inf)
-"""The seconds of which the lines of a call are merged into one; the next, if that is not enough."""
+_HOUR, _DAY = 3600.0, 86400.0
+_COARSER = ((2 * _DAY, math.inf), (_DAY, 7 * _DAY), (_DAY, 0.0), (0.0, 0.0))
+"""Up to which age, in seconds, lines are kept by the hour and by the day; until they are few."""
 _NOFOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
 _NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)
 
@@ -102,9 +103,9 @@ class AuditFile:
 
         self._limit = self._length + LIMIT  # should this fail, it is not tried again at once
         records = [record for record in read(self._path) if isinstance(record, Record)]
-        data = b""
-        for seconds in _SPANS:
-            records = _merged(records, seconds)
+        data, now = b"", time.time()
+        for hourly, daily in _COARSER:
+            records = _merged_by_age(records, now, hourly, daily)
             data = self._header + b"".join(map(line_of, records))
             if len(data) <= LIMIT / 2:
                 break
@@ -137,11 +138,17 @@ def _write(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _merged(records: Iterable[Record], seconds: float) -> list[Record]:
-    """Merges the lines of a call that ended in the same span of time."""
+def _merged_by_age(
+    records: Iterable[Record], now: float, hourly: float, daily: float
+) -> list[Record]:
+    """Merges a call's lines by the hour, older ones by the day, and still older ones into one."""
     found: dict[tuple[object, ...], Record] = {}
     for record in records:
-        known = found.setdefault((record.last // seconds, *record.key), record)
-        if known is not record:
-            known.add(record)
+        age = now - record.last
+        width = _HOUR if age < hourly else _DAY if age < daily else math.inf
+        bucket = (width, 0 if width == math.inf else record.last // width, *record.key)
+        if bucket in found:
+            found[bucket].add(record)
+        else:
+            found[bucket] = record
     return list(found.values())

@@ -6,7 +6,7 @@ import os
 
 from openai_project_guard._check import errors  # whole later: its import may have brought us here
 from openai_project_guard._check.headers import HeaderTexts
-from openai_project_guard._check.log import built
+from openai_project_guard._check.log import places
 from openai_project_guard._check.origin import Origin
 from openai_project_guard._check.verdict import Verdict, is_well_formed
 from openai_project_guard._env import default_registries
@@ -41,10 +41,7 @@ def explained(
 
 def sites(verdict: Verdict) -> tuple[str, ...]:
     """The sentence that names the places in the application, if any is known."""
-    said = [] if verdict.call_site is None else [f"called at {verdict.call_site}"]
-    if verdict.client_site is not None:
-        said.append(f"the client was {built(verdict.client_site)}")
-    text = "; ".join(said)
+    text = "; ".join(places(verdict))
     return (f"{text[:1].upper()}{text[1:]}.",) if text else ()
 
 

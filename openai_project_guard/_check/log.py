@@ -99,9 +99,14 @@ def put_counts(counts: _Counts) -> None:
         _counts.update(counts)
 
 
-def built(client_site: str) -> str:
-    """How a sentence says where a client was built."""
-    return client_site if client_site.startswith(MADE_BEFORE) else f"built at {client_site}"
+def places(verdict: Verdict) -> list[str]:
+    """Where in the application's code: the call, and the building of its client."""
+    said = [] if verdict.call_site is None else [f"called at {verdict.call_site}"]
+    client = verdict.client_site
+    if client is not None:
+        at = "" if client.startswith(MADE_BEFORE) else "built at "
+        said.append(f"the client was {at}{client}")
+    return said
 
 
 atexit.register(flush)
@@ -206,10 +211,7 @@ def _sentence(verdict: Verdict, of_key: tuple[str, ...]) -> str:
         said[0] += f", expected {expected}"
     if verdict.reason == "scope" and of_key:
         said.append(f"its key is registered for {' or '.join(of_key)}")
-    if verdict.call_site is not None:
-        said.append(f"called at {verdict.call_site}")
-    if verdict.client_site is not None:
-        said.append(f"the client was {built(verdict.client_site)}")
+    said += places(verdict)
     if verdict.origin not in (None, "unset"):
         said.append(f"set by {verdict.origin}")
     return redact(f"{kind}: {'; '.join(said)}")

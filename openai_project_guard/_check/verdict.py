@@ -27,8 +27,9 @@ class Verdict:
         host: the host the call goes to.
         path: the path of the call, without its query.
         transport: `http` or `websocket`.
-        call_site: the line of the application that made the call, `path:line in function`; `None`
-            on a plain `allowed`, which does not pay for looking.
+        call_site: the line of the application that made the call, `path:line in function`, or that
+            waits for it in another task or thread; followed by `(nearest known)` where another
+            line may have made it. `None` on a plain `allowed`, which does not pay for looking.
         client_site: where the client was built, likewise.
         origin: a short name of the place that set the wrong value: `project=`,
             `OPENAI_PROJECT_ID`, `extra_headers`, `unknown`, …; `None` on a plain `allowed`.
