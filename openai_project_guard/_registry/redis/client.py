@@ -12,7 +12,6 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_project_guard._errors import RegistryError
@@ -259,9 +258,8 @@ def count_of(revision: str | None) -> int:
 
 def _made(url: RedisURL, number: int, timeout: float) -> Any:
     """A connection that is not connected yet."""
-    _library()
-    retry = import_module("redis.retry").Retry(import_module("redis.backoff").NoBackoff(), 0)
-    connection = import_module("redis.connection")
+    redis = _library()
+    connection, retry = redis.connection, redis.retry.Retry(redis.backoff.NoBackoff(), 0)
     options: dict[str, Any] = {"socket_timeout": timeout, "socket_connect_timeout": TIMEOUT}
     # Even if the URL says otherwise: answers are bytes, and whoever calls tries again.
     ours = {"protocol": 2, "decode_responses": False, "retry": retry, "health_check_interval": 0}
@@ -284,8 +282,12 @@ def _made(url: RedisURL, number: int, timeout: float) -> Any:
 
 
 def _library() -> Any:
-    try:
-        return import_module("redis")
+    try:  # plain imports, which freezers of programs see
+        import redis.backoff
+        import redis.connection
+        import redis.retry
+
+        return redis
     except ImportError:
         raise RegistryError(
             "A registry in Redis needs the redis package, which is not installed: "
