@@ -122,12 +122,7 @@ class HeaderTexts(NamedTuple):
     @classmethod
     def of(cls, values: HeaderValues) -> HeaderTexts:
         """The headers as text."""
-        project, organization = values.project, values.organization
-        return cls(
-            values.key_digest,
-            None if project is None else project.decode("latin-1"),
-            None if organization is None else organization.decode("latin-1"),
-        )
+        return cls(values.key_digest, _text(values.project), _text(values.organization))
 
     def shown(self) -> HeaderTexts:
         """The same as an error, a log record or an observer may have it: without a key."""
@@ -137,9 +132,22 @@ class HeaderTexts(NamedTuple):
         )
 
     def _without_key(self, value: str | None) -> str | None:
-        if value is None or sha256(value.strip().encode("latin-1")).digest() != self.key_digest:
-            return value and redact(value)
-        return hint(value.strip())  # the call's own key, of whatever form
+        if value is None:
+            return None
+        bare = value.strip()
+        written = (bare.encode(), bare.encode("latin-1", errors="replace"))
+        if any(sha256(form).digest() == self.key_digest for form in written):
+            return hint(bare)  # the call's own key, of whatever form
+        return redact(value)
+
+
+def _text(value: bytes | None) -> str | None:
+    if value is None:
+        return None
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def read_hint(headers: RawHeaders) -> str:

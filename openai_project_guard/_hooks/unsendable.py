@@ -24,18 +24,11 @@ def refusal_of_unsendable(client: Any, options: Any) -> BaseException | None:
         return None
     headers = [
         ("Authorization", f"Bearer {client.api_key or ''}"),
-        (PROJECT_HEADER, _encoded(project)),
+        (PROJECT_HEADER, project.encode("utf-8", "surrogatepass")),
     ]
     url = str(client.base_url).rstrip("/") + str(getattr(options, "url", ""))
     method = str(getattr(options, "method", "")).upper()
     return refusal(Call(), Message(method, url, headers), _READER)
-
-
-def _encoded(text: str) -> bytes:
-    try:
-        return text.encode("latin-1")  # as it will be read again, to be shown
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")
 
 
 def _project(client: Any, options: Any) -> Any:

@@ -255,8 +255,11 @@ def test_two_registered_keys_on_one_call_are_refused() -> None:
     assert sent.requests == []
 
 
-@pytest.mark.parametrize("project", ["proj_é", "proj_—"])
-@pytest.mark.parametrize("where", ["argument", "default", "call"])
+ORIGINS = {"argument": "project=", "default": "default_headers", "call": "extra_headers"}
+
+
+@pytest.mark.parametrize("project", ["proj_é", "proj_—", "proj_ж"])
+@pytest.mark.parametrize("where", ORIGINS)
 def test_a_project_that_is_not_ascii_is_refused_with_a_word(project: str, where: str) -> None:
     opg.enable(registry=REGISTRY)
     seen: list[opg.Verdict] = []
@@ -268,7 +271,9 @@ def test_a_project_that_is_not_ascii_is_refused_with_a_word(project: str, where:
     )
     with pytest.raises(opg.MalformedHeaderError) as caught:
         client.models.list(extra_headers=header if where == "call" else None)
-    assert [verdict.reason for verdict in seen] == ["malformed"]
+    told = [(verdict.reason, verdict.actual, verdict.origin) for verdict in seen]
+    assert told == [("malformed", project, ORIGINS[where])]
+    assert repr(project) in str(caught.value)
     assert "characters that no project id has" in str(caught.value)
     assert frames_holding(caught.value, A) == []
 
