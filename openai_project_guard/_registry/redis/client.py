@@ -282,10 +282,8 @@ def _made(url: RedisURL, number: int, timeout: float) -> Any:
 
 
 def _library() -> Any:
-    try:  # plain imports, which freezers of programs see
-        import redis.backoff
-        import redis.connection
-        import redis.retry
+    try:
+        import redis  # plainly: freezers of programs follow no computed name
 
         return redis
     except ImportError:
