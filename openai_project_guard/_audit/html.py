@@ -8,8 +8,7 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
-from openai_project_guard._audit.line import Record
-from openai_project_guard._audit.summary import KINDS, Summary, calls_of, day, is_wrong, kind_of
+from openai_project_guard._audit.summary import KINDS, Summary, calls_of, day, kind_of
 from openai_project_guard._errors import ConfigurationError
 
 _MEANING = {
@@ -48,16 +47,11 @@ def render(summary: Summary) -> str:
         meaning=_MEANING,
         most=max((calls_of(kinds) for kinds in summary.projects.values()), default=1) or 1,
         calls=calls_of,
-        in_order=[record for record in summary.records if _is_in_order(record)],
         now=time.time(),
         style=_trusted((folder / "page.css").read_text(encoding="utf-8")),
         script=_trusted(script),
         script_hash=base64.b64encode(sha256(script.encode()).digest()).decode(),
     )
-
-
-def _is_in_order(record: Record) -> bool:
-    return not is_wrong(record) and not record.is_others
 
 
 def _trusted(text: str) -> Any:

@@ -72,6 +72,11 @@ class Summary:
         return max((record.last for record in self.records), default=None)
 
     @property
+    def in_order(self) -> list[Record]:
+        """The calls about which nothing is to be changed."""
+        return [record for record in self.records if not (is_wrong(record) or record.is_others)]
+
+    @property
     def others(self) -> int:
         """Calls that were too many to be told apart."""
         return sum(record.count for record in self.records if record.is_others)

@@ -67,12 +67,11 @@ class Http:
     def response_project(self, response: Any) -> bytes | None:
         """The project that the server's answer names, if it names one."""
         try:
-            headers = response.headers._list
-        except AttributeError:  # a stand-in's response has headers of any kind, or none
+            for header in response.headers._list:
+                if header[1] == b"openai-project":
+                    return header[2]  # type: ignore[no-any-return]
+        except (AttributeError, TypeError):  # a stand-in's have headers of any kind, or none
             return named_project(getattr(response, "headers", None))
-        for header in headers:
-            if header[1] == b"openai-project":
-                return header[2]  # type: ignore[no-any-return]
         return None
 
     def status(self, response: Any) -> int:

@@ -99,7 +99,8 @@ def named_project(headers: Any) -> bytes | None:
         pairs = [(name, value) for name, value in _pairs(headers)]
     except (TypeError, ValueError):  # a mock, say
         return None
-    return next((as_bytes(value) for name, value in pairs if _is_project(name)), None)
+    values = (value for name, value in pairs if _is_project(name))
+    return next((as_bytes(value) for value in values if isinstance(value, (str, bytes))), None)
 
 
 def _pairs(headers: Any) -> Any:

@@ -49,6 +49,7 @@ class Draft:
         stored: what is there so far.
 
     Attributes:
+        old: the projects and keys that are there so far.
         projects: all that are to be there, by id.
         keys: all that are to be there, by fingerprint.
         is_replaced: whether nothing else of what is stored is to stay, in order or not.
@@ -57,8 +58,8 @@ class Draft:
     def __init__(self, stored: StoredState) -> None:
         self.stored = stored
         projects, keys = listing(stored.snapshot)
-        self._old = projects, keys | dict(stored.refused)
-        self.projects, self.keys = projects.copy(), self._old[1].copy()
+        self.old = projects, keys | dict(stored.refused)
+        self.projects, self.keys = projects.copy(), self.old[1].copy()
         self._ids = {fields.alias: name for name, fields in projects.items() if fields.alias}
         self.is_replaced = False
 
@@ -74,11 +75,11 @@ class Draft:
 
     def new_projects(self) -> dict[str, ProjectFields | None]:
         """The projects that are to be different, `None` for those that go."""
-        return _new(self._old[0], self.projects)
+        return _new(self.old[0], self.projects)
 
     def new_keys(self) -> dict[str, KeyBindings | None]:
         """The keys that are to be different, `None` for those that go."""
-        return _new(self._old[1], self.keys)
+        return _new(self.old[1], self.keys)
 
     def named(self, project: str) -> str:
         """A project (id or alias) as people know it, such as `support-bot (proj_5fPqTn0w)`."""

@@ -211,12 +211,9 @@ def by_project(listing: Listing) -> ByProject:
 
 def records_of(registries: Iterable[HasSnapshot], key_digest: bytes) -> tuple[KeyRecord, ...]:
     """The records of a key in several registries; any of them makes its project pass."""
-    found: tuple[KeyRecord, ...] = ()
-    for registry in registries:
-        record = registry.snapshot.keys.get(key_digest)
-        if record is not None:
-            found += (record,) if isinstance(record, KeyRecord) else record
-    return found
+    return tuple(
+        record for registry in registries for record in registry.snapshot.records(key_digest)
+    )
 
 
 def records_of_account(registries: Iterable[HasSnapshot], account: str) -> tuple[KeyRecord, ...]:

@@ -7,7 +7,7 @@ import json
 import struct
 from typing import TYPE_CHECKING, Any
 
-from openai_project_guard.loopback._listing import FILES
+from openai_project_guard.loopback._listing import FILES, page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,7 +42,7 @@ def answer(method: str, path: str, query: Mapping[str, str], asked: Json) -> Jso
             return _model(name)
         case "GET", ["files"]:
             # A small default, so that a plain `files.list()` already turns several pages.
-            return FILES.page(query, default=10, largest=10_000)
+            return page(FILES, query, default=10, largest=10_000)
     return dict(_ANYTHING)
 
 

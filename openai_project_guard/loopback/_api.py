@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from openai_project_guard.loopback._directory import DEFAULT_KEYS, Directory, LoopbackProject
 from openai_project_guard.loopback._http import Server
 from openai_project_guard.loopback._ledger import Fault, Ledger, LedgerLine
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 
 class LoopbackAPI:

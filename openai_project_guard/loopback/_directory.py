@@ -36,14 +36,8 @@ class RefusedError(Exception):
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.body: dict[str, Any] = {
-            "error": {
-                "message": message,
-                "type": "invalid_request_error",
-                "param": param,
-                "code": code,
-            }
-        }
+        error = {"message": message, "type": "invalid_request_error", "param": param, "code": code}
+        self.body: dict[str, Any] = {"error": error}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,37 +13,35 @@ from openai_project_guard.loopback._directory import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
 _EPOCH = 1_700_000_000
 
 
-class Listing:
-    """An ordered list that finds a cursor without scanning, however long the list is."""
-
-    def __init__(self, items: Iterable[dict[str, Any]]) -> None:
-        self._items = list(items)
-        self._position = {item["id"]: index for index, item in enumerate(self._items)}
-
-    def page(self, query: Mapping[str, str], *, default: int, largest: int) -> dict[str, Any]:
-        limit = query.get("limit", str(default))
-        if not limit.isdecimal() or not 1 <= int(limit) <= largest:
-            raise RefusedError(400, None, f"limit must be from 1 to {largest}", "limit")
-        after = query.get("after")
-        if after and after not in self._position:
+def page(
+    items: Sequence[dict[str, Any]], query: Mapping[str, str], *, default: int, largest: int
+) -> dict[str, Any]:
+    """The page of a list that a query asks for."""
+    limit, after = query.get("limit", str(default)), query.get("after")
+    if not limit.isdecimal() or not 1 <= int(limit) <= largest:
+        raise RefusedError(400, None, f"limit must be from 1 to {largest}", "limit")
+    start = 0
+    if after:
+        ids = [item["id"] for item in items]
+        if after not in ids:
             raise RefusedError(400, None, "after must be the id of an item of this list", "after")
-        start = self._position[after] + 1 if after else 0
-        data = self._items[start : start + int(limit)]
-        return {
-            "object": "list",
-            "data": data,
-            "first_id": data[0]["id"] if data else None,
-            "last_id": data[-1]["id"] if data else None,
-            "has_more": start + len(data) < len(self._items),
-        }
+        start = ids.index(after) + 1
+    data = items[start : start + int(limit)]
+    return {
+        "object": "list",
+        "data": data,
+        "first_id": data[0]["id"] if data else None,
+        "last_id": data[-1]["id"] if data else None,
+        "has_more": start + len(data) < len(items),
+    }
 
 
-FILES = Listing(
+FILES = [
     {
         "id": f"file-loopback-{number:02}",
         "object": "file",
@@ -55,7 +52,7 @@ FILES = Listing(
         "status": "processed",
     }
     for number in range(1, 26)
-)
+]
 
 
 class Administration:
@@ -68,34 +65,30 @@ class Administration:
         """The page that `path` asks for, or `None` if it is some other endpoint."""
         match path.removeprefix("/v1/organization/").split("/"):
             case ["projects"]:
-                everything = query.get("include_archived") == "true"
-                listing = self._all_projects if everything else self._active_projects
+                items = self._projects
+                if query.get("include_archived") != "true":
+                    items = [project for project in items if project["status"] == "active"]
             case ["projects", project, "api_keys"]:
                 if project not in self._directory.projects:
                     raise RefusedError(404, "not_found", f"No such project: {project}")
-                listing = self._keys.get(project) or Listing(())
+                items = self._keys.get(project, [])
             case _:
                 return None
-        return listing.page(query, default=20, largest=100)
+        return page(items, query, default=20, largest=100)
 
     @cached_property
-    def _all_projects(self) -> Listing:
-        return Listing(map(_project, self._directory.projects.values()))
+    def _projects(self) -> list[dict[str, Any]]:
+        return [_project(project) for project in self._directory.projects.values()]
 
     @cached_property
-    def _active_projects(self) -> Listing:
-        projects = self._directory.projects.values()
-        return Listing(_project(project) for project in projects if not project.archived)
-
-    @cached_property
-    def _keys(self) -> dict[str, Listing]:
-        by_project: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    def _keys(self) -> dict[str, list[dict[str, Any]]]:
+        by_project: dict[str, list[dict[str, Any]]] = {}
         for record in self._directory.keys.values():
             # A legacy user key of several projects is its user's, and no project lists it.
             if not record.is_admin and len(record.projects) == 1:
-                of_project = by_project[record.projects[0]]
+                of_project = by_project.setdefault(record.projects[0], [])
                 of_project.append(_api_key(record, number=len(of_project) + 1))
-        return {project: Listing(keys) for project, keys in by_project.items()}
+        return by_project
 
 
 def _project(project: LoopbackProject) -> dict[str, Any]:

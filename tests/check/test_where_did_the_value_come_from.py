@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -95,3 +96,48 @@ def test_a_line_of_a_scope_says_whose_the_key_is(caplog: pytest.LogCaptureFixtur
     with opg.guard(project="proj_b"):
         refused(sync_client(Recorder(), project="proj_a"))
     assert "expected proj_b; its key is registered for proj_a; called at " in caplog.text
+
+
+def test_a_key_that_is_registered_is_not_to_be_registered_again() -> None:
+    _, text = refused(sync_client(Recorder(), project="proj_b"))
+    assert "openai-project-guard register" not in text
+    assert (
+        "or use a key of project proj_b. If this key does belong to proj_b, the registry's " in text
+    )
+
+
+def test_where_was_looked_for_a_registry_that_is_not_there(tmp_path: Path) -> None:
+    opg.enable()
+    _, text = refused(sync_client(Recorder()))
+    files = (
+        tmp_path / "openai-projects.toml",
+        tmp_path / "config" / "openai-project-guard" / "registry.toml",
+    )
+    assert (
+        f"This key is not in any registry: none was named, and neither {files[0]} nor {files[1]} "
+        "is there."
+    ) in text
+
+
+def test_a_home_in_the_name_of_a_registry_is_found(
+    clean: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    support.write_registry(tmp_path / "keys.toml", a=f"proj_a:{A}")
+    clean.setenv("HOME", str(tmp_path))
+    clean.setenv("USERPROFILE", str(tmp_path))
+    clean.setenv("OPENAI_PROJECT_GUARD_REGISTRY", "~/keys.toml")
+    opg.enable()
+    _, text = refused(sync_client(Recorder()))
+    assert f"for project proj_a (a), in {Path('~', 'keys.toml')}, line" in text.replace(
+        str(tmp_path), "~"
+    )
+
+
+def test_drift_shows_what_the_call_carried_and_what_the_server_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    sync_client(support.Server("proj_moved"), project="proj_a").models.list()
+    assert (
+        "project drift: the server answered as proj_moved, the registry says proj_a: GET "
+        "api.openai.com/v1/models with OpenAI-Project 'proj_a', key sk-proj-…AAAA"
+    ) in caplog.text

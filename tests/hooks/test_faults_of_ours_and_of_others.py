@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import logging
 import threading
 import typing
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -280,33 +282,67 @@ def test_another_header_that_is_not_ascii_is_the_sdks_affair() -> None:
 # --- what tools read off the package --------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "thing",
-    [
-        opg.enable,
-        opg.register,
-        opg.guard,
-        opg.add_observer,
-        opg.Registry.from_file,
-        opg.Registry.register,
-        opg.Registry.lookup,
-        opg.Verdict,
-        opg.Entry,
-        opg.ProjectGuardError,
-        opg.ProjectGuardError.__init__,
-        opg.ProjectMismatchError,
-    ],
-)
+def public_things() -> Iterator[Any]:
+    """What the public modules name, and the public methods of its classes."""
+    modules = ("openai_project_guard", *(f"openai_project_guard.{name}" for name in PUBLIC))
+    for name in modules:
+        try:
+            module = importlib.import_module(name)
+        except ImportError:
+            continue  # of a package that an extra brings
+        for named in getattr(module, "__all__", None) or vars(module):
+            thing = getattr(module, named)
+            if named.startswith("_") or not callable(thing) or _home(thing) != _home(module):
+                continue
+            yield thing
+            for method in vars(thing) if isinstance(thing, type) else ():
+                found = getattr(thing, method)
+                if callable(found) and (method == "__init__" or not method.startswith("_")):
+                    yield found
+
+
+PUBLIC = ("loopback", "otel", "prometheus", "pytest_plugin", "structured_log")
+
+
+def _home(thing: Any) -> str:
+    found = getattr(thing, "__module__", None) or thing.__name__
+    return str(found).partition(".")[0]
+
+
+@pytest.mark.parametrize("thing", [*public_things()], ids=lambda thing: thing.__qualname__)
 def test_type_hints_can_be_read(thing: Any) -> None:
     assert typing.get_type_hints(thing) is not None
 
 
 def test_every_module_that_a_freezer_must_find_is_imported_by_name() -> None:
-    hooks: Any = importlib.import_module("openai_project_guard._hooks")
-    for installer in hooks._INSTALLERS.values():
-        assert installer.__module__.startswith("openai_project_guard._hooks.")
-    names = set(hooks.install.__globals__) & {"httpx", "sdk", "websockets", "other_clients"}
-    assert len(names) == 4
+    """PyInstaller reads import statements; a name that is computed, it does not see."""
+    root = Path(opg.__file__).parent
+    modules = {
+        ".".join(path.relative_to(root.parent).with_suffix("").parts).removesuffix(
+            ".__init__"
+        ): path
+        for path in root.rglob("*.py")
+    }
+    found: set[str] = set()
+
+    def read(*names: str) -> None:
+        for name in names:
+            if name in found or name not in modules:
+                continue
+            found.add(name)
+            read(name.rpartition(".")[0])
+            for node in ast.walk(ast.parse(modules[name].read_text(encoding="utf-8"))):
+                if isinstance(node, ast.ImportFrom):
+                    read(f"{node.module}", *(f"{node.module}.{of.name}" for of in node.names))
+                elif isinstance(node, ast.Import):
+                    read(*(of.name for of in node.names))
+
+    read("openai_project_guard")
+    rooms = ("_hooks", "_check", "_startup")
+    assert {name for name in modules.keys() - found if name.split(".")[1] in rooms} == set()
+    entries = ("__main__", "_auto", "_cli", *PUBLIC)  # of other programs
+    read(*(name for name in modules if name.split(".")[1:2] and name.split(".")[1] in entries))
+    assert modules.keys() - found == set()
 
 
 # --- websockets that cannot be opened -------------------------------------------------------------

@@ -164,7 +164,8 @@ def test_the_override_beats_scopes_where_the_guard_is_not_enabled(
     with opg.guard(mode="off"):
         assert probe() == "ab?"
     assert sum("_OVERRIDE is " in r.getMessage() for r in caplog.records) == 1
-    assert {r.getMessage().split()[0] for r in caplog.records[1:]} == {"warned"}
+    assert all(r.getMessage().startswith("sent with a warning") for r in caplog.records[1:])
+    assert len(caplog.records) > 1
 
 
 def test_an_override_of_off_lets_a_broken_set_up_start(

@@ -194,7 +194,7 @@ def _show_places(change: Change, terminal: Terminal) -> None:
 
 
 def _show_in_order(summary: Summary, terminal: Terminal) -> None:
-    records = [r for r in summary.records if not is_wrong(r) and not r.is_others]
+    records = summary.in_order
     if not records:
         return
     terminal.line()

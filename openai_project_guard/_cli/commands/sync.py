@@ -92,8 +92,9 @@ def run(args: argparse.Namespace) -> int:
         matches = match(keys, [project.id for project in projects], address, api, progress.show)
         bindings = change(lambda draft: bind(keys, matches, draft))
     is_gone = args.prune and {gone.project for gone in unlisted} <= removed
+    terminal = Terminal()
     if args.json:
-        Terminal().json(
+        terminal.json(
             {
                 "registry": name,
                 "listed": len(projects),
@@ -105,19 +106,12 @@ def run(args: argparse.Namespace) -> int:
             }
         )
     else:
-        terminal = Terminal()
         if args.dry_run:
             terminal.paragraph("Nothing was written. What would be done:", "bold")
-        terminal.paragraph(
-            f"{count(len(projects), 'project')} listed by the API, {len(added):,} of them new in "
-            f"{name}."
-        )
+        listed = f"{count(len(projects), 'project')} listed by the API"
+        terminal.paragraph(f"{listed}, {len(added):,} of them new in {name}.")
         _name_some("✓", added, "green", terminal)
-        if unlisted:
-            what = "removed, with their keys" if is_gone else "of the registry not listed, and left"
-            option = "" if is_gone else "; --prune removes"
-            terminal.paragraph(f"{count(len(unlisted), 'project')} {what}{option}:")
-            _name_some("✗" if is_gone else "?", unlisted, "yellow", terminal)
+        _show_unlisted(unlisted, terminal, is_gone=is_gone)
         _show_keys(bindings, terminal)
     return GOOD if all(key.is_good for key in bindings) else NOT_IN_ORDER
 
@@ -184,6 +178,16 @@ def _alias(name: str, taken: set[str]) -> str | None:
         alias = f"{name}-{number}"
     taken.add(alias)
     return alias
+
+
+def _show_unlisted(unlisted: Sequence[Listed], terminal: Terminal, *, is_gone: bool) -> None:
+    number = count(len(unlisted), "project")
+    if unlisted and is_gone:
+        terminal.paragraph(f"{number} removed, with their keys:")
+        _name_some("✗", unlisted, "yellow", terminal)
+    elif unlisted:
+        terminal.paragraph(f"{number} of the registry not listed, and left; --prune removes:")
+        _name_some("?", unlisted, "yellow", terminal)
 
 
 def _show_keys(keys: Sequence[Binding], terminal: Terminal) -> None:

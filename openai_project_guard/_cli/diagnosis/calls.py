@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
-import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from operator import methodcaller
 from typing import Any, NamedTuple
 
 from openai_project_guard._check.headers import HeaderTexts, read_headers, read_hint
@@ -20,8 +20,6 @@ from openai_project_guard._types import Mode
 
 # Made up, and registered here only.
 _KEY, _PROJECT = "sk-proj-test-one-not-a-real-key", "proj_test_one"
-_IS_OURS = re.compile(r"\AOPENAI_").match
-"""Whether a variable is the SDK's or the guard's."""
 
 
 @dataclass
@@ -121,8 +119,9 @@ def examine_hooks() -> HooksReport:
     from openai_project_guard import _hooks
 
     lost = _hooks.unreached() if _hooks.is_installed() else ()
+    is_read = methodcaller("startswith", "OPENAI_")  # by the SDK or the guard
     try:
-        with without_variables(_IS_OURS), enabled(Mode.ENFORCE, {_PROJECT: _KEY}):
+        with without_variables(is_read), enabled(Mode.ENFORCE, {_PROJECT: _KEY}):
             for name in ("websockets.sync.client", "websockets.asyncio.client"):
                 with suppress(ImportError):  # it is an extra of the SDK
                     importlib.import_module(name)

@@ -89,12 +89,11 @@ def settings_of(at: Diagnosis) -> Iterator[tuple[str, str, str | None]]:
         if variable in (_env.REGISTRY, _env.KEYS):
             continue
         name = variable.removeprefix(_env.PREFIX)[1:].lower() or "mode"
-        text = _env.text(variable)
+        text, value = _env.text(variable), in_use.get(variable)
+        if text and (value is None or at.settings is None):
+            value = without_keys(text)
         default = "in memory only" if variable == _env.LEARNED else "not set"
-        as_written = without_keys(text) if text else default
-        use_text = text is not None and at.settings is None
-        value = as_written if use_text else in_use.get(variable, as_written)
-        yield name, value, variable if text else None
+        yield name, value or default, variable if text else None
 
 
 def versions() -> dict[str, str | None]:

@@ -48,10 +48,9 @@ def editing(path: str | os.PathLike[str], *, create: bool = False) -> Iterator[D
         draft = Draft(stored)
         yield draft
         if draft.changed:
-            layout.change(by_project(listing(stored.snapshot)), by_project(draft.listing))
-            data = _checked(layout, draft)
+            layout.change(by_project(draft.old), by_project(draft.listing))
             with _as_registry_error(place):
-                replace(place.path, data)
+                replace(place.path, _checked(layout, draft))
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import re
 import stat
 
 from openai_project_guard._errors import RegistryError
-from openai_project_guard._keys import redact
+from openai_project_guard._keys import digest, redact
 from openai_project_guard._registry.model import Place
 
 LARGEST = 64 * 1024 * 1024
@@ -36,7 +36,7 @@ class FilePlace(Place):
         name = os.fspath(path)
         super().__init__(redact(name))
         self.path = os.path.abspath(name)  # the process may change its directory
-        self._known: tuple[object, dict[str, list[int]]] = (None, {})
+        self._known: tuple[object, dict[bytes, list[int]]] = (None, {})
 
     def of(self, needle: str, project: str = "") -> str:
         """File and line of one entry; the file alone when the entry is no longer there."""
@@ -44,14 +44,14 @@ class FilePlace(Place):
             lines = self._lines()
         except (OSError, ValueError):
             return self.name
-        start = lines.get(project.lower(), [0])[0]
-        found = lines.get(needle.lower(), [])
+        start = lines.get(_folded(project), [0])[0]
+        found = lines.get(_folded(needle), [])
         # Of several lines the first behind the project's id.
         line = next((line for line in found if line >= start), found[0] if found else None)
         return self.at(line) if line else self.name
 
-    def _lines(self) -> dict[str, list[int]]:
-        """The lines of all that stands in quotes, outside comments.
+    def _lines(self) -> dict[bytes, list[int]]:
+        """The lines of all that stands in quotes, by its digest: a comment may quote a key.
 
         Kept while the file is the same: listing a registry asks for every entry.
         """
@@ -64,13 +64,17 @@ class FilePlace(Place):
             for number, line in enumerate(text.split("\n"), start=1):
                 if not line.lstrip().startswith("#"):
                     for value in _QUOTED.findall(line):
-                        lines.setdefault(value[1:-1].lower(), []).append(number)
+                        lines.setdefault(_folded(value[1:-1]), []).append(number)
             self._known = (version, lines)
         return lines
 
     def at(self, line: int) -> str:
         """File and line."""
         return f"{self.name}, line {line}"
+
+
+def _folded(value: str) -> bytes:
+    return digest(value.lower())
 
 
 def load(place: FilePlace) -> bytes:

@@ -46,6 +46,9 @@ def start(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
         return servers[-1]
 
     yield start
+    # What an error's traceback still holds would log the loss of its server into the next test.
+    for following in list(follower._followers):
+        following.stop()
     for server in servers:
         server.kill()
 

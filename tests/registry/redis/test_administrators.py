@@ -140,6 +140,21 @@ def test_an_entry_that_is_not_in_order_can_be_removed(server: RedisServer) -> No
     assert server.client().hlen(f"{PREFIX}:keys") == 1
 
 
+def test_an_entry_in_capital_letters_is_changed_and_removed_as_any_other(
+    server: RedisServer,
+) -> None:
+    add(server, KEY)
+    client, name = server.client(), f"{PREFIX}:keys"
+    capitals = "sha256:" + fingerprint(KEY)[7:].upper()
+    client.hset(name, capitals, client.hget(name, fingerprint(KEY)))
+    client.hdel(name, fingerprint(KEY))
+    assert edit.add(server.url, "proj_a", fingerprint(KEY), note="x") == "updated"
+    assert client.hkeys(name) == [fingerprint(KEY)]
+    client.hset(name, capitals, client.hget(name, fingerprint(KEY)))
+    assert edit.remove(server.url, [fingerprint(KEY)]) == 1
+    assert client.hkeys(name) == []
+
+
 FILE = f"""\
 version = 1
 
@@ -209,6 +224,38 @@ def test_a_copy_does_not_overwrite_what_it_has_not_shown(server: RedisServer) ->
     with pytest.raises(RegistryError, match="somebody else has changed the registry meanwhile"):
         push.carry_out()
     assert len(edit.read(server.url)) == 1
+
+
+def test_a_copy_takes_the_place_of_what_is_not_in_order(
+    server: RedisServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("some.toml").write_text(FILE, "utf-8")
+    assert copy("some.toml", server.url, "--yes") == 0
+    client = server.client()
+    for part, name in (("keys", "lab"), ("keys", fingerprint(OTHER)), ("projects", "lab")):
+        client.hset(f"{PREFIX}:{part}", name, "rubbish")
+    assert copy("some.toml", server.url, "--yes") == 0
+    assert capsys.readouterr().out.count("which is not in order") == 2  # by name: lab, and the key
+    assert copy("some.toml", server.url) == 0
+    assert "No difference" in capsys.readouterr().out
+    assert client.hkeys(f"{PREFIX}:keys") == [fingerprint(KEY)]
+    assert client.hkeys(f"{PREFIX}:projects") == ["proj_a"]
+
+
+def test_a_merge_takes_in_what_others_add_meanwhile_unless_it_contradicts(
+    server: RedisServer,
+) -> None:
+    Path("some.toml").write_text(FILE, "utf-8")
+    add(server, "a first", "proj_b")
+    merge, late = (Transfer("some.toml", server.url, merge=True) for _ in range(2))
+    add(server, OTHER)
+    merge.carry_out()
+    assert len(edit.read(server.url)) == 3
+    edit.remove(server.url, [fingerprint(KEY)])
+    add(server, KEY, "proj_b")
+    with pytest.raises(RegistryError, match="somebody else has changed the registry meanwhile"):
+        late.carry_out()
+    assert [entry.project for entry in edit.read(server.url).lookup(KEY)] == ["proj_b"]
 
 
 def test_service_accounts_survive_a_copy_and_back(server: RedisServer) -> None:
