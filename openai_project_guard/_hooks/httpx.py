@@ -168,7 +168,7 @@ def _call_of(client: Any, request: Any, module: ModuleType) -> Call | None:
 
 def new_call(service_account: str | None = None) -> Call:
     """A call of the SDK's."""
-    return sdk_legacy.LegacyCall() if sdk_legacy.is_running() else Call(service_account)
+    return sdk_legacy.LegacyCall() if sdk_legacy.CODES else Call(service_account)
 
 
 def note_own_way(client: Any) -> None:

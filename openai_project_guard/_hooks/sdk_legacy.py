@@ -45,17 +45,12 @@ class LegacyCall(Call):
 
     def __init__(self) -> None:
         super().__init__()
-        self.is_caught = any(frame.f_code in _CODES for frame in frames())
+        self.is_caught = any(frame.f_code in CODES for frame in frames())
 
     def as_raised(self, error: Exception, message: Any) -> BaseException:
         """The refusal in a form that the SDK lets pass."""
         del message
         return Refused(error) if self.is_caught else error
-
-
-def is_running() -> bool:
-    """Whether such an SDK is hooked."""
-    return bool(_CODES)
 
 
 def install(clients: tuple[type, type]) -> None:
@@ -72,7 +67,7 @@ def install(clients: tuple[type, type]) -> None:
 
 
 def _comes_by_hook(method: Any) -> bool:
-    return any(getattr(link, "__code__", None) in _CODES for link in links(method))
+    return any(getattr(link, "__code__", None) in CODES for link in links(method))
 
 
 def _descendants(base: type[Any]) -> Iterator[type[Any]]:
@@ -81,8 +76,8 @@ def _descendants(base: type[Any]) -> Iterator[type[Any]]:
         yield from _descendants(child)
 
 
-_CODES: set[CodeType] = set()
-"""The code of the hooks on `request()`."""
+CODES: set[CodeType] = set()
+"""The code of the hooks on `request()`: none where the SDK is a newer one."""
 
 
 def _request_hook(original: Function) -> Function:
@@ -95,7 +90,7 @@ def _request_hook(original: Function) -> Function:
             error = refused.error
         raise error
 
-    _CODES.add(request.__code__)
+    CODES.add(request.__code__)
     return request
 
 
@@ -109,7 +104,7 @@ def _async_request_hook(original: Callable[..., Awaitable[Any]]) -> Function:
             error = refused.error
         raise error
 
-    _CODES.add(request.__code__)
+    CODES.add(request.__code__)
     return request
 
 
