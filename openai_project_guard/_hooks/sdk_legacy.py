@@ -1,7 +1,7 @@
 """Releases of the SDK before `_send_request` came (up to 2.30.0); this module goes with them.
 
-They send inside `except Exception`, try again whatever was raised there, and end in an
-`APIConnectionError`. So a refusal leaves them as what is no `Exception`.
+They send inside a `try` whose `except Exception` retries and ends in an `APIConnectionError`. So a
+refusal passes through them as a `BaseException`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PREPARE_REQUEST = "_prepare_request"
 NEEDED = (REQUEST, PREPARE_REQUEST)
 
 Check = Callable[[Any, Any], BaseException | None]
-"""Judges a client's request that never comes by the transport hook; `None` lets it pass."""
+"""Judges a client's request that bypasses the transport hook; `None` lets it pass."""
 
 
 class Refused(BaseException):
@@ -56,8 +56,8 @@ class LegacyCall(Call):
 def install(clients: tuple[type, type]) -> None:
     """Hooks `request()` of `SyncAPIClient` and `AsyncAPIClient`, and of classes with their own.
 
-    A tracing tool may have put its wrapper on `OpenAI`, over the method that it found in the base:
-    what stands in the base by now is then gone round.
+    A tracing tool may have put on `OpenAI` a wrapper around the method that it found in the base:
+    such a wrapper bypasses the hook in the base, so it is hooked as well.
     """
     for client, make in zip(clients, (_request_hook, _async_request_hook), strict=True):
         hook(client, REQUEST, make)

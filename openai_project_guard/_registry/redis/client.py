@@ -99,7 +99,7 @@ class Client:
     def read(
         self, projects: Iterable[str] | None = None, keys: Iterable[str] | None = None
     ) -> Stored:
-        """The registry at one revision: nobody's change comes in between.
+        """The registry at one revision: no change comes in between.
 
         Args:
             projects: the ids of those that are wanted. Default: all.
