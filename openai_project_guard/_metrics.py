@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from openai_project_guard._check.verdict import Verdict
+from openai_project_guard._registry.source import Status
 from openai_project_guard._start_log import version_of
 from openai_project_guard._state import STATE
 
 _LINE = re.compile(r":(\d+) in ")
-
-if TYPE_CHECKING:
-    from openai_project_guard._registry.source import Status
 
 
 def code_of(verdict: Verdict) -> dict[str, str | int]:

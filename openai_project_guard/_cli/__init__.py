@@ -61,6 +61,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return UNUSABLE
     except KeyboardInterrupt:
         return INTERRUPTED
+    except FileNotFoundError:
+        if _is_somewhere():
+            raise
+        complain("The current folder was deleted. Change to another one.")
+        return UNUSABLE
     except OutputError as error:
         # What is still in the buffer would raise again when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -87,6 +92,14 @@ def complain(problem: str, kind: str = "error") -> None:
     """Writes a line on standard error, if that can be written to."""
     with suppress(OSError):
         sys.stderr.write(f"{PROGRAM}: {kind}: {' '.join(problem.splitlines())}\n")
+
+
+def _is_somewhere() -> bool:
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _run(argv: list[str]) -> int:

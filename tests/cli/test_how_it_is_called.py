@@ -328,3 +328,26 @@ def test_streams_that_are_closed_change_no_exit_status(good: Shell) -> None:
         line = f"{sys.executable} -m openai_project_guard {argv} >&- 2>&-"
         environment = {**os.environ, "PYTHONPATH": ROOT}
         assert subprocess.run(["sh", "-c", line], env=environment).returncode == status
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a folder in use cannot be deleted")
+@pytest.mark.parametrize(
+    "name", ["list", "check", "doctor", "register proj_a", "copy a.toml b.toml"]
+)
+def test_a_folder_that_was_deleted_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    line = f"cd {gone} && rmdir {gone} && exec {sys.executable} -m openai_project_guard {name}"
+    env = {name: v for name, v in os.environ.items() if not name.startswith("OPENAI_")}
+    done = subprocess.run(
+        ["sh", "-c", line],
+        env={**env, "PYTHONPATH": ROOT, "HOME": str(tmp_path), "OPENAI_API_KEY": "sk-proj-x"},
+        input="",
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    assert done.returncode in (1, 2), done
