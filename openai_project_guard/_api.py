@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from openai_project_guard import _env, _hooks, _settings
 from openai_project_guard._activation import activate, deactivate
 from openai_project_guard._check.log import log
-from openai_project_guard._errors import ConfigurationError, forgetful
+from openai_project_guard._errors import ConfigurationError, hide_frames
 from openai_project_guard._keys import validate_key
 from openai_project_guard._registry.model import project_id
 from openai_project_guard._sources import RegistrySource
 from openai_project_guard._start_log import log_started
-from openai_project_guard._startup.settled import settle
+from openai_project_guard._startup.decided import mark_decided
 from openai_project_guard._state import STATE
 from openai_project_guard._types import CallScope, Mode, ModeName, OnError, Unregistered
 
 
-@forgetful
+@hide_frames
 def enable(
     mode: ModeName | Mode | None = None,
     *,
@@ -96,7 +96,7 @@ def enable(
     _settings.log_override()
     activate(settings)
     log_started(settings)
-    settle()
+    mark_decided()
 
 
 def disable() -> None:
@@ -110,7 +110,7 @@ def disable() -> None:
         >>> disable()
     """
     deactivate()
-    settle()
+    mark_decided()
 
 
 def is_enabled() -> bool:
@@ -135,7 +135,7 @@ def is_enabled() -> bool:
     return not lost
 
 
-@forgetful
+@hide_frames
 def register(
     key: str, project: str, *, organization: str | None = None, note: str | None = None
 ) -> None:

@@ -41,7 +41,7 @@ for _public in (ConfigurationError, RegistryError, UnsupportedSDKError):
     _public.__module__ = "openai_project_guard"  # the name by which users know it
 
 
-def forgetful(fn: F) -> F:
+def hide_frames(fn: F) -> F:
     """Makes a function that may be handed a key raise its errors without it.
 
     Error trackers show the locals of every frame that an error passed. So it is raised again from

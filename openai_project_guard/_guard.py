@@ -9,9 +9,16 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any, TypeVar, cast, overload
 
 from openai_project_guard._block import Block, Reference
-from openai_project_guard._errors import ConfigurationError, forgetful
+from openai_project_guard._errors import ConfigurationError, hide_frames
 from openai_project_guard._keys import shown
-from openai_project_guard._scope import SCOPE, Scope, current_scope, find, leave, scopes_inside
+from openai_project_guard._scope import (
+    SCOPE,
+    Scope,
+    current_scope,
+    find_open_scope,
+    leave,
+    scopes_inside,
+)
 from openai_project_guard._types import Mode, ModeName
 
 F = TypeVar("F", bound="Callable[..., Any] | classmethod[Any, Any, Any] | staticmethod[Any, Any]")
@@ -40,7 +47,7 @@ class Guard(Block):
 
     def close(self, block: Reference | None) -> None:
         """Leaves it."""
-        scope = find(self, block)
+        scope = find_open_scope(self, block)
         if scope is not None:
             leave(scope)
 
@@ -60,7 +67,7 @@ class Guard(Block):
 def guard(fn: F, /) -> F: ...
 @overload
 def guard(*, project: str | None = None, mode: ModeName | Mode | None = None) -> Guard: ...
-@forgetful
+@hide_frames
 def guard(
     fn: object = None, /, *, project: str | None = None, mode: ModeName | Mode | None = None
 ) -> object:
@@ -102,12 +109,12 @@ def guard(
     return scope if fn is None else scope(cast("Callable[..., Any]", fn))
 
 
-@forgetful
+@hide_frames
 def _pinned(project: str | None) -> str | None:
     from openai_project_guard._check.faults import log_source_fault
-    from openai_project_guard._state import settings_in_force
+    from openai_project_guard._state import active_settings
 
-    settings = settings_in_force()  # now: what is wrong with them must not wait for the first call
+    settings = active_settings()  # now: what is wrong with them must not wait for the first call
     mode, _, _, is_override = settings.policy
     if project is None or (is_override and mode is Mode.OFF):
         return None
@@ -138,17 +145,17 @@ class _Steps(Block):
         if self._scope is None:
             scope = self._guard.scope(outer)
         else:
-            scope = self._scope.copy_over(outer)
+            scope = self._scope.copy_inside(outer)
             scope.is_left = False
         scope.block = block
         self._scope = innermost = scope
         for inner in self._inside:
-            innermost = inner.copy_over(innermost)
+            innermost = inner.copy_inside(innermost)
         SCOPE.set(innermost)
 
     def close(self, block: Reference | None) -> None:
         """Ends the step."""
-        scope = find(self._guard, block)
+        scope = find_open_scope(self._guard, block)
         if scope is not None:
             self._inside = scopes_inside(scope)
             leave(scope, keep=False)

@@ -43,14 +43,14 @@ class Scope:
         """
         return not self.is_left and self.block is not None and self.block() is None
 
-    def over(self, policy: Policy) -> Policy:
+    def apply_to(self, policy: Policy) -> Policy:
         """The policy inside this scope, given the one of the process."""
         mode, unregistered, pinned, is_override = policy
         if not is_override:
             mode = self.mode or mode
         return Policy(mode, unregistered, self.pinned or pinned, is_override)
 
-    def copy_over(self, outer: Scope | None) -> Scope:
+    def copy_inside(self, outer: Scope | None) -> Scope:
         """The same scope around which another one is."""
         scope = Scope(self.guard, outer, self.mode, self.pinned)
         scope.block, scope.is_left = self.block, self.is_left
@@ -96,7 +96,7 @@ def leave(scope: Scope, *, keep: bool = True) -> None:
     remaining = scope.outer
     if keep:
         for inner in scopes_inside(scope):
-            remaining = inner.copy_over(remaining)
+            remaining = inner.copy_inside(remaining)
     SCOPE.set(remaining)
     scope.is_left = True
     # A task started inside may keep this scope for ever, and start another that does. It holds all
@@ -104,7 +104,7 @@ def leave(scope: Scope, *, keep: bool = True) -> None:
     scope.outer = None
 
 
-def find(guard: object, block: object) -> Scope | None:
+def find_open_scope(guard: object, block: object) -> Scope | None:
     """The nearest open scope that this guard entered, with this block if it has one."""
     step = SCOPE.get()
     while step is not None and not (step.guard is guard and block in (None, step.block)):

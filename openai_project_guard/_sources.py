@@ -54,6 +54,6 @@ def _open(name: str, on_error: str) -> Source:
         if on_error == "raise":
             raise
         problem = str(error)
-    from openai_project_guard._registry.late import LateSource
+    from openai_project_guard._registry.retrying import RetryingSource
 
-    return LateSource(name, problem)
+    return RetryingSource(name, problem)

@@ -48,7 +48,7 @@ changing = fork_safe(RLock())
 of the user's runs, or on the path of a call."""
 
 
-def settings_in_force() -> Settings:
+def active_settings() -> Settings:
     """The settings that a `guard` scope builds on: those of the process, or else the environment's.
 
     The first scope of a process whose guard is not enabled reads them, which may log and take time.

@@ -112,11 +112,11 @@ def _pin(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         return
     from openai_project_guard._activation import activate, deactivate
-    from openai_project_guard._state import settings_in_force
+    from openai_project_guard._state import active_settings
 
     with _isolated() as patch:
         project = _pinned(request, patch)
-        settings = settings_in_force().pinned_to(project)
+        settings = active_settings().pinned_to(project)
         deactivate()  # the hooks of another scope, too
         activate(settings)
         yield
@@ -166,11 +166,11 @@ def _pinned(request: pytest.FixtureRequest, patch: pytest.MonkeyPatch) -> str | 
     from openai_project_guard import _env
     from openai_project_guard._registry.model import project_id
     from openai_project_guard._registry.validate import is_project_id
-    from openai_project_guard._state import settings_in_force
+    from openai_project_guard._state import active_settings
 
     project: str = marker.args[0]
     if not is_project_id(project):
-        project = project_id(settings_in_force().registries, project, f"{_MARKER}:")
+        project = project_id(active_settings().registries, project, f"{_MARKER}:")
     patch.setenv(_env.PROJECT, project)
     return project
 

@@ -40,7 +40,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Sender:
+class HeaderSources:
     """Where the headers of a call come from, as far as that can be found out.
 
     Attributes:
@@ -81,8 +81,8 @@ class MessageAdapter(Protocol):
         """Sets its `OpenAI-Project` header."""
         ...
 
-    def sender(self) -> Sender:
-        """Who is sending it just now; asked only when a call is not in order."""
+    def header_sources(self) -> HeaderSources:
+        """Where its headers come from; asked only when a call is not in order."""
         ...
 
     def response_project(self, response: Any) -> bytes | None:

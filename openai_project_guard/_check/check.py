@@ -27,7 +27,7 @@ from openai_project_guard._keys import redact
 from openai_project_guard._registry.model import KeyRecord, records_of, records_of_account
 from openai_project_guard._scope import SCOPE, current_scope
 from openai_project_guard._settings import Settings
-from openai_project_guard._state import STATE, settings_in_force
+from openai_project_guard._state import STATE, active_settings
 from openai_project_guard._types import Credential, Mode, Outcome, Policy, Reason
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def is_active() -> bool:
 
 
 def refusal(
-    call: Call, message: Any, adapter: MessageAdapter, *, is_trial: bool = False
+    call: Call, message: Any, adapter: MessageAdapter, *, dry_run: bool = False
 ) -> BaseException | None:
     """Checks what is about to leave.
 
@@ -51,7 +51,7 @@ def refusal(
         call: what is known of it; on a pass, it is noted there what it passed with.
         message: what is about to leave.
         adapter: how such a message is read.
-        is_trial: only find out whether it would be refused; what passes is checked again later.
+        dry_run: only find out whether it would be refused; what passes is checked again later.
 
     Returns:
         The error to raise instead of sending it, or `None`. It is returned, not raised: no frame
@@ -61,19 +61,21 @@ def refusal(
         settings = STATE.settings
         if (
             settings is not None
-            and not is_trial
+            and not dry_run
             and not STATE.observers
             and SCOPE.get() is None
-            and _passes_plainly(settings, call, message, adapter)
+            and _fast_path_allows(settings, call, message, adapter)
         ):
             return None
-        error = _judge(call, message, adapter, is_trial)
+        error = _judge(call, message, adapter, dry_run)
     except OWN_FAULTS as fault:
         error = refusal_for_fault(fault)
     return None if error is None else call.as_raised(error, message)
 
 
-def _passes_plainly(settings: Settings, call: Call, message: Any, adapter: MessageAdapter) -> bool:
+def _fast_path_allows(
+    settings: Settings, call: Call, message: Any, adapter: MessageAdapter
+) -> bool:
     """The fast path: whether key and project plainly agree, as they do in nearly every call.
 
     It decides nothing that takes longer to find out. What it does not let pass, `_judge()` judges.
@@ -103,15 +105,15 @@ def _passes_plainly(settings: Settings, call: Call, message: Any, adapter: Messa
 
 
 def _judge(
-    call: Call, message: Any, adapter: MessageAdapter, is_trial: bool
+    call: Call, message: Any, adapter: MessageAdapter, dry_run: bool
 ) -> ProjectGuardError | None:
     settings, scope = STATE.settings, current_scope()
     if scope is None and settings is None:
         return None
-    settings = settings or settings_in_force()
+    settings = settings or active_settings()
     if settings.sources:
         settings.refresh(log_source_fault)
-    policy = settings.policy if scope is None else scope.over(settings.policy)
+    policy = settings.policy if scope is None else scope.apply_to(settings.policy)
     if policy.mode is _OFF:
         return None
     values = read_headers(adapter.headers(message))
@@ -134,7 +136,7 @@ def _judge(
             records, credential = (), "malformed"
     texts = HeaderTexts.of(values)
     outcome, reason = decide(texts.project, texts.organization, records, policy, credential)
-    if is_trial and outcome != "blocked":
+    if dry_run and outcome != "blocked":
         return None
     if reason is None:
         call.values, call.records = values, records
@@ -152,7 +154,7 @@ def _count_allowed(audit: Audit, call: Call, message: Any, adapter: MessageAdapt
     hint, project = "", None
     if call.records:
         hint, project = call.records[0].hint, call.records[0].project.id
-    site = call.client_site or adapter.sender().client_site
+    site = call.client_site or adapter.header_sources().client_site
     audit.record_allowed(
         None if site is None else str(site),
         hint or read_hint(adapter.headers(message)),
@@ -174,25 +176,25 @@ def _carry_out(
 ) -> ProjectGuardError | None:
     expected = project_ids(records) if policy.pinned is None else (policy.pinned,)
     if reason is None:
-        observers.tell(plain_verdict(message, adapter, expected, texts.project))
+        observers.notify(verdict_in_order(message, adapter, expected, texts.project))
         return None
-    found = find_out(call, message, adapter, texts, outcome, reason, expected)
+    found = describe_wrong_call(call, message, adapter, texts, outcome, reason, expected)
     verdict = found.verdict
     if outcome == "blocked":
         from openai_project_guard._check.explain import explained
 
         error = explained(verdict, texts, records, policy.pinned, found.origin, found.account)
-        observers.tell(verdict, found.site, project_ids(records))
+        observers.notify(verdict, found.site, project_ids(records))
         return error
     if outcome == "injected":
         adapter.put_project(message, verdict.expected[0])
-    observers.tell(verdict, found.site, project_ids(records))
+    observers.notify(verdict, found.site, project_ids(records))
     call.values, call.records = read_headers(adapter.headers(message)), records
     call.learns = reason == "unregistered" and policy.unregistered == "learn"
     return None
 
 
-class Findings(NamedTuple):
+class WrongCall(NamedTuple):
     """A verdict that is worth a word, and what an error and the log say beside it."""
 
     verdict: Verdict
@@ -201,7 +203,7 @@ class Findings(NamedTuple):
     account: str | None
 
 
-def find_out(
+def describe_wrong_call(
     call: Call,
     message: Any,
     adapter: MessageAdapter,
@@ -210,25 +212,25 @@ def find_out(
     reason: Reason,
     expected: tuple[str, ...],
     answered: str | None = None,
-) -> Findings:
+) -> WrongCall:
     """The verdict on a call that is not in order: with where in the code, and what set it."""
-    verdict = plain_verdict(message, adapter, expected, texts.project)
+    verdict = verdict_in_order(message, adapter, expected, texts.project)
     account = None if verdict.key_hint.startswith("sk-") else call.service_account
-    sender, site = adapter.sender(), call_site()
-    origin = origin_of_call(reason, texts, sender, verdict.transport, account)
+    header_sources, site = adapter.header_sources(), call_site()
+    origin = origin_of_call(reason, texts, header_sources, verdict.transport, account)
     verdict = replace(
         verdict,
         outcome=outcome,
         reason=reason,
         call_site=None if site is None else str(site),
-        client_site=None if sender.client_site is None else str(sender.client_site),
+        client_site=None if header_sources.client_site is None else str(header_sources.client_site),
         origin=origin.name,
         answered=answered,
     )
-    return Findings(verdict, origin, site, account)
+    return WrongCall(verdict, origin, site, account)
 
 
-def plain_verdict(
+def verdict_in_order(
     message: Any, adapter: MessageAdapter, expected: tuple[str, ...], actual: str | None
 ) -> Verdict:
     """The verdict on a call that is in order, without a key in it."""

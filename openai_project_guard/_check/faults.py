@@ -54,7 +54,7 @@ def _mode() -> Mode:
     settings, scope = STATE.settings or STATE.scope_settings, current_scope()
     if settings is None:
         return Mode.ENFORCE if scope is not None else Mode.OFF
-    return settings.policy.mode if scope is None else scope.over(settings.policy).mode
+    return settings.policy.mode if scope is None else scope.apply_to(settings.policy).mode
 
 
 def _described(fault: BaseException) -> str:

@@ -10,7 +10,7 @@ from openai_project_guard._forks import fork_safe
 from openai_project_guard._keys import fingerprint_of
 from openai_project_guard._registry.model import Place, Project, records_of
 from openai_project_guard._registry.validate import is_project_id
-from openai_project_guard._state import STATE, settings_in_force
+from openai_project_guard._state import STATE, active_settings
 
 _learning = fork_safe(Lock())
 
@@ -23,7 +23,7 @@ def learn(key_digest: bytes, key_hint: str, project: str, status: int) -> None:
     """
     if not (200 <= status < 300 or status == 101) or not is_project_id(project):
         return
-    settings = settings_in_force()
+    settings = active_settings()
     for source in settings.sources:
         # A registry that others share decides whose the key is when two processes differ.
         if source.remember(key_digest, key_hint, project):

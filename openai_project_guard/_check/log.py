@@ -64,16 +64,16 @@ def log(level: str, message: str, *args: object, exc_info: BaseException | None 
         _handler_raised()
 
 
-def log_verdict(verdict: Verdict, site: Site | None = None, of_key: tuple[str, ...] = ()) -> None:
+def log_verdict(verdict: Verdict, site: Site | None = None, projects: tuple[str, ...] = ()) -> None:
     """Logs a verdict, or counts it when an identical one was logged less than a minute ago."""
     now = time.monotonic()
     with _lock:
         due = _take_due(now) if now - _since >= MINUTE or len(_counts) >= _MOST else {}
         known = _counts.get(verdict)
-        _counts[verdict] = (0 if known is None else known[0] + 1, site, of_key)
+        _counts[verdict] = (0 if known is None else known[0] + 1, site, projects)
     _log_counts(due)
     if known is None:
-        _log_at(verdict, site, of_key)
+        _log_at(verdict, site, projects)
     else:
         _log_counts_later()
 
@@ -166,15 +166,17 @@ def _run(ended: threading.Event) -> None:
 
 
 def _log_counts(counts: _Counts) -> None:
-    for verdict, (more, site, of_key) in counts.items():
+    for verdict, (more, site, projects) in counts.items():
         if more:
-            _log_at(verdict, site, of_key, f" (and {more} more)")
+            _log_at(verdict, site, projects, f" (and {more} more)")
 
 
-def _log_at(verdict: Verdict, site: Site | None, of_key: tuple[str, ...], count: str = "") -> None:
+def _log_at(
+    verdict: Verdict, site: Site | None, projects: tuple[str, ...], count: str = ""
+) -> None:
     """Logs a verdict as if the application's line that made the call had done so."""
     level = logging.ERROR if verdict.reason == "drift" else _LEVELS[verdict.outcome]
-    message, extra = _sentence(verdict, of_key) + count, {"verdict": verdict}
+    message, extra = _sentence(verdict, projects) + count, {"verdict": verdict}
     try:
         if not logger.isEnabledFor(level):
             return
@@ -197,7 +199,7 @@ def _handler_raised() -> None:
         sys.stderr.write("openai-project-guard: a log handler raised an error.\n")
 
 
-def _sentence(verdict: Verdict, of_key: tuple[str, ...]) -> str:
+def _sentence(verdict: Verdict, projects: tuple[str, ...]) -> str:
     expected = " or ".join(verdict.expected) or "no registered project"
     call = f"{verdict.method} {verdict.host}{verdict.path}"
     if verdict.actual:
@@ -209,8 +211,8 @@ def _sentence(verdict: Verdict, of_key: tuple[str, ...]) -> str:
     else:
         kind = f"{_SAID[verdict.outcome]}: {_WHY[verdict.reason or 'missing']}"
         said[0] += f", expected {expected}"
-    if verdict.reason == "scope" and of_key:
-        said.append(f"its key is registered for {' or '.join(of_key)}")
+    if verdict.reason == "scope" and projects:
+        said.append(f"its key is registered for {' or '.join(projects)}")
     said += places(verdict)
     if verdict.origin not in (None, "unset"):
         said.append(f"set by {verdict.origin}")

@@ -51,16 +51,16 @@ def remove_observer(fn: Observer) -> None:
         STATE.observers = tuple(known for known in STATE.observers if known != fn)
 
 
-def tell(verdict: Verdict, site: Site | None = None, of_key: tuple[str, ...] = ()) -> None:
+def notify(verdict: Verdict, site: Site | None = None, projects: tuple[str, ...] = ()) -> None:
     """Logs the verdict, unless it is `allowed`, and hands it to every observer.
 
     Args:
         verdict: what was decided.
         site: the line that made the call, which the log record points at.
-        of_key: the projects that the key is registered for.
+        projects: the projects that the key is registered for.
     """
     if is_noteworthy(verdict):
-        log_verdict(verdict, site, of_key)
+        log_verdict(verdict, site, projects)
     if verdict.reason is not None:
         settings = STATE.settings or STATE.scope_settings
         if settings is not None and settings.audit is not None:

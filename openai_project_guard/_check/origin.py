@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from openai_project_guard._check.call import Sender
+from openai_project_guard._check.call import HeaderSources
 from openai_project_guard._check.call_site import Step
 from openai_project_guard._check.headers import HeaderTexts
 from openai_project_guard._check.verdict import is_well_formed
@@ -50,7 +50,7 @@ class Origin:
 def origin_of_call(
     reason: Reason,
     headers: HeaderTexts,
-    sender: Sender,
+    sources: HeaderSources,
     transport: Transport,
     account: str | None,
 ) -> Origin:
@@ -59,12 +59,12 @@ def origin_of_call(
     Args:
         reason: what is wrong.
         headers: the headers that the call carried, as they may be shown.
-        sender: who sends it.
+        sources: where its headers come from.
         transport: how it is sent.
         account: the service account in whose name it is sent, if it is.
     """
     if reason == "organization":
-        return origin_of(ORGANIZATION, headers.organization, sender, transport, headers.key_digest)
+        return origin_of(ORGANIZATION, headers.organization, sources, transport, headers.key_digest)
     if reason == "unregistered" and account:
         return Origin(
             "workload_identity",
@@ -74,16 +74,16 @@ def origin_of_call(
         )
     is_well = not headers.project or is_well_formed(headers.project)
     if reason == "unregistered" or (reason == "malformed" and is_well):
-        return origin_of_key(headers.key_digest, sender)
+        return origin_of_key(headers.key_digest, sources)
     if reason == "missing" and transport == "websocket":
-        return _missing_on_websocket(sender)
-    return origin_of(PROJECT, headers.project, sender, transport, headers.key_digest)
+        return _missing_on_websocket(sources)
+    return origin_of(PROJECT, headers.project, sources, transport, headers.key_digest)
 
 
 def origin_of(
     setting: Setting,
     value: str | None,
-    sender: Sender,
+    sources: HeaderSources,
     transport: Transport,
     key_digest: bytes | None = None,
 ) -> Origin:
@@ -93,42 +93,42 @@ def origin_of(
     places that hold the same value the one that wins is named.
     """
     header, argument, variable = setting.header, setting.argument, setting.variable
-    if not sender.is_sdk and transport == "http":
+    if not sources.is_sdk and transport == "http":
         return Origin(
             "unknown",
             f"This request does not go through the openai package: what sends it sets {header}.",
             f"have the code that sends it set {header}",
         )
     if not value:
-        return _origin_of_none(setting, sender)
-    of_call = _find(sender.call_headers, header)
+        return _origin_of_none(setting, sources)
+    of_call = _find(sources.call_headers, header)
     # The SDK merges the variable into the client's own headers, from openai 2.31 to 2.35 on.
     of_variable = custom_headers(header)
-    of_client = _find(sender.client_headers, header)
-    of_argument = (sender.settings.get(argument),)
+    of_client = _find(sources.client_headers, header)
+    of_argument = (sources.settings.get(argument),)
     sentence = f"That {header} comes from {{}}."
     if _is_among(value, of_call):
         name, place = "extra_headers", "`extra_headers` of this call"
         fix = "correct its `extra_headers`"
-    elif _is_among(value, of_variable) and (not sender.is_sdk or _is_among(value, of_client)):
+    elif _is_among(value, of_variable) and (not sources.is_sdk or _is_among(value, of_client)):
         name = "OPENAI_CUSTOM_HEADERS"
         place, fix = f"{name} in the environment", f"correct {name}"
     elif _is_among(value, of_client):
         name, place = "default_headers", "`default_headers` of the client"
         fix = "correct its `default_headers`"
     elif _is_among(value, (os.environ.get(variable),)) and (
-        not sender.is_sdk or _is_among(value, of_argument)
+        not sources.is_sdk or _is_among(value, of_argument)
     ):
         name, place = variable, f"{variable} in the environment"
-        fix = _fix_of_setting(setting, sender, key_digest, f"correct or unset {variable}")
+        fix = _fix_of_setting(setting, sources, key_digest, f"correct or unset {variable}")
     elif _is_among(value, of_argument):
         name = f"{argument}="
         place = f"the client's `{name}` (`with_options()` and `copy()` keep it)"
-        fix = _fix_of_setting(setting, sender, None, f"give the client the right `{name}`")
-    elif _is_among(value, _find(sender.http_headers, header)):
+        fix = _fix_of_setting(setting, sources, None, f"give the client the right `{name}`")
+    elif _is_among(value, _find(sources.http_headers, header)):
         name, place = "http_client", "the headers of the client's `http_client=`"
         fix = f"take {header} out of them, and pass `{argument}=` to the client"
-    elif not sender.is_sdk:  # a WebSocket: the client is not to be seen from where it is opened
+    elif not sources.is_sdk:  # a WebSocket: the client is not to be seen from where it is opened
         name = "unknown"
         place = f"the client's `{argument}=` or `extra_headers` of connect()"
         fix = f"correct the client's `{argument}=` or the `extra_headers` of connect()"
@@ -141,16 +141,16 @@ def origin_of(
     return Origin(name, sentence.format(place), fix)
 
 
-def _origin_of_none(setting: Setting, sender: Sender) -> Origin:
+def _origin_of_none(setting: Setting, sources: HeaderSources) -> Origin:
     """Why there is no such header, or an empty one."""
     header, argument, variable = setting.header, setting.argument, setting.variable
-    if _find(sender.call_headers, header):
+    if _find(sources.call_headers, header):
         return Origin(
             "extra_headers",
             f"`extra_headers` of this call takes the client's {header} out.",
             f"take {header} out of its `extra_headers`",
         )
-    of_client = _find(sender.client_headers, header)
+    of_client = _find(sources.client_headers, header)
     if any(value == "" for value in of_client):
         is_variable = "" in custom_headers(header)
         name = "OPENAI_CUSTOM_HEADERS" if is_variable else "default_headers"
@@ -165,7 +165,7 @@ def _origin_of_none(setting: Setting, sender: Sender) -> Origin:
             "the SDK drops that.",
             f"spell it {header} there, or pass `{argument}=` to the client",
         )
-    if sender.settings.get(argument):
+    if sources.settings.get(argument):
         return Origin(
             "unknown",
             f"The client has a `{argument}=`, but something took the header out.",
@@ -177,13 +177,13 @@ def _origin_of_none(setting: Setting, sender: Sender) -> Origin:
             f"Nothing sets the header: {variable} is set, but it is empty.",
             f"give {variable} a value, or pass `{argument}=` to the client",
         )
-    if sender.settings.get(argument) == "":
+    if sources.settings.get(argument) == "":
         return Origin(
             f"{argument}=",
             f"The client's `{argument}=` is an empty string.",
             f"give the client's `{argument}=` a value",
         )
-    step = None if sender.client_site is None else sender.client_site.last_with_key
+    step = None if sources.client_site is None else sources.client_site.last_with_key
     if step is not None:
         return Origin(
             "unset",
@@ -200,14 +200,14 @@ def _origin_of_none(setting: Setting, sender: Sender) -> Origin:
 
 
 def _fix_of_setting(
-    setting: Setting, sender: Sender, key_digest: bytes | None, otherwise: str
+    setting: Setting, sources: HeaderSources, key_digest: bytes | None, otherwise: str
 ) -> str:
     """What to change about a client's argument, or the variable that stands in for it.
 
     Other clients may live by the same value: a client that got another key by `with_options()`
     is put right there, and one with a key of its own where it is built.
     """
-    argument, site = setting.argument, sender.client_site
+    argument, site = setting.argument, sources.client_site
     if site is not None and setting is PROJECT:
         step = site.last_with_project
         if step is not None:
@@ -228,8 +228,8 @@ def _fix_of_step(step: Step, argument: str) -> str:
     return f"pass `{argument}=` to that {step.method}() too, at {step.site}"
 
 
-def _missing_on_websocket(sender: Sender) -> Origin:
-    if sender.websocket_note is None:
+def _missing_on_websocket(sources: HeaderSources) -> Origin:
+    if sources.websocket_note is None:
         return Origin(
             "unset",
             "Nothing sets the header on this WebSocket: neither the client nor connect() names a "
@@ -238,7 +238,7 @@ def _missing_on_websocket(sender: Sender) -> Origin:
         )
     return Origin(
         "unset",
-        f"Nothing sets the header on this WebSocket: {sender.websocket_note}.",
+        f"Nothing sets the header on this WebSocket: {sources.websocket_note}.",
         "pass extra_headers={'OpenAI-Project': ...} to connect(), or upgrade openai",
     )
 
@@ -249,11 +249,11 @@ def _is_among(value: str, found: tuple[Any, ...]) -> bool:
     return any(value in (text, redact(text), hint(text.strip())) for text in texts)
 
 
-def origin_of_key(key_digest: bytes | None, sender: Sender) -> Origin:
+def origin_of_key(key_digest: bytes | None, sources: HeaderSources) -> Origin:
     """Where the call's key came from."""
     of_variable = custom_headers("Authorization")
-    step = None if sender.client_site is None else sender.client_site.last_with_key
-    if _find(sender.call_headers, "Authorization"):
+    step = None if sources.client_site is None else sources.client_site.last_with_key
+    if _find(sources.call_headers, "Authorization"):
         name, place = "extra_headers", "`extra_headers` of this call"
         fix = "correct its `extra_headers`"
     elif any(digest(value.partition(" ")[2].strip()) == key_digest for value in of_variable):
@@ -262,7 +262,7 @@ def origin_of_key(key_digest: bytes | None, sender: Sender) -> Origin:
     elif digest(os.environ.get("OPENAI_API_KEY", "").strip()) == key_digest:  # as it is sent
         name = "OPENAI_API_KEY"
         place, fix = f"{name} in the environment", f"correct {name}"
-    elif digest((sender.settings.get("api_key") or "").strip()) == key_digest:
+    elif digest((sources.settings.get("api_key") or "").strip()) == key_digest:
         name, place = "api_key=", "the client's `api_key=`"
         fix = "give the client the right `api_key=`"
         if step is not None:

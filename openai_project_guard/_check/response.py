@@ -6,7 +6,7 @@ from typing import Any
 
 from openai_project_guard._check import observers
 from openai_project_guard._check.call import Call, MessageAdapter
-from openai_project_guard._check.check import find_out, project_ids
+from openai_project_guard._check.check import describe_wrong_call, project_ids
 from openai_project_guard._check.faults import log_fault
 from openai_project_guard._check.headers import (
     HeaderTexts,
@@ -60,8 +60,10 @@ def _check_other_project(
     named = redact(answered.decode("latin-1"))
     if records:
         texts, expected = HeaderTexts.of(call.values).shown(), project_ids(records)
-        found = find_out(call, message, adapter, texts, "allowed", "drift", expected, named)
-        observers.tell(found.verdict, found.site)
+        found = describe_wrong_call(
+            call, message, adapter, texts, "allowed", "drift", expected, named
+        )
+        observers.notify(found.verdict, found.site)
     elif call.learns and call.values.key_digest is not None:
         from openai_project_guard._check.learn import learn
 
@@ -120,8 +122,8 @@ def _on_organization(
     adapter: MessageAdapter, texts: HeaderTexts, records: tuple[KeyRecord, ...]
 ) -> str:
     """Of an organization the registry may know nothing: then the header is what is wrong."""
-    sender = adapter.sender()
-    origin = origin_of(ORGANIZATION, texts.organization, sender, "http", texts.key_digest)
+    header_sources = adapter.header_sources()
+    origin = origin_of(ORGANIZATION, texts.organization, header_sources, "http", texts.key_digest)
     named = f"its OpenAI-Organization header said {texts.organization!r}"
     if any(record.project.organization == texts.organization for record in records):
         return (

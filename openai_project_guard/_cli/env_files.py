@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from openai_project_guard._cli import complain
 from openai_project_guard._cli.key_input import API_KEY
-from openai_project_guard._errors import ConfigurationError, forgetful
+from openai_project_guard._errors import ConfigurationError, hide_frames
 from openai_project_guard._keys import redact
 
 _STAND_IN = "sk-proj-stands-in-for-a-key-that-is-not-known"
@@ -34,7 +34,7 @@ class EnvFile:
         return {name: refers for name, refers in self.unknown.items() if name.startswith("OPENAI_")}
 
 
-@forgetful
+@hide_frames
 def read_env_files(paths: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
     """The environment with the files laid over it; a line that is skipped is warned of.
 
@@ -51,7 +51,7 @@ def read_env_files(paths: Iterable[str], environ: Mapping[str, str]) -> dict[str
     return merged
 
 
-@forgetful
+@hide_frames
 def read_env_file(path: str, environ: Mapping[str, str]) -> EnvFile:
     """What one file sets; `${NAME}` is taken from the lines above, or else from the environment."""
     from io import StringIO

@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from openai_project_guard._errors import ConfigurationError, forgetful
+from openai_project_guard._errors import ConfigurationError, hide_frames
 from openai_project_guard._keys import (
     digest,
     find_key,
@@ -66,7 +66,7 @@ class Secret:
         return self._key
 
 
-@forgetful
+@hide_frames
 def read_key(variable: str | None, note: str | None = None) -> Secret:
     """A key from the named variable, or else from standard input or from a prompt without echo.
 

@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 from weakref import WeakSet
 
-from openai_project_guard._check.call import Call, Sender
+from openai_project_guard._check.call import Call, HeaderSources
 from openai_project_guard._check.check import refusal
 from openai_project_guard._check.headers import PROJECT_HEADER, RawHeaders
 from openai_project_guard._check.response import check_response
@@ -21,8 +21,8 @@ from openai_project_guard._errors import UnsupportedSDKError
 from openai_project_guard._hooks import sdk_legacy
 from openai_project_guard._hooks.call import OtherCall
 from openai_project_guard._hooks.message import named_project
-from openai_project_guard._hooks.patch import Function, hook, is_reached, links
-from openai_project_guard._hooks.sdk_facts import is_sent_by_sdk, sender_of_http
+from openai_project_guard._hooks.patch import Function, hook, is_reached, wrapper_chain
+from openai_project_guard._hooks.sdk_facts import header_sources_of_http, is_sent_by_sdk
 from openai_project_guard._scope import SCOPE
 from openai_project_guard._state import STATE
 from openai_project_guard._types import Destination
@@ -41,7 +41,7 @@ class Http:
     No static methods: the interpreter looks them up anew at each call.
     """
 
-    sender: Callable[[], Sender] = staticmethod(sender_of_http)
+    header_sources: Callable[[], HeaderSources] = staticmethod(header_sources_of_http)
 
     def headers(self, message: Any) -> RawHeaders:
         """Its headers, as they stand."""
@@ -86,7 +86,7 @@ HTTP = Http()
 _HOOKED: dict[type, dict[str, Any]] = {}
 """The hooked client classes, and what their steps were when they were hooked."""
 
-_OWN_WAY: WeakSet[Any] = WeakSet()
+_BYPASSING_CLIENTS: WeakSet[Any] = WeakSet()
 """HTTP clients of the SDK whose own `send()` may bypass the transport hook. Whatever they send is a
 call of the SDK, even from a thread or a task of theirs, and even as a request that they made."""
 
@@ -159,7 +159,7 @@ def _call_of(client: Any, request: Any, module: ModuleType) -> Call | None:
     call: Call | None = extensions.get(CALL) if extensions else None
     if call is None:
         # An auth flow or an event hook may have sent a request of its own in place of the SDK's.
-        if is_sent_by_sdk() or client in _OWN_WAY:
+        if is_sent_by_sdk() or client in _BYPASSING_CLIENTS:
             call = new_call()
         elif STATE.settings is not None and STATE.settings.scope == "process":
             call = OtherCall(module.RequestError)
@@ -171,10 +171,10 @@ def new_call(service_account: str | None = None) -> Call:
     return sdk_legacy.LegacyCall() if sdk_legacy.CODES else Call(service_account)
 
 
-def note_own_way(client: Any) -> None:
+def note_bypassing_client(client: Any) -> None:
     """Remembers an HTTP client of the SDK that may bypass the transport hook."""
     with suppress(TypeError):  # it cannot be remembered; what it sends is judged where it is sent
-        _OWN_WAY.add(client)
+        _BYPASSING_CLIENTS.add(client)
 
 
 def reaches_transport_hook(client: Any) -> bool:
@@ -202,7 +202,7 @@ def _is_reached(base: type, step: str, known: Any) -> bool:
     """Whether a call still reaches the step, below what another package has put over it since."""
     if step == SEND_SINGLE_REQUEST:
         return is_reached(base, step)
-    return any(link is known for link in links(base.__dict__.get(step)))
+    return any(link is known for link in wrapper_chain(base.__dict__.get(step)))
 
 
 def _has(cls: type, base: type, name: str) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-from openai_project_guard._check.call import Sender
+from openai_project_guard._check.call import HeaderSources
 from openai_project_guard._check.headers import PROJECT_HEADER, RawHeaders
 from openai_project_guard._types import Destination, Transport
 
@@ -50,11 +50,11 @@ class MessageReader:
     """How the check reads a `Message`.
 
     Args:
-        sender: who is sending it just now.
+        header_sources: where the headers come from of what is being sent just now.
     """
 
-    def __init__(self, sender: Callable[[], Sender]) -> None:
-        self.sender = sender
+    def __init__(self, header_sources: Callable[[], HeaderSources]) -> None:
+        self.header_sources = header_sources
 
     def headers(self, message: Message) -> RawHeaders:
         """Its headers, as they stand."""

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
-from openai_project_guard._check.call import Sender
+from openai_project_guard._check.call import HeaderSources
 from openai_project_guard._check.check import refusal
 from openai_project_guard._check.faults import log_fault
 from openai_project_guard._check.headers import read_headers
@@ -30,7 +30,7 @@ from openai_project_guard._hooks.message import Message, MessageReader
 from openai_project_guard._hooks.patch import Function, hook
 from openai_project_guard._state import STATE
 
-READER = MessageReader(lambda: Sender(is_sdk=False))
+READER = MessageReader(lambda: HeaderSources(is_sdk=False))
 
 
 def install_requests(adapters: ModuleType) -> None:

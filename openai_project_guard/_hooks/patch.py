@@ -45,7 +45,7 @@ class Patch:
         if owner is None or hook is None:
             return False
         current = owner.__dict__.get(self._attribute)
-        return current is hook or any(link is hook for link in links(current))
+        return current is hook or any(link is hook for link in wrapper_chain(current))
 
     def remove(self) -> None:
         """Puts the original back, unless somebody wrapped the hook: then it stays and passes on."""
@@ -119,7 +119,7 @@ _INNER = ("__wrapped__", "__func__", "func", "_self_parent")
 """Where wrappers keep what they wrap. The parent: `Class.method` gives a bound form of wrapt's."""
 
 
-def links(function: Any) -> Iterator[Any]:
+def wrapper_chain(function: Any) -> Iterator[Any]:
     """A function, and those inside it as far as can be seen from outside."""
     waiting, seen = [function], dict[int, Any]()  # kept, or the next could have the same id
     while waiting and len(seen) < 100:

@@ -21,7 +21,7 @@ from openai_project_guard._hooks.httpx import (
     CALL,
     HTTP,
     new_call,
-    note_own_way,
+    note_bypassing_client,
     reaches_transport_hook,
 )
 from openai_project_guard._hooks.patch import Function, hook, is_hooked
@@ -122,7 +122,7 @@ def _mark(client: Any, request: Any) -> BaseException | None:
             call.client_site = str(client_site.site_of(client))
         is_seen = reaches_transport_hook(client._client)
         if not is_seen:
-            note_own_way(client._client)
+            note_bypassing_client(client._client)
         if account is not None or not is_seen:
             _hook_sending(type(client))
     except OWN_FAULTS as fault:
@@ -175,10 +175,10 @@ def _refusal(call: Call, client: Any, request: Any) -> BaseException | None:
     Any other is judged there, but with a workload identity the SDK first asks for a token, which is
     a request, too: so it is found out here whether this one would be refused.
     """
-    is_trial = reaches_transport_hook(client._client)
-    if is_trial and call.service_account is None:
+    dry_run = reaches_transport_hook(client._client)
+    if dry_run and call.service_account is None:
         return None
-    return refusal(call, request, HTTP, is_trial=is_trial)
+    return refusal(call, request, HTTP, dry_run=dry_run)
 
 
 def _note_hook(original: Function) -> Function:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from types import FrameType
 from typing import Any
 
-from openai_project_guard._check.call import Sender
+from openai_project_guard._check.call import HeaderSources
 from openai_project_guard._hooks.client_site import site_of
 
 BASE_MODULE = "openai._base_client"
@@ -41,7 +41,7 @@ def service_account(client: Any) -> str | None:
     return account if isinstance(account, str) else None
 
 
-def sender_of_http() -> Sender:
+def header_sources_of_http() -> HeaderSources:
     """Where the headers of the request come from that is being sent just now."""
     client = options = None
     for frame in frames():
@@ -50,21 +50,21 @@ def sender_of_http() -> Sender:
             options = found.get("options")
             if options is not None:
                 break
-    return Sender(is_sdk=False) if client is None else _sender(client, options)
+    return HeaderSources(is_sdk=False) if client is None else _header_sources(client, options)
 
 
-def sender_of_websocket() -> Sender:
+def header_sources_of_websocket() -> HeaderSources:
     """Where the headers of the WebSocket come from that the SDK, or somebody else, opens."""
     for frame in frames():
         if frame.f_globals.get("__name__", "").startswith("openai.resources"):
             client = _client_of(frame.f_locals.get("self"))
             if client is not None:
-                return _sender(client, None, _drops_project(client))
-    return Sender(is_sdk=False)
+                return _header_sources(client, None, _drops_project(client))
+    return HeaderSources(is_sdk=False)
 
 
-def _sender(client: Any, options: Any, websocket_note: str | None = None) -> Sender:
-    return Sender(
+def _header_sources(client: Any, options: Any, websocket_note: str | None = None) -> HeaderSources:
+    return HeaderSources(
         call_headers=_mapping(getattr(options, "headers", None)),
         client_headers=_mapping(getattr(client, "_custom_headers", None)),
         http_headers=_mapping(getattr(getattr(client, "_client", None), "headers", None)),

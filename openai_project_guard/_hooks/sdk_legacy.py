@@ -13,7 +13,7 @@ from typing import Any
 
 from openai_project_guard._check.call import Call
 from openai_project_guard._hooks.call import HiddenCall
-from openai_project_guard._hooks.patch import Function, hook, links
+from openai_project_guard._hooks.patch import Function, hook, wrapper_chain
 from openai_project_guard._hooks.sdk_facts import frames
 
 REQUEST = "request"
@@ -67,7 +67,7 @@ def install(clients: tuple[type, type]) -> None:
 
 
 def _comes_by_hook(method: Any) -> bool:
-    return any(getattr(link, "__code__", None) in CODES for link in links(method))
+    return any(getattr(link, "__code__", None) in CODES for link in wrapper_chain(method))
 
 
 def _descendants(base: type[Any]) -> Iterator[type[Any]]:

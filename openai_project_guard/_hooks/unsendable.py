@@ -12,9 +12,9 @@ from openai_project_guard._check.call import Call
 from openai_project_guard._check.check import refusal
 from openai_project_guard._check.headers import PROJECT_HEADER
 from openai_project_guard._hooks.message import Message, MessageReader
-from openai_project_guard._hooks.sdk_facts import sender_of_http
+from openai_project_guard._hooks.sdk_facts import header_sources_of_http
 
-_READER = MessageReader(sender_of_http)
+_READER = MessageReader(header_sources_of_http)
 
 
 def refusal_of_unsendable(client: Any, options: Any) -> BaseException | None:

@@ -16,9 +16,9 @@ from openai_project_guard._errors import UnsupportedSDKError
 from openai_project_guard._hooks.call import HiddenCall, Judge, Judged, calls_on_stack, judging
 from openai_project_guard._hooks.message import Message, MessageReader
 from openai_project_guard._hooks.patch import Function, hook
-from openai_project_guard._hooks.sdk_facts import sender_of_websocket
+from openai_project_guard._hooks.sdk_facts import header_sources_of_websocket
 
-READER = MessageReader(sender_of_websocket)
+READER = MessageReader(header_sources_of_websocket)
 
 
 def install(module: ModuleType) -> None:

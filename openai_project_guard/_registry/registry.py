@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from os import PathLike
 from threading import Lock
 
-from openai_project_guard._errors import ConfigurationError, forgetful
+from openai_project_guard._errors import ConfigurationError, hide_frames
 from openai_project_guard._forks import fork_safe
 from openai_project_guard._keys import digest, fingerprint_of, hint, validate_key
 from openai_project_guard._registry import validate
@@ -38,7 +38,7 @@ class Registry:
         self.snapshot = Snapshot()
 
     @classmethod
-    @forgetful
+    @hide_frames
     def from_file(cls, path: str | PathLike[str]) -> Registry:
         """Reads a registry file (`openai-projects.toml`).
 
@@ -58,7 +58,7 @@ class Registry:
         registry.snapshot = read(path)
         return registry
 
-    @forgetful
+    @hide_frames
     def register(
         self,
         key: str,
@@ -100,7 +100,7 @@ class Registry:
             note,
         )
 
-    @forgetful
+    @hide_frames
     def lookup(self, key: str) -> tuple[Entry, ...]:
         """The entries of a key: one, none, or several for a legacy user key.
 

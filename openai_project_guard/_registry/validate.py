@@ -52,7 +52,7 @@ def text(value: object) -> str:
     if type(value) is not str:
         typed(value, str)
     elif find_key(value):
-        raise FieldError(f"a raw key stands here. {NO_KEY_HERE}")
+        raise FieldError(f"there is a raw key here. {NO_KEY_HERE}")
     return value  # type: ignore[return-value]
 
 

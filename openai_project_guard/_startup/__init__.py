@@ -9,8 +9,8 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from openai_project_guard._errors import forgetful
-from openai_project_guard._startup import settled
+from openai_project_guard._errors import hide_frames
+from openai_project_guard._startup import decided
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
@@ -30,7 +30,7 @@ def at_import() -> None:
         _watch()
         return
     start(is_last="openai" in sys.modules)
-    if not (settled.is_settled() or _is_own_command()):
+    if not (decided.is_decided() or _is_own_command()):
         # Nothing is said yet: load_dotenv() may still come, before `openai` is imported.
         sys.meta_path.insert(0, _Waiting())
 
@@ -40,7 +40,7 @@ class _Waiting:
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """Leaves an import of `openai` to the finder that enables the guard, others to the rest."""
-        if name != "openai" or settled.is_settled():
+        if name != "openai" or decided.is_decided():
             return None
         finder = _watch()
         if self in sys.meta_path:
@@ -54,7 +54,7 @@ def _watch() -> Finder:
     return watch()
 
 
-@forgetful  # somebody pastes a key into any of the variables
+@hide_frames  # somebody pastes a key into any of the variables
 def start(*, is_last: bool = True) -> None:
     """Enables the guard if the environment says so. Once it has said so or not, that stands.
 
@@ -64,7 +64,7 @@ def start(*, is_last: bool = True) -> None:
     Raises:
         ConfigurationError: the environment's settings are not in order.
     """
-    if settled.is_settled() or _is_own_command():
+    if decided.is_decided() or _is_own_command():
         return
     from openai_project_guard._env import check_choices, given_mode, override
     from openai_project_guard._types import Mode
@@ -76,7 +76,7 @@ def start(*, is_last: bool = True) -> None:
 
         enable()
     if is_last or said is not None:
-        settled.settle()
+        decided.mark_decided()
 
 
 def _is_site_running() -> bool:

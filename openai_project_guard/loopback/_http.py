@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from openai_project_guard._keys import hint
-from openai_project_guard.loopback import _answers, _websocket
+from openai_project_guard.loopback import _endpoints, _websocket
+from openai_project_guard.loopback._admin_endpoints import Administration
 from openai_project_guard.loopback._directory import Directory, RefusedError
 from openai_project_guard.loopback._ledger import Ledger, LedgerLine
-from openai_project_guard.loopback._listing import Administration
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -147,7 +147,7 @@ class Handler(BaseHTTPRequestHandler):
             self._send_head(
                 answer, **{"Content-Type": "text/event-stream", "Transfer-Encoding": "chunked"}
             )
-            for event in _answers.events(self.command, call.path, call.json):
+            for event in _endpoints.events(self.command, call.path, call.json):
                 self.wfile.write(b"%x\r\n%b\r\n" % (len(event), event))
                 self.wfile.flush()
             self.wfile.write(b"0\r\n\r\n")
@@ -224,7 +224,7 @@ class Handler(BaseHTTPRequestHandler):
             page = None
             if self.command == "GET":
                 page = server.administration.answer(call.path, call.query)
-            body = page or _answers.answer(self.command, call.path, call.query, call.json)
+            body = page or _endpoints.answer(self.command, call.path, call.query, call.json)
             return _Answer(200, headers, body, billed)
         except RefusedError as error:
             return _Answer(error.status, headers, error.body)

@@ -67,11 +67,11 @@ def test_a_pinned_scope_refuses_the_other_projects_key_and_the_other_projects_he
 ) -> None:
     client = probe._sync["a"]
     with guard(project="proj_b"):
-        with pytest.raises(opg.ProjectScopeError) as of_key:
+        with pytest.raises(opg.ProjectScopeError) as registered_for:
             client.with_options(api_key=A).models.list(extra_headers={"OpenAI-Project": "proj_b"})
         with pytest.raises(opg.ProjectScopeError) as of_header:
             client.with_options(api_key=B).models.list()
-    assert of_key.value.verdict.expected == of_header.value.verdict.expected == ("proj_b",)
+    assert registered_for.value.verdict.expected == of_header.value.verdict.expected == ("proj_b",)
     assert probe.sent.requests == []
 
 

@@ -63,7 +63,7 @@ def test_a_merge_conflict_is_called_one(run: Shell) -> None:
     Path(NAME).write_text(CONFLICT)
     ran = run("validate", NAME)
     assert ran.status == 1
-    assert ran.out.startswith(f"{NAME}:4: a merge conflict stands here.")
+    assert ran.out.startswith(f"{NAME}:4: there is a merge conflict here.")
 
 
 def test_a_file_that_cannot_be_read_is_2(run: Shell) -> None:
@@ -121,7 +121,7 @@ def test_pre_commit_stops_a_commit(run: Shell) -> None:
     pre_commit = (sys.executable, "-m", "pre_commit", "run")
     done = tool(*pre_commit)
     assert done.returncode == 1, done.stderr
-    assert f"sub/{NAME}:4: a merge conflict stands here." in done.stdout
+    assert f"sub/{NAME}:4: there is a merge conflict here." in done.stdout
     assert "unrelated" not in done.stdout
     support.write_registry(Path("sub", NAME), bot=f"proj_a:{A}")
     tool("git", "add", "sub")

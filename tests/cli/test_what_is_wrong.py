@@ -200,7 +200,7 @@ PLANTED: dict[str, tuple[str, Plant, str]] = {
     "registry with a merge conflict": (
         "registry_unreadable",
         writes("version = 1\n<<<<<<< HEAD\n=======\n>>>>>>> other\n"),
-        "A registry cannot be read. openai-projects.toml, line 2: a merge conflict stands here.",
+        "A registry cannot be read. openai-projects.toml, line 2: there is a merge conflict here.",
     ),
     "registry truncated": (
         "registry_unreadable",

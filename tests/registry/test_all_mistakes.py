@@ -75,9 +75,9 @@ def test_every_mistake_is_found_with_its_line() -> None:
             9,
             f"{projects}.keys[1].fingerprint: this is a raw key (sk-proj-…Ab3d), not a fingerprint",
         ),
-        (10, f"{projects}.keys[2].fingerprint: this fingerprint stands in the project twice"),
+        (10, f"{projects}.keys[2].fingerprint: this fingerprint is in the project twice"),
         (10, f"{projects}.keys[2].hint: this is a whole number; it must be a string"),
-        (10, f"{projects}.keys[2].note: a raw key stands here"),
+        (10, f"{projects}.keys[2].note: there is a raw key here"),
         (
             11,
             f'{projects}.keys[3]: a key is written {{ fingerprint = "sha256:…" }}, not as a string',
@@ -86,7 +86,7 @@ def test_every_mistake_is_found_with_its_line() -> None:
         (15, 'projects.other.id: it is missing; give the project\'s id: id = "proj_…"'),
         (
             16,
-            "projects.other.service_accounts[1]: this service account stands in the project twice",
+            "projects.other.service_accounts[1]: this service account is in the project twice",
         ),
         (
             16,
@@ -96,11 +96,11 @@ def test_every_mistake_is_found_with_its_line() -> None:
         (18, "projects.proj_b: an alias must not look like a project id"),
         (
             19,
-            "projects.proj_b.id: the project proj_a stands in the file twice; move its keys into "
+            "projects.proj_b.id: the project proj_a is in the file twice; move its keys into "
             "one table",
         ),
-        (21, 'projects."…": a raw key stands here'),
-        (23, 'projects."…"."…": a raw key stands here'),
+        (21, 'projects."…": there is a raw key here'),
+        (23, 'projects."…"."…": there is a raw key here'),
         (
             26,
             "projects.list.id: this is not a project id, which is proj_ and letters, digits, _ or "
@@ -173,7 +173,7 @@ keys = [
 [projects.other]
 >>>>>>> their-branch
 """
-SAID = "a merge conflict stands here. Keep the lines that are right, and take out the lines that"
+SAID = "there is a merge conflict here. Keep the lines that are right, and take out the lines that"
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
@@ -189,7 +189,7 @@ def test_a_merge_conflict_is_called_one(newline: str) -> None:
 @pytest.mark.parametrize("left", ["=======", ">>>>>>> their-branch", "||||||| base", "<<<<<<< a"])
 def test_a_marker_that_was_left_behind_is_called_one_too(left: str) -> None:
     found = mistakes(f'version = 1\n{left}\n[projects.bot]\nid = "proj_a"\n')
-    assert found == [(2, "a merge conflict stands here")]
+    assert found == [(2, "there is a merge conflict here")]
 
 
 def test_what_looks_like_a_marker_in_a_comment_or_a_note_is_none() -> None:

@@ -365,8 +365,8 @@ def test_an_alias_or_project_that_does_not_fit_is_refused() -> None:
     refused(r"proj_b is there as search; rename its table", "proj_b", C, alias="find")
     refused("neither a project id .* nor an alias that the file knows", CANARY, C)
     refused("Nothing was written, .*must not look like a project id", "proj_n", C, alias="proj_x")
-    refused("Nothing was written, .*a raw key stands here", "proj_a", C, note=CANARY)
-    refused("Nothing was written, .*a raw key stands here", "proj_n", C, alias=CANARY)
+    refused("Nothing was written, .*there is a raw key here", "proj_a", C, note=CANARY)
+    refused("Nothing was written, .*there is a raw key here", "proj_n", C, alias=CANARY)
     refused("Nothing was written, .*not an organization id", "proj_n", C, organization="Acme")
     refused("Nothing was written, .*this is not UTF-8", "proj_a", C, note="\udcff")
     for change in (edit.remove_project, lambda path, name: edit.remove(path, [A], project=name)):

@@ -188,29 +188,29 @@ MISTAKES = {
     ),
     "id a key": (
         f'version = 1\n[projects.bot]\nid = "{CANARY}"\n',
-        f"line 3: projects.bot.id: a raw key stands here. {NO_KEY}",
+        f"line 3: projects.bot.id: there is a raw key here. {NO_KEY}",
     ),
     "repeated id": (
         project() + '[projects.other]\nid = "proj_a"\n',
-        "line 5: projects.other.id: the project proj_a stands in the file twice; move its keys "
+        "line 5: projects.other.id: the project proj_a is in the file twice; move its keys "
         "into one table. The first is projects.bot.id, line 3.",
     ),
     "repeated alias": (
         project() + '[projects.bot]\nid = "proj_b"\n',
-        "line 4: projects.bot: this alias stands in the file twice. The first is at line 2.",
+        "line 4: projects.bot: this alias is in the file twice. The first is at line 2.",
     ),
     "repeated alias, spelled otherwise": (
         project(alias='"a b"') + "\n[projects.'a b']\nid = \"proj_b\"\n",
-        'line 5: projects."a b": this alias stands in the file twice. The first is at line 2.',
+        'line 5: projects."a b": this alias is in the file twice. The first is at line 2.',
     ),
     "repeated field": (
         project('organization = "org-a"', "", 'organization = "org-b"'),
-        "line 6: projects.bot.organization: this field stands in the file twice. The first is at "
+        "line 6: projects.bot.organization: this field is in the file twice. The first is at "
         "line 4.",
     ),
     "repeated field in a key": (
         project(f'keys = [{{ note = "{CANARY}", note = "b" }}]'),
-        "line 4: a name stands here that stands in the file before.",
+        "line 4: this name is already used earlier in the file.",
     ),
     "alias an id": (
         project(alias="proj_b"),
@@ -221,7 +221,7 @@ MISTAKES = {
     "alias of two lines": (project(alias='"b\\not"'), 'line 2: projects."…": an alias is a name'),
     "alias a key": (
         project(alias=CANARY),
-        f'line 2: projects."…": a raw key stands here. {NO_KEY}',
+        f'line 2: projects."…": there is a raw key here. {NO_KEY}',
     ),
     "organization a boolean": (
         project("organization = false"),
@@ -237,7 +237,7 @@ MISTAKES = {
     ),
     "organization a key": (
         project(f'organization = "org-{CANARY}"'),
-        "line 4: projects.bot.organization: a raw key stands here.",
+        "line 4: projects.bot.organization: there is a raw key here.",
     ),
     "accounts a string": (
         project('service_accounts = "user-svc-01"'),
@@ -282,7 +282,7 @@ MISTAKES = {
     ),
     "a key for a field": (
         project(f'{CANARY} = "x"'),
-        f'line 4: projects.bot."…": a raw key stands here. {NO_KEY}',
+        f'line 4: projects.bot."…": there is a raw key here. {NO_KEY}',
     ),
     "no fingerprint": (
         project("keys = [", "", '  { hint = "sk-proj-…Ab3d" },', "]"),
@@ -311,7 +311,7 @@ MISTAKES = {
     ),
     "fingerprint twice": (
         project("keys = [", f'  {{ fingerprint = "{A}" }},', f"  {{fingerprint='{A}'}},", "]"),
-        "line 6: projects.bot.keys[1].fingerprint: this fingerprint stands in the project twice. "
+        "line 6: projects.bot.keys[1].fingerprint: this fingerprint is in the project twice. "
         "The first is projects.bot.keys[0].fingerprint, line 5.",
     ),
     "array of tables": (
@@ -320,11 +320,11 @@ MISTAKES = {
             f'fingerprint = "{B}"',
             f'note = "{CANARY}"',
         ),
-        "line 8: projects.bot.keys[1].note: a raw key stands here.",
+        "line 8: projects.bot.keys[1].note: there is a raw key here.",
     ),
     "hint a key": (
         project(f'keys = [{{ fingerprint = "{A}", hint = "{CANARY}" }}]'),
-        "line 4: projects.bot.keys[0].hint: a raw key stands here.",
+        "line 4: projects.bot.keys[0].hint: there is a raw key here.",
     ),
     "hint a gateway's key": (
         project(f'keys = [{{ fingerprint = "{fingerprint("CANARY")}", hint = "CANARY" }}]'),
@@ -344,7 +344,7 @@ MISTAKES = {
     ),
     "note with a key": (
         project(f'keys = [{{ fingerprint = "{A}", note = "it is {CANARY}, really" }}]'),
-        "line 4: projects.bot.keys[0].note: a raw key stands here.",
+        "line 4: projects.bot.keys[0].note: there is a raw key here.",
     ),
     "not TOML": (
         f"version = 1\n\nkey is {CANARY}\n",

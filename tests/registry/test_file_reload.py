@@ -252,7 +252,7 @@ BREAKAGES: dict[str, tuple[Callable[[], object], str]] = {
     "truncated to nothing": (lambda: write(""), f"{NAME}, line 1: version: it is missing; the fil"),
     "invalid": (
         lambda: write(content("b").replace("proj_a", CANARY)),
-        f"{NAME}, line 3: projects.bot.id: a raw key stands here.",
+        f"{NAME}, line 3: projects.bot.id: there is a raw key here.",
     ),
     "deleted": (delete, f"{NAME}: there is no such file."),
 }

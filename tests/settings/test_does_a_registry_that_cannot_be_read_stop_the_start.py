@@ -13,7 +13,7 @@ import pytest
 from support import A, B, Probe, write_registry
 
 import openai_project_guard as opg
-from openai_project_guard._registry import late, stores
+from openai_project_guard._registry import retrying, stores
 from openai_project_guard._registry.registry import Registry
 from openai_project_guard._state import STATE
 
@@ -142,7 +142,7 @@ def test_no_call_waits_for_a_store_that_is_out_of_reach(
 ) -> None:
     shelf = Shelf()
     monkeypatch.setattr(stores, "_installed", lambda scheme: stores._ReadOnly(shelf))
-    monkeypatch.setattr(late, "_LONGEST", 0.1)
+    monkeypatch.setattr(retrying, "_LONGEST", 0.1)
     opg.enable(registry="shelf://x", on_error="log")
     assert probe() == ""
     shelf.is_there = True  # a thread finds it, without a call
@@ -165,7 +165,7 @@ def test_a_forked_process_finds_it_too(
 
     shelf = Marked()
     monkeypatch.setattr(stores, "_installed", lambda scheme: stores._ReadOnly(shelf))
-    monkeypatch.setattr(late, "_LONGEST", 0.1)
+    monkeypatch.setattr(retrying, "_LONGEST", 0.1)
     opg.enable(registry="shelf://x", on_error="log")
     child = os.fork()
     if child == 0:

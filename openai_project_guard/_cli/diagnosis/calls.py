@@ -75,7 +75,7 @@ def _list_models(client: str, arrive: Callable[[Sent], object], **options: Any) 
 def _read(request: Any) -> Sent:
     from openai_project_guard._hooks.httpx import HTTP
 
-    raw, sender = list(HTTP.headers(request)), HTTP.sender()
+    raw, sender = list(HTTP.headers(request)), HTTP.header_sources()
     texts = HeaderTexts.of(read_headers(raw))
     sent = Sent(
         texts.key_digest, read_hint(raw), texts.project, texts.organization, request.url.host

@@ -32,7 +32,7 @@ def conflicts(text: str) -> list[Mistake]:
     return [
         Mistake(
             text.count("\n", 0, mark.start()) + 1,
-            "a merge conflict stands here. Keep the lines that are right, and take out the lines "
+            "there is a merge conflict here. Keep the lines that are right, and take out the lines "
             "that begin with <<<<<<<, ======= and >>>>>>>.",
         )
         for mark in begins
@@ -47,11 +47,11 @@ def syntax_error(message: str, text: str) -> Mistake:
         lines = Lines(text)
         name = lines.repeated_at(line)
         if name is None:
-            return Mistake(line, "a name stands here that stands in the file before.")
+            return Mistake(line, "this name is already used earlier in the file.")
         what = "this alias" if len(name) == 2 and name[0] == "projects" else "this field"
         return Mistake(
             line,
-            f"{spelled_path(name)}: {what} stands in the file twice. "
+            f"{spelled_path(name)}: {what} is in the file twice. "
             f"The first is at line {lines.of(name)}.",
         )
     reason = message[: found.start()] if found else message.partition(" (at ")[0]

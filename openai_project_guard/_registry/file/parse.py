@@ -157,7 +157,7 @@ class Reader:
         if known:
             self._add(
                 (*path, "id"),
-                f"the project {project_id} stands in the file twice; move its keys into one table.",
+                f"the project {project_id} is in the file twice; move its keys into one table.",
                 ("projects", known.alias or known.id, "id"),
             )
         organization = table.get("organization")
@@ -180,12 +180,12 @@ class Reader:
                 continue
             if account in accounts:
                 first = (*path, found.index(account))
-                self._add(field, "this service account stands in the project twice.", first)
+                self._add(field, "this service account is in the project twice.", first)
             elif records := self.snapshot.accounts.get(account):
                 other = records[0].project
                 self._add(
                     field,
-                    "this service account stands in two projects, and a call could be either's. "
+                    "this service account is in two projects, and a call could be either's. "
                     "Leave it where it belongs.",
                     ("projects", other.alias or other.id, "service_accounts"),
                 )
@@ -230,7 +230,7 @@ class Reader:
             key_digest = self._checked(field, validate.fingerprint, key["fingerprint"])
         if key_digest in before:
             first = (*path[:-1], before[key_digest], "fingerprint")
-            self._add(field, "this fingerprint stands in the project twice.", first)
+            self._add(field, "this fingerprint is in the project twice.", first)
         self._checked((*path, "hint"), validate.hint, key.get("hint", ""), key_digest or b"")
         if "note" in key:
             self._checked((*path, "note"), validate.note, key["note"])
@@ -238,7 +238,7 @@ class Reader:
     def _check_names(self, path: Path, table: dict[str, Any], known: tuple[str, ...]) -> None:
         for name in table:
             if find_key(name):
-                self._add((*path, name), f"a raw key stands here. {validate.NO_KEY_HERE}")
+                self._add((*path, name), f"there is a raw key here. {validate.NO_KEY_HERE}")
             elif name not in known:
                 self._add(
                     (*path, name),

@@ -101,7 +101,7 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(server: RedisServer
         ({"alias": "bot"}, "belongs to proj_a already"),
         ({"alias": "proj_x"}, "must not look like a project id"),
         ({"organization": "x"}, "not an organization id"),
-        ({"note": KEY}, "a raw key stands here"),
+        ({"note": KEY}, "there is a raw key here"),
         ({"hint": OTHER}, "raw key"),
     ]:
         with pytest.raises(RegistryError, match=why) as caught:

@@ -51,7 +51,7 @@ pytestmark = needs_redis
         ('{"proj_a": "x"}', "something else than"),
         ('{"proj_a": {"colour": "red"}}', "something else than"),
         ('{"proj_a": {"hint": 3}}', "its hint: this is a whole number; it must be a string"),
-        (json.dumps({"proj_a": {"note": KEY}}), "its note: a raw key stands here"),
+        (json.dumps({"proj_a": {"note": KEY}}), "its note: there is a raw key here"),
         ('{"proj_x": {}}', "its project proj_x is not there"),
     ],
 )

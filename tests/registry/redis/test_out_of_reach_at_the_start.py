@@ -10,7 +10,7 @@ import pytest
 from redis_server import KEY, OTHER, RedisServer, add, has, judge, needs_redis, wait
 
 import openai_project_guard as opg
-from openai_project_guard._registry import late
+from openai_project_guard._registry import retrying
 from openai_project_guard._state import STATE
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def test_the_registry_is_followed_from_when_the_server_is_there(
     caplog: pytest.LogCaptureFixture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(late, "_LONGEST", 0.2)
+    monkeypatch.setattr(retrying, "_LONGEST", 0.2)
     add(server, KEY)
     server.kill()
     url = f"redis://default:secret-of-mine@127.0.0.1:{server.port}/0"

@@ -7,7 +7,7 @@ import json
 import struct
 from typing import TYPE_CHECKING, Any
 
-from openai_project_guard.loopback._listing import FILES, page
+from openai_project_guard.loopback._admin_endpoints import FILES, page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

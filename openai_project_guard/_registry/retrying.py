@@ -17,7 +17,7 @@ _INTERVAL = 0.25  # seconds between two attempts to read a file
 _SHORTEST, _LONGEST = 0.1, 3.0  # seconds between two attempts to reach a server
 
 
-class LateSource(Source):
+class RetryingSource(Source):
     """A registry that has no key until its source can be opened.
 
     A thread tries that again, for no call may wait for a server.
@@ -97,7 +97,7 @@ class LateSource(Source):
             )
 
 
-def _keep_trying(late: weakref.ref[LateSource], longest: float) -> None:
+def _keep_trying(late: weakref.ref[RetryingSource], longest: float) -> None:
     """Ends when the source is open, or no longer used."""
     pause = _SHORTEST
     while True:
