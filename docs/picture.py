@@ -115,6 +115,7 @@ def _printed(folder: Path, command: str, **more: str) -> str:
     } | {
         "COLUMNS": "80",
         "FORCE_COLOR": "1",
+        "PYTHON_COLORS": "0",  # of tracebacks, from Python 3.13 on: as before
         "OPENAI_API_KEY": SUPPORT,
         "PYTHONIOENCODING": "utf-8",
         "PYTHONPATH": str(ROOT),

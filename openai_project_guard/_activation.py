@@ -1,4 +1,4 @@
-"""Putting settings and hooks in force, and taking them out: the only way to change the state."""
+"""Activating settings with their hooks, and deactivating them: the only way to change the state."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def activate(settings: Settings) -> None:
-    """Puts the hooks in, and then the settings in force, so that no call falls between.
+    """Puts the hooks in, and then makes the settings the active ones: no call falls between.
 
     Raises:
         UnsupportedSDKError: the installed SDK lacks a method that must be hooked; the settings are
@@ -27,7 +27,7 @@ def activate(settings: Settings) -> None:
     settings.open_audit(before)  # which may make a folder, so no lock is held meanwhile
     replaced: Audit | None = None
 
-    def put_in_force() -> None:
+    def replace_settings() -> None:
         nonlocal replaced
         if settings.audit is before is not STATE.audit:  # it was closed meanwhile
             settings.open_audit()
@@ -35,7 +35,7 @@ def activate(settings: Settings) -> None:
         STATE.settings = settings
 
     try:
-        _hooks.install(all_clients=settings.scope == "process", then=put_in_force)
+        _hooks.install(all_clients=settings.scope == "process", then=replace_settings)
     except BaseException:
         replaced = settings.audit
         raise

@@ -143,7 +143,7 @@ def register(
 
     Args:
         key: the API key itself.
-        project: the id of the project it belongs to, or an alias of a registry in force.
+        project: the id of the project it belongs to, or an alias of an active registry.
         organization: the organization's id, checked on each call when given.
         note: whatever helps to recognise the key later.
 

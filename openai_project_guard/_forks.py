@@ -9,7 +9,7 @@ L = TypeVar("L", bound=Any)
 
 
 def fork_safe(lock: L) -> L:
-    """Has every fork wait for the lock, so that no child starts with it held by nobody.
+    """Has every fork wait for the lock: no child starts with it held by a thread that it lacks.
 
     A fork takes the locks in the reverse order of these calls: one that is taken inside another is
     to be made before it.

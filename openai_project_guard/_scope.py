@@ -99,8 +99,8 @@ def leave(scope: Scope, *, keep: bool = True) -> None:
             remaining = inner.copy_over(remaining)
     SCOPE.set(remaining)
     scope.is_left = True
-    # What is started inside still has it, with all that it says: the scopes around it may go, or a
-    # job that starts itself again would hold one more each time.
+    # A task started inside may keep this scope for ever, and start another that does. It holds all
+    # that the scopes around it say, so those need not be kept as well.
     scope.outer = None
 
 

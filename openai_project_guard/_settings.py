@@ -35,7 +35,7 @@ _logger = logging.getLogger("openai_project_guard")
 
 
 class Settings:
-    """What `enable()` and the environment said. It is never changed once it is in force.
+    """What `enable()` and the environment said. It is never changed once it is active.
 
     Attributes:
         audit: where the calls are counted, from `open_audit()` on; `None` where they are not.

@@ -49,12 +49,14 @@ of the user's runs, or on the path of a call."""
 
 
 def settings_in_force() -> Settings:
-    """What a `guard` scope builds on: the settings in force, or else the environment's."""
+    """The settings that a `guard` scope builds on: those of the process, or else the environment's.
+
+    The first scope of a process whose guard is not enabled reads them, which may log and take time.
+    """
     settings = STATE.settings or STATE.scope_settings
     if settings is None:
-        read = build(
-            "enforce", STATE.registered
-        )  # which may read a file, so no lock is held meanwhile
+        # No lock is held meanwhile: this may read a file.
+        read = build("enforce", STATE.registered)
         read.open_audit()
         with changing:
             settings = STATE.scope_settings = STATE.scope_settings or read

@@ -127,7 +127,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         f"{_MARKER}(project): OpenAI calls in this test pass only with a key and an OpenAI-Project "
-        "header of this project (its id, or an alias of the registry in force).",
+        "header of this project (its id, or an alias of the active registry).",
     )
 
 

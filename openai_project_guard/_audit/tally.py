@@ -22,7 +22,7 @@ class Tally:
         seen: how often, where a lock is held.
         step: counts without a lock: a step of `itertools.count` is one C call, so no other thread
             comes between. Reading takes a step too, which `read` makes up for.
-        first: when it was first seen since the last write; `None` where nobody looked at a clock.
+        first: when it was first seen since the last write; `None` where no clock was read.
         last: when it was last seen.
     """
 

@@ -189,7 +189,7 @@ def _kind_of(frame: FrameType) -> Kind:
     if top in _BETWEEN:
         return "between"
     filename = frame.f_code.co_filename
-    if filename[:1] == "<":  # generated: a dataclass's method is its module's, a cell nobody's
+    if filename[:1] == "<":  # generated code has its module's name; a notebook's cell has none
         filename = frame.f_globals.get("__file__") or filename
     found = _kinds.get(filename)
     if found is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from openai_project_guard._check import errors  # whole later: its import may have brought us here
+from openai_project_guard._check import errors  # not its names: it may be what is importing this
 from openai_project_guard._check.headers import HeaderTexts
 from openai_project_guard._check.log import places
 from openai_project_guard._check.origin import Origin

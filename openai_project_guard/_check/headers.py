@@ -39,7 +39,7 @@ class HeaderValues(NamedTuple):
 
 
 class _Layout(NamedTuple):
-    """The names of a request's headers, and where among them what is read stands, each once."""
+    """The names of a request's headers, and the positions of those that are read: one of each."""
 
     names: list[bytes] | None
     authorization: int

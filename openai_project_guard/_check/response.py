@@ -36,7 +36,7 @@ def check_response(call: Call, response: Any, message: Any, adapter: MessageAdap
 
 
 def recalled_call(message: Any, adapter: MessageAdapter) -> Call:
-    """A call as it passed, where its library shows the request and the answer apart."""
+    """A call that passed, made again from its request: aiohttp shows an answer without its call."""
     call, settings = Call(), STATE.settings
     values = read_headers(adapter.headers(message))
     if settings is not None and values.key_digest is not None:

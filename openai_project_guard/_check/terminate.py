@@ -1,6 +1,6 @@
 """SIGTERM ends a process without its `atexit` functions, and with it the counts that wait.
 
-So while counts wait, and only where nobody handles the signal, it is handled here: what waits is
+So while counts wait, the signal is handled here, unless the application handles it: what waits is
 logged, and the process ends by the signal as it would have.
 """
 

@@ -39,7 +39,7 @@ _INSTALLERS = {**_SDK, **_ALL_CLIENTS, **_SCOPES}
 _PACKAGES = frozenset(name.partition(".")[0] for name in _ALL_CLIENTS)
 
 _installed: frozenset[str] = frozenset()
-"""The packages that are hooked, or will be at their import; only whole sets of them."""
+"""The packages that are hooked, or will be at their import: all of a table above, or none."""
 
 _announced: set[str] = set()
 """The packages whose import wrapt tells us of."""
@@ -92,7 +92,7 @@ def install(
                     _installed -= _ALL_CLIENTS.keys()
                     patch.unhook_all(_PACKAGES)
             except BaseException:
-                if not was_installed:  # or a guard that is enabled would be so without its hooks
+                if not was_installed:  # else an enabled guard would lose the hooks that it has
                     remove()
                 raise
             return

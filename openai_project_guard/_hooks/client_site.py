@@ -62,7 +62,7 @@ def _note(client: Any) -> None:
                 del _sites[key]
 
         _sites[key] = ref(client, forget), site
-    except OWN_FAULTS:  # whatever is odd about it, the client is built
+    except OWN_FAULTS:  # a client that cannot be noted is built all the same
         pass
 
 
@@ -90,7 +90,10 @@ def _site(client: Any) -> ClientSite:
 
 
 def _is_constructor(frame: FrameType, client: Any) -> bool:
-    """Whether it is the `__init__` of the application's own subclass: that is not where."""
+    """Whether the frame is the `__init__` of the application's own subclass of the client.
+
+    The client was built where that was called.
+    """
     code = frame.f_code
     return (
         code.co_name == "__init__"

@@ -87,8 +87,8 @@ _HOOKED: dict[type, dict[str, Any]] = {}
 """The hooked client classes, and what their steps were when they were hooked."""
 
 _OWN_WAY: WeakSet[Any] = WeakSet()
-"""HTTP clients of the SDK's that send in their own way: what comes of them is the SDK's, also
-where a task or a thread of theirs sends it, and by a request of their own."""
+"""HTTP clients of the SDK whose own `send()` may bypass the transport hook. Whatever they send is a
+call of the SDK, even from a thread or a task of theirs, and even as a request that they made."""
 
 
 def install(module: ModuleType) -> None:
@@ -168,19 +168,19 @@ def _call_of(client: Any, request: Any, module: ModuleType) -> Call | None:
 
 def new_call(service_account: str | None = None) -> Call:
     """A call of the SDK's."""
-    return sdk_legacy.LegacyCall() if sdk_legacy.is_running() else Call(service_account)
+    return sdk_legacy.LegacyCall() if sdk_legacy.CODES else Call(service_account)
 
 
 def note_own_way(client: Any) -> None:
-    """Remembers an HTTP client of the SDK's that may never come by the transport hook."""
+    """Remembers an HTTP client of the SDK that may bypass the transport hook."""
     with suppress(TypeError):  # it cannot be remembered; what it sends is judged where it is sent
         _OWN_WAY.add(client)
 
 
 def reaches_transport_hook(client: Any) -> bool:
-    """Whether what a client sends comes by the transport hook, and is judged there.
+    """Whether what a client sends passes through the transport hook, and is judged there.
 
-    A stand-in for an HTTP client, or one that sends in its own way, may never come by it.
+    A stand-in for an HTTP client, or one with a `send()` of its own, may bypass it.
     """
     cls = type(client)
     for base in cls.__mro__:
@@ -190,8 +190,8 @@ def reaches_transport_hook(client: Any) -> bool:
         return False
     known, own = _HOOKED[base], client.__dict__
     for step in _STEPS:  # at half the cost of a generator
-        stands = base.__dict__.get(step)
-        if stands is not known[step] and not _is_reached(base, step, known[step]):
+        current = base.__dict__.get(step)
+        if current is not known[step] and not _is_reached(base, step, known[step]):
             return False
         if step in own or (cls is not base and not _has(cls, base, step)):
             return False
@@ -199,7 +199,7 @@ def reaches_transport_hook(client: Any) -> bool:
 
 
 def _is_reached(base: type, step: str, known: Any) -> bool:
-    """Whether a step is still come by, under what somebody has put over it since."""
+    """Whether a call still reaches the step, below what another package has put over it since."""
     if step == SEND_SINGLE_REQUEST:
         return is_reached(base, step)
     return any(link is known for link in links(base.__dict__.get(step)))

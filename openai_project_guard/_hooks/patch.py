@@ -24,8 +24,8 @@ Maker = Callable[[Function], Function]
 class Patch:
     """A hook that stands in a class or a module.
 
-    Nothing is held by it that the program might drop: a class that was made anew is freed with its
-    hook, whose closure leads back to the class.
+    It refers weakly to the class and to the hook, whose closure refers to the class: a class that
+    the program drops is freed.
     """
 
     __slots__ = ("_attribute", "_hook", "_owner", "name", "path")
@@ -40,12 +40,12 @@ class Patch:
         self.path = f"{owner.__module__}.{self.name}" if is_class else self.name
 
     def is_reached(self) -> bool:
-        """Whether a call still comes by the hook, through whatever others put around it."""
+        """Whether a call still passes through the hook, whatever other packages put around it."""
         owner, hook = self._owner(), self._hook()
         if owner is None or hook is None:
             return False
-        stands = owner.__dict__.get(self._attribute)
-        return stands is hook or any(link is hook for link in links(stands))
+        current = owner.__dict__.get(self._attribute)
+        return current is hook or any(link is hook for link in links(current))
 
     def remove(self) -> None:
         """Puts the original back, unless somebody wrapped the hook: then it stays and passes on."""
@@ -65,7 +65,8 @@ def hook(owner: Any, name: str, make: Maker) -> None:
     if is_reached(owner, name):
         return
     original = owner.__dict__[name]
-    # By its very type: a wrapper of wrapt says it is a function, and must be bound to tell whose.
+    # Not isinstance(): a wrapper of wrapt claims to be a function, but has to be bound to the
+    # instance like any other descriptor.
     if type(original) is FunctionType or not isinstance(owner, type):
         ours = make(original)
     else:
@@ -94,7 +95,7 @@ def unhook_all(packages: Collection[str] | None = None) -> None:
 
 
 def is_reached(owner: Any, name: str) -> bool:
-    """Whether a call of this very class or module comes by our hook."""
+    """Whether a call of this class or module passes through our hook."""
     patch = _patches.get((id(owner), name))
     return patch is not None and patch.is_reached()
 

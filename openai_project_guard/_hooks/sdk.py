@@ -164,15 +164,16 @@ def _call_to_judge(client: Any, request: Any) -> Call | None:
     if STATE.settings is None and SCOPE.get() is None:
         return None
     call: Call | None = request.extensions.get(CALL)
-    if call is None:  # somebody handed a request of his own to a private method of the SDK
+    if call is None:  # a private method of the SDK was called with a request made elsewhere
         call = request.extensions[CALL] = new_call(service_account(client))
     return call
 
 
 def _refusal(call: Call, client: Any, request: Any) -> BaseException | None:
-    """Judges what never gets to the transport hook; of the rest, only whether it may go on.
+    """Judges a request that never gets to the transport hook.
 
-    The SDK asks for a token in the name of a workload identity here, which is a request, too.
+    Any other is judged there, but with a workload identity the SDK first asks for a token, which is
+    a request, too: so it is found out here whether this one would be refused.
     """
     is_trial = reaches_transport_hook(client._client)
     if is_trial and call.service_account is None:

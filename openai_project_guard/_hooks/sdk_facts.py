@@ -35,7 +35,9 @@ def is_sent_by_sdk() -> bool:
 def service_account(client: Any) -> str | None:
     """The service account in whose name a client sends, by its workload identity."""
     identity = getattr(client, "workload_identity", None)
-    account = identity["service_account_id"] if identity else None
+    if not identity:
+        return None
+    account = identity["service_account_id"]
     return account if isinstance(account, str) else None
 
 

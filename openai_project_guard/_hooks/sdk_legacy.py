@@ -1,7 +1,7 @@
 """Releases of the SDK before `_send_request` came (up to 2.30.0); this module goes with them.
 
-They send inside `except Exception`, try again whatever was raised there, and end in an
-`APIConnectionError`. So a refusal leaves them as what is no `Exception`.
+They send inside a `try` whose `except Exception` retries and ends in an `APIConnectionError`. So a
+refusal passes through them as a `BaseException`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ PREPARE_REQUEST = "_prepare_request"
 NEEDED = (REQUEST, PREPARE_REQUEST)
 
 Check = Callable[[Any, Any], BaseException | None]
-"""Judges a client's request that never comes by the transport hook; `None` lets it pass."""
+"""Judges a client's request that bypasses the transport hook; `None` lets it pass."""
 
 
 class Refused(BaseException):
@@ -45,7 +45,7 @@ class LegacyCall(Call):
 
     def __init__(self) -> None:
         super().__init__()
-        self.is_caught = any(frame.f_code in _CODES for frame in frames())
+        self.is_caught = any(frame.f_code in CODES for frame in frames())
 
     def as_raised(self, error: Exception, message: Any) -> BaseException:
         """The refusal in a form that the SDK lets pass."""
@@ -53,16 +53,11 @@ class LegacyCall(Call):
         return Refused(error) if self.is_caught else error
 
 
-def is_running() -> bool:
-    """Whether such an SDK is hooked."""
-    return bool(_CODES)
-
-
 def install(clients: tuple[type, type]) -> None:
     """Hooks `request()` of `SyncAPIClient` and `AsyncAPIClient`, and of classes with their own.
 
-    A tracing tool may have put its wrapper on `OpenAI`, over the method that it found in the base:
-    what stands in the base by now is then gone round.
+    A tracing tool may have put on `OpenAI` a wrapper around the method that it found in the base:
+    such a wrapper bypasses the hook in the base, so it is hooked as well.
     """
     for client, make in zip(clients, (_request_hook, _async_request_hook), strict=True):
         hook(client, REQUEST, make)
@@ -72,7 +67,7 @@ def install(clients: tuple[type, type]) -> None:
 
 
 def _comes_by_hook(method: Any) -> bool:
-    return any(getattr(link, "__code__", None) in _CODES for link in links(method))
+    return any(getattr(link, "__code__", None) in CODES for link in links(method))
 
 
 def _descendants(base: type[Any]) -> Iterator[type[Any]]:
@@ -81,8 +76,8 @@ def _descendants(base: type[Any]) -> Iterator[type[Any]]:
         yield from _descendants(child)
 
 
-_CODES: set[CodeType] = set()
-"""The code of the hooks on `request()`."""
+CODES: set[CodeType] = set()
+"""The code of the hooks on `request()`: none where the SDK is a newer one."""
 
 
 def _request_hook(original: Function) -> Function:
@@ -95,7 +90,7 @@ def _request_hook(original: Function) -> Function:
             error = refused.error
         raise error
 
-    _CODES.add(request.__code__)
+    CODES.add(request.__code__)
     return request
 
 
@@ -109,7 +104,7 @@ def _async_request_hook(original: Callable[..., Awaitable[Any]]) -> Function:
             error = refused.error
         raise error
 
-    _CODES.add(request.__code__)
+    CODES.add(request.__code__)
     return request
 
 

@@ -1,4 +1,6 @@
-"""Threads and executors carry the scope of whoever starts or submits; nothing else goes along.
+"""A thread has the scope of the code that starts it, work in a pool that of its submitter.
+
+Only the scope is carried over, no other context variable.
 
 Tasks and `asyncio.to_thread` do so by themselves: their context is a copy. A thread starts in an
 empty one, and the threads of a pool serve many.
@@ -21,7 +23,7 @@ def install_threading(threading: ModuleType) -> None:
 
 
 def install_executor(thread: ModuleType) -> None:
-    """Hooks `ThreadPoolExecutor.submit`, which `loop.run_in_executor` comes by too."""
+    """Hooks `ThreadPoolExecutor.submit`, which `loop.run_in_executor` calls too."""
     hook(thread.ThreadPoolExecutor, "submit", _submit_hook)
 
 
@@ -36,7 +38,7 @@ def _start_hook(original: Function) -> Function:
 
 
 def _serves_a_pool(thread: Any) -> bool:
-    """Whether a thread belongs to a pool, and serves others than who happened to start it."""
+    """Whether a thread belongs to a pool, where it runs what others submit."""
     target = getattr(thread, "_target", None)
     return getattr(target, "__module__", None) in _POOLS
 

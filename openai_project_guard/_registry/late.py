@@ -98,7 +98,7 @@ class LateSource(Source):
 
 
 def _keep_trying(late: weakref.ref[LateSource], longest: float) -> None:
-    """Ends when the source is open, or nobody wants it any more."""
+    """Ends when the source is open, or no longer used."""
     pause = _SHORTEST
     while True:
         time.sleep(pause)

@@ -87,7 +87,7 @@ def describe(address: Address) -> Place:
     """
     try:
         store = _store(address)
-    except RegistryError:  # of a scheme that nobody knows
+    except RegistryError:  # of an unknown scheme
         return _place_of_url(os.fspath(address))
     return store.describe(os.fspath(address))
 
@@ -101,7 +101,7 @@ def is_writable(address: Address) -> bool:
     """Whether the registry can be changed there."""
     try:
         return not isinstance(_store(address), _ReadOnly)
-    except RegistryError:  # of a scheme that nobody knows
+    except RegistryError:  # of an unknown scheme
         return False
 
 
@@ -144,7 +144,7 @@ def change(address: Address, step: Callable[[Draft], T], *, create: bool = False
     Args:
         address: where the registry is.
         step: makes the changes. If somebody else changes the registry before they are written, it
-            is called again with what is there then: nobody's change is lost.
+            is called again with what is there then: no change of another process is lost.
         create: make the registry, and a file's directory, where they are missing.
 
     Returns:

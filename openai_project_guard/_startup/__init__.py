@@ -36,7 +36,7 @@ def at_import() -> None:
 
 
 class _Waiting:
-    """Looks at each import for that of `openai`: all that a guard costs of which nobody speaks."""
+    """Looks at each import for that of `openai`: all that a guard costs that is not enabled."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """Leaves an import of `openai` to the finder that enables the guard, others to the rest."""

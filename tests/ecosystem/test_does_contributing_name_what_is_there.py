@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -31,6 +32,39 @@ def test_a_session_is_there(name: str) -> None:
     noxfile = (ROOT / "noxfile.py").read_text(encoding="utf-8")
     for session in name.split():
         assert f"def {session}(" in noxfile, session
+
+
+MODULES = sorted(PACKAGE.rglob("*.py"))
+NAMES = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in MODULES
+}
+
+
+def test_no_module_is_longer_than_it_says() -> None:
+    (most,) = map(int, re.findall(r"no module is longer than (\d+) lines", TEXT))
+    lengths = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert [str(path) for path, length in lengths.items() if length > most] == []
+
+
+def imported_at_once(path: Path) -> set[str]:
+    """The modules of ours that a module imports when it is imported itself."""
+    found = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inside = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= inside & NAMES.keys() or {node.module}
+    return found & NAMES.keys()
+
+
+def test_no_import_runs_in_a_circle() -> None:
+    waiting = {name: imported_at_once(path) for name, path in NAMES.items()}
+    while ready := [name for name, needed in waiting.items() if not needed & waiting.keys()]:
+        for name in ready:
+            del waiting[name]
+    assert waiting == {}
 
 
 def test_an_arrow_is_between_rooms_that_are_there() -> None:

@@ -301,6 +301,13 @@ def test_an_administrators_word_replaces_what_was_learned_and_nobody_elses() -> 
     refused("is registered for the project proj_d already", "proj_b", A)
 
 
+def test_what_was_learned_stays_where_a_project_is_added_beside_it() -> None:
+    edit.add(NAME, "proj_b", A, hint="h", note="learned")
+    assert edit.add(NAME, "proj_d", A, also=True) == "added"
+    found = {(entry.project, entry.note) for entry in Registry.from_file(NAME)}
+    assert found == {("proj_b", "learned"), ("proj_d", None)}
+
+
 def test_nothing_is_written_when_the_changes_break_off() -> None:
     write(WRITTEN_BY_HAND)
     with pytest.raises(ZeroDivisionError), rewrite.editing(NAME) as file:  # noqa: PT012

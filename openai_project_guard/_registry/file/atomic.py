@@ -29,7 +29,7 @@ def locked(target: str) -> Iterator[None]:
     """Holds the lock of a file's writers; readers need none.
 
     The lock lies on a file of its own, `.NAME.lock`, since the target itself is replaced. The
-    system lets go of it when its holder dies; a lock file left behind by one hinders nobody.
+    system lets go of it when its holder dies; a lock file left behind by one does no harm.
 
     It is not one of `filelock`, whose release removes the lock file in some versions (3.21 to
     3.29) and leaves it in others (4.3): beside a file that is under version control it must go, and

@@ -76,7 +76,7 @@ class RedisSource(Source):
         self.name = name
         self.registry = follower.registry
         self._follower = follower
-        # The thread holds the follower, not this: it ends when nobody wants the source any more,
+        # The thread holds the follower, not this: it ends when the source is no longer used,
         # and before the interpreter does. A weak reference to this would not do: a forked child
         # keeps what the thread, which it does not have, held at the fork.
         weakref.finalize(self, follower.stop)

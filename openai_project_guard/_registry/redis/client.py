@@ -99,7 +99,7 @@ class Client:
     def read(
         self, projects: Iterable[str] | None = None, keys: Iterable[str] | None = None
     ) -> Stored:
-        """The registry at one revision: nobody's change comes in between.
+        """The registry at one revision: no change comes in between.
 
         Args:
             projects: the ids of those that are wanted. Default: all.
@@ -282,10 +282,8 @@ def _made(url: RedisURL, number: int, timeout: float) -> Any:
 
 
 def _library() -> Any:
-    try:  # plain imports, which freezers of programs see
-        import redis.backoff
-        import redis.connection
-        import redis.retry
+    try:
+        import redis  # plainly: freezers of programs follow no computed name
 
         return redis
     except ImportError:
