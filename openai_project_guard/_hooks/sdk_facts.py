@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Any
 
 from openai_project_guard._check.call import HeaderSources
+from openai_project_guard._check.waiting import outwards
 from openai_project_guard._hooks.client_site import site_of
 
 BASE_MODULE = "openai._base_client"
@@ -21,10 +22,7 @@ _SETTINGS = ("api_key", "project", "organization")
 
 def frames() -> Iterator[FrameType]:
     """The frames that are running, from the caller's caller outwards; of a task, its awaits."""
-    frame: FrameType | None = sys._getframe(2)
-    while frame is not None:
-        yield frame
-        frame = frame.f_back
+    return outwards(sys._getframe(2))
 
 
 def is_sent_by_sdk() -> bool:
