@@ -89,9 +89,12 @@ def load(place: FilePlace) -> bytes:
         problem = _problem_with(os.stat(place.path))
         if not problem:
             with open(os.open(place.path, _READING), "rb") as file:
-                problem = _problem_with(os.fstat(file.fileno()))
+                status = os.fstat(file.fileno())
+                problem = _problem_with(status)
                 if not problem:
-                    data = file.read(LARGEST + 1)
+                    data = file.read(status.st_size + 1)  # a larger buffer would be made at once
+                    if len(data) > status.st_size:  # it has grown
+                        data += file.read(LARGEST)
         if data is not None and len(data) <= LARGEST:
             return data
         problem = problem or _TOO_LARGE
