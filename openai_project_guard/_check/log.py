@@ -30,7 +30,7 @@ _SAID = {
     "warned": "sent with a warning",
     "blocked": "refused",
 }
-_WHY = {
+_REASONS = {
     "missing": "no OpenAI-Project header",
     "mismatch": "OpenAI-Project is not the project of its key",
     "malformed": "its headers are malformed",
@@ -209,7 +209,7 @@ def _sentence(verdict: Verdict, projects: tuple[str, ...]) -> str:
         kind = f"project drift: the server answered as {verdict.answered}, the registry says "
         kind += expected
     else:
-        kind = f"{_SAID[verdict.outcome]}: {_WHY[verdict.reason or 'missing']}"
+        kind = f"{_SAID[verdict.outcome]}: {_REASONS[verdict.reason or 'missing']}"
         said[0] += f", expected {expected}"
     if verdict.reason == "scope" and projects:
         said.append(f"its key is registered for {' or '.join(projects)}")

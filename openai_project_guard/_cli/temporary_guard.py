@@ -58,5 +58,5 @@ def silent() -> Iterator[None]:
 
 
 def without_variables(is_meant: Callable[[str], object]) -> AbstractContextManager[None]:
-    """The environment variables that are meant are not set inside."""
+    """Inside, the environment variables for whose name this is true are not set."""
     return environment({name: v for name, v in os.environ.items() if not is_meant(name)})

@@ -8,7 +8,7 @@ import logging
 import re
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import openai
 import pytest
@@ -17,6 +17,7 @@ from support import STRANGER, A, B, Recorder, async_client, chat, output, sync_c
 import openai_project_guard as opg
 from openai_project_guard._check import log as _log
 from openai_project_guard._state import STATE
+from openai_project_guard._types import Outcome, Reason
 from openai_project_guard.loopback import loopback_api
 
 pytestmark = pytest.mark.usefixtures("clean")
@@ -248,6 +249,16 @@ def test_each_outcome_has_its_level(caplog: pytest.LogCaptureFixture) -> None:
         ),
         ("WARNING", WARNED.replace("sent with a warning", "refused")),
     ]
+
+
+@pytest.mark.parametrize("reason", get_args(Reason))
+def test_every_reason_has_a_line_of_its_own(
+    reason: Reason, caplog: pytest.LogCaptureFixture
+) -> None:
+    outcome: Outcome = "allowed" if reason == "drift" else "warned"
+    verdict = opg.Verdict(outcome, reason, ("proj_a",), "proj_b", "sk-…", "GET", "h", "/", "http")
+    _log.log_verdict(verdict)
+    assert len(caplog.records) == 1
 
 
 def test_drift_is_an_error_in_the_log() -> None:

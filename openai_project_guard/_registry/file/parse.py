@@ -42,7 +42,7 @@ class _Finding(NamedTuple):
 
     field: Path
     message: str
-    first: Path | None = None  # where a thing that may stand once stands already
+    first: Path | None = None  # of a thing that may be there once: where it is already
 
 
 def read(path: str | os.PathLike[str]) -> Snapshot:
@@ -64,7 +64,7 @@ def parse(data: bytes, place: FilePlace) -> Snapshot:
     snapshot, mistakes = _read(data, place, 1)
     if not mistakes:
         return snapshot
-    data = b""  # a raw key may stand in it
+    data = b""  # there may be a raw key in it
     line, message = mistakes[0]
     raise RegistryError(f"{place.at(line or 1)}: {message}")
 

@@ -104,7 +104,7 @@ def load(place: FilePlace) -> bytes:
         problem = "this process may not read the file. Fix the file's owner or permissions"
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         problem = f"the file cannot be read ({getattr(error, 'strerror', None) or error})"
-    data = None  # a raw key may stand in it
+    data = None  # there may be a raw key in it
     raise RegistryError(f"{place.name}: {problem}.")
 
 

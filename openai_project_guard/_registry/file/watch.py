@@ -17,8 +17,8 @@ from openai_project_guard._registry.source import Source, Status, log
 
 _INTERVAL = 0.25  # seconds between two looks at the file
 _IDLE = 0.5  # seconds after which a change may be so old that the call must wait for it
-_SETTLED = 2.0  # seconds after which a second write cannot bear the time of the first any more
-_PATIENCE = 1.0  # seconds that a call waits for another's reading
+_RACY = 2.0  # seconds in which a second write may get the same modification time as the first
+_LONGEST_WAIT = 1.0  # seconds that a call waits while another thread reads the file
 
 _Status = tuple[int, ...]
 _Report = tuple[int, str]
@@ -78,7 +78,7 @@ class WatchedFile(Source):
         lock, idle = self._lock, now - self._looked >= _IDLE
         # While calls come often none waits: the next will see what is being read now. The limit is
         # for a call made from within the reading, such as by a finalizer or a signal handler.
-        if not lock.acquire(timeout=_PATIENCE if idle else 0):
+        if not lock.acquire(timeout=_LONGEST_WAIT if idle else 0):
             self._looked = now
             return
         thread = report = None
@@ -129,11 +129,11 @@ class WatchedFile(Source):
                 snapshot = parse(data, self._place)
         except RegistryError as error:
             fault = str(error)
-        # Two writes within the file system's tick look the same: a file that was fresh is read
-        # once more when it has settled. So is one that the system would not let us read.
-        fresh = status is not None and time.time() - status[0] / 1e9 < _SETTLED
+        # Two writes within the file system's tick have the same time: a file that was written just
+        # now is read once more later. So is one that the system would not let us read.
+        fresh = status is not None and time.time() - status[0] / 1e9 < _RACY
         again = content is None or (fresh and status != self._status)
-        self._again = now + _SETTLED if again else math.inf
+        self._again = now + _RACY if again else math.inf
         same = content is not None and content == self._content
         before, self._content, self._status = (self._content, self._fault), content, status
         report = None
