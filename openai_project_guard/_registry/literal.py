@@ -30,7 +30,7 @@ def from_text(text: str, variable: str) -> Registry:
             side = "after"
             key_digest = validate.fingerprint(fingerprint)
         except FieldError as error:
-            problem = f"{variable}: pair {number} cannot be read: what stands {side} '=': {error}"
+            problem = f"{variable}: pair {number} cannot be read: {side} '=', {error}"
             break
         registry.snapshot.add_project(project)
         registry.snapshot.add_key(key_digest, KeyRecord(project, ""))

@@ -253,13 +253,13 @@ MISTAKES = {
     ),
     "account twice": (
         project("service_accounts = [", '  "a",', '  "a",', "]"),
-        "line 6: projects.bot.service_accounts[1]: this service account stands in the project "
+        "line 6: projects.bot.service_accounts[1]: this service account is in the project "
         "twice. The first is projects.bot.service_accounts[0], line 5.",
     ),
     "account in two projects": (
         project('service_accounts = ["a"]')
         + '[projects.other]\nid = "proj_b"\nservice_accounts = ["a"]\n',
-        "line 7: projects.other.service_accounts[0]: this service account stands in two "
+        "line 7: projects.other.service_accounts[0]: this service account is in two "
         "projects, and a call could be either's. Leave it where it belongs. The first is "
         "projects.bot.service_accounts, line 4.",
     ),

@@ -104,7 +104,7 @@ BAD_VALUES = [
     ),
     (
         {GUARD: "1", GUARD + "_KEYS": "proj_a=sk-proj-0123456789-Ab3d"},
-        f"RegistryError: {GUARD}_KEYS: pair 1 cannot be read: what stands after '=': this is a "
+        f"RegistryError: {GUARD}_KEYS: pair 1 cannot be read: after '=': this is a "
         "raw key (sk-proj-…Ab3d), not a fingerprint.",
     ),
 ]
@@ -235,11 +235,11 @@ def test_the_inline_registry(clean: pytest.MonkeyPatch, probe: Probe) -> None:
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (A, "pair 1 cannot be read: what stands before '=': a raw key"),
-        (f"{A}={fingerprint(A)}", "pair 1 cannot be read: what stands before '='"),
-        (f"proj_a={fingerprint(A)},proj_b={B}", "pair 2 cannot be read: what stands after '='"),
-        (f"proj_a={fingerprint(A)[:-1]}", "pair 1 cannot be read: what stands after '='"),
-        (f"bot={fingerprint(A)}", "pair 1 cannot be read: what stands before '='"),
+        (A, "pair 1 cannot be read: before '=', there is a raw key"),
+        (f"{A}={fingerprint(A)}", "pair 1 cannot be read: before '='"),
+        (f"proj_a={fingerprint(A)},proj_b={B}", "pair 2 cannot be read: after '='"),
+        (f"proj_a={fingerprint(A)[:-1]}", "pair 1 cannot be read: after '='"),
+        (f"bot={fingerprint(A)}", "pair 1 cannot be read: before '='"),
     ],
 )
 def test_an_inline_registry_that_cannot_be_read_is_refused_without_its_keys(
