@@ -104,7 +104,7 @@ BAD_VALUES = [
     ),
     (
         {GUARD: "1", GUARD + "_KEYS": "proj_a=sk-proj-0123456789-Ab3d"},
-        f"RegistryError: {GUARD}_KEYS: pair 1 cannot be read: after '=': this is a "
+        f"RegistryError: {GUARD}_KEYS: pair 1 cannot be read: after '=', this is a "
         "raw key (sk-proj-…Ab3d), not a fingerprint.",
     ),
 ]
