@@ -110,6 +110,9 @@ class Settings:
 
     def is_openai(self, host: str) -> bool:
         """Whether a host counts as OpenAI's; a trailing dot makes no other host of it."""
+        if not host.isascii():
+            with suppress(UnicodeError):  # no name that DNS could have
+                host = host.encode("idna").decode()
         host = host.lower().rstrip(".")
         return host in self.hosts or host.endswith("." + OPENAI_HOST)
 

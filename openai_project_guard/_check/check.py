@@ -144,7 +144,7 @@ def _judge(
             _count_allowed(settings.audit, call, message, adapter)
         if not STATE.observers:
             return None
-    texts = texts.shown()  # a frame's locals: somebody pastes a key anywhere
+    texts = texts.shown(settings.knows)  # a frame's locals: somebody pastes a key anywhere
     del values
     return _carry_out(call, message, adapter, texts, records, policy, outcome, reason)
 

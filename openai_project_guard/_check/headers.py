@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from operator import itemgetter
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from openai_project_guard._keys import hint, redact
 from openai_project_guard._types import Credential
 
 PROJECT_HEADER = "OpenAI-Project"
+_PIECE = re.compile(r"[^\s,;\"']+")  # a key may stand behind a scheme, in quotes, in a list
 _CREDENTIALS = (b"authorization", b"api-key")
 _READ = frozenset({*_CREDENTIALS, b"openai-project", b"openai-organization"})
 _IN_LAYOUT = (b"authorization", b"openai-project", b"openai-organization", b"api-key")
@@ -124,21 +126,32 @@ class HeaderTexts(NamedTuple):
         """The headers as text."""
         return cls(values.key_digest, _text(values.project), _text(values.organization))
 
-    def shown(self) -> HeaderTexts:
-        """The same as an error, a log record or an observer may have it: without a key."""
+    def shown(self, knows: Callable[[bytes], bool]) -> HeaderTexts:
+        """The same as an error, a log record or an observer may have it: without a key.
+
+        Args:
+            knows: whether a digest is that of a registered key, of whatever form.
+        """
         return self._replace(
-            project=self._without_key(self.project),
-            organization=self._without_key(self.organization),
+            project=self._without_key(self.project, knows),
+            organization=self._without_key(self.organization, knows),
         )
 
-    def _without_key(self, value: str | None) -> str | None:
+    def _without_key(self, value: str | None, knows: Callable[[bytes], bool]) -> str | None:
         if value is None:
             return None
+
+        def hide(text: str) -> str:
+            written = (text.encode(), text.encode("latin-1", errors="replace"))
+            digests = [sha256(form).digest() for form in written]
+            is_key = any(each == self.key_digest or knows(each) for each in digests)
+            return hint(text) if is_key else text
+
         bare = value.strip()
-        written = (bare.encode(), bare.encode("latin-1", errors="replace"))
-        if any(sha256(form).digest() == self.key_digest for form in written):
-            return hint(bare)  # the call's own key, of whatever form
-        return redact(value)
+        hidden = hide(bare)
+        if hidden != bare:
+            return hidden
+        return redact(_PIECE.sub(lambda found: hide(found.group()), value))
 
 
 def _text(value: bytes | None) -> str | None:

@@ -59,7 +59,7 @@ def _check_other_project(
         return
     named = redact(answered.decode("latin-1"))
     if records:
-        texts, expected = HeaderTexts.of(call.values).shown(), project_ids(records)
+        texts, expected = _shown(call.values), project_ids(records)
         found = describe_wrong_call(
             call, message, adapter, texts, "allowed", "drift", expected, named
         )
@@ -85,6 +85,11 @@ def all_records(values: HeaderValues, passed_by: tuple[KeyRecord, ...]) -> tuple
     return (*passed_by, *(record for record in known if record not in passed_by))
 
 
+def _shown(values: HeaderValues) -> HeaderTexts:
+    settings = STATE.settings or STATE.scope_settings
+    return HeaderTexts.of(values).shown((lambda _: False) if settings is None else settings.knows)
+
+
 _PROJECT, _ORGANIZATION = "mismatched_project", "mismatched_organization"
 
 
@@ -104,7 +109,7 @@ def add_note(error: BaseException, call: Call, adapter: MessageAdapter) -> None:
         "openai-project-guard let this call pass: the registry has its key for project "
         f"{checked}, and that is what its OpenAI-Project header said. "
     )
-    texts = HeaderTexts.of(call.values).shown()
+    texts = _shown(call.values)
     if code == _ORGANIZATION and texts.organization:
         note += _on_organization(adapter, texts, records)
     else:

@@ -51,8 +51,8 @@ class Http:
             return [(name, name.lower(), value) for name, value in message.headers.raw]
 
     def host(self, message: Any) -> str:
-        """The host of its URL."""
-        host: str = message.url.host
+        """The host of its URL as DNS has it: `url.host` shows `xn--…` in other letters."""
+        host: str = message.url.raw_host.decode("ascii")
         return host
 
     def destination(self, message: Any) -> Destination:

@@ -8,6 +8,7 @@ empty one, and the threads of a pool serve many.
 
 from __future__ import annotations
 
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -43,9 +44,15 @@ def _serves_a_pool(thread: Any) -> bool:
     return getattr(target, "__module__", None) in _POOLS
 
 
+def _is_of_interpreters(pool: Any) -> bool:
+    """Whether a pool works in other interpreters, to which no scope can be taken."""
+    module = sys.modules.get("concurrent.futures.interpreter")  # from Python 3.14 on
+    return isinstance(pool, getattr(module, "InterpreterPoolExecutor", ()))
+
+
 def _submit_hook(original: Function) -> Function:
     def submit(self: Any, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
-        scope = current_scope()
+        scope = None if _is_of_interpreters(self) else current_scope()
         return original(self, fn if scope is None else _InScope(scope, fn), *args, **kwargs)
 
     return submit

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import importlib.util
+import math
 import random
+import sys
 import threading
 from typing import Any
 
@@ -148,3 +150,11 @@ def test_one_guard_may_be_entered_by_many_threads_at_once(probe: Probe) -> None:
         thread.join()
     assert not wrong
     assert probe() == "ab?"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="there is no InterpreterPoolExecutor")
+def test_a_pool_of_interpreters_works_in_a_scope(probe: Probe) -> None:
+    pools = importlib.import_module("concurrent.futures")
+    with guard(project="proj_a"), pools.InterpreterPoolExecutor(1) as pool:
+        assert pool.submit(math.sqrt, 4).result() == 2
+        assert probe() == "a"

@@ -273,3 +273,19 @@ def test_a_key_in_the_project_variable_is_said_to_come_from_there(
         client.models.list()
     assert "comes from OPENAI_PROJECT_ID in the environment" in str(refused.value)
     assert SECRET not in str(refused.value)
+
+
+FORMLESS = "gw9f83kd02mfn28dkl20dkfi"  # of a form that nothing would recognise
+
+
+@pytest.mark.parametrize("written", ["{}", "Bearer {}", '"{}"', "proj_a,{}"])
+@pytest.mark.parametrize("key", [A, "proj_a", FORMLESS])
+def test_a_registered_key_in_the_place_of_the_project_is_not_shown(
+    key: str, written: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    opg.enable(registry={"proj_a": [A, FORMLESS]})
+    client = sync_client(Server(), api_key=key, project=written.format(FORMLESS))
+    with pytest.raises(opg.ProjectGuardError) as refused:
+        client.models.list()
+    assert FORMLESS not in f"{refused.value} {refused.value.verdict} {caplog.text}"
+    assert "…dkfi" in str(refused.value.verdict.actual)

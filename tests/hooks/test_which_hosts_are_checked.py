@@ -93,6 +93,17 @@ def test_a_gateway_that_counts_as_openai_is_judged(
 
 
 @BOTH
+@pytest.mark.parametrize("host", ["xn--bcher-kva.example", "bücher.example"])
+def test_a_gateway_with_an_international_name_is_judged_however_it_is_written(
+    host: str, way: Any, sent: Recorder
+) -> None:
+    opg.enable(registry=KEYS, hosts=["xn--bcher-kva.example"])
+    client = way.client(sent, api_key=STRANGER, project="proj_a", base_url=f"https://{host}/v1")
+    refused(way, lambda: chat(client), opg.UnregisteredKeyError)
+    assert sent.requests == []
+
+
+@BOTH
 def test_a_registered_key_is_judged_wherever_it_goes(way: Any, sent: Recorder) -> None:
     client = way.client(sent, base_url="http://localhost:4000", project="proj_b")
     assert refused(way, lambda: chat(client), opg.ProjectMismatchError).host == "localhost"
