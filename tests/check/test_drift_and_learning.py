@@ -181,6 +181,28 @@ def test_a_401_of_the_server_is_noted_where_the_guard_allowed_the_call(code: str
             assert "out of date" in notes[0]
 
 
+@pytest.mark.parametrize(
+    ("code", "headers"),
+    [
+        ("mismatched_project", {"OpenAI-Project": "proj_b"}),
+        ("mismatched_organization", {"OpenAI-Organization": "org-2"}),
+    ],
+)
+def test_a_401_of_a_call_that_was_sent_with_a_warning_is_not_blamed_on_the_registry(
+    code: str, headers: dict[str, str]
+) -> None:
+    def disagrees(_: Any) -> Any:
+        return http.Response(401, json={"error": {"message": "no", "code": code}})
+
+    registry = opg.Registry()
+    registry.register(STRANGER, "proj_s", organization="org-1")
+    opg.enable("warn", registry=registry)
+    for send in (call, call_async):
+        with pytest.raises(openai.AuthenticationError) as failed:
+            send(disagrees, project="proj_s", default_headers=headers)
+        assert getattr(failed.value, "__notes__", []) == []
+
+
 @EACH
 @pytest.mark.parametrize("unregistered", ["warn", "allow"])
 def test_nothing_is_learned_where_that_was_not_asked_for(send: Any, unregistered: Any) -> None:
