@@ -204,6 +204,20 @@ def test_a_401_of_a_call_that_was_sent_with_a_warning_is_not_blamed_on_the_regis
 
 
 @EACH
+@pytest.mark.parametrize("unregistered", ["learn", "allow"])
+def test_warn_mode_logs_a_key_that_it_would_let_pass_whatever_the_setting(
+    send: Any, unregistered: Any, verdicts: list[opg.Verdict], caplog: pytest.LogCaptureFixture
+) -> None:
+    opg.enable("warn", registry={}, unregistered=unregistered)
+    refusing = http.Response(401, json={"error": {"message": "no", "code": "other"}})
+    with pytest.raises(openai.AuthenticationError):
+        send(lambda _: refusing, project="proj_x")
+    assert [(v.outcome, v.reason) for v in verdicts] == [("warned", "unregistered")]
+    assert "its key is not in any registry" in caplog.text
+    assert len(STATE.registered) == 0
+
+
+@EACH
 @pytest.mark.parametrize("unregistered", ["warn", "allow"])
 def test_nothing_is_learned_where_that_was_not_asked_for(send: Any, unregistered: Any) -> None:
     opg.enable(unregistered=unregistered)
