@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from openai_project_guard._check import observers
 from openai_project_guard._check.call import Call, MessageAdapter
@@ -15,10 +15,12 @@ from openai_project_guard._check.headers import (
     read_hint,
 )
 from openai_project_guard._check.origin import ORGANIZATION, origin_of
+from openai_project_guard._check.verdict import ALLOWED, decide
 from openai_project_guard._errors import OWN_FAULTS
 from openai_project_guard._keys import fingerprint_of, redact
 from openai_project_guard._registry.model import KeyRecord, records_of
 from openai_project_guard._state import STATE
+from openai_project_guard._types import Mode, Policy
 
 
 def check_response(call: Call, response: Any, message: Any, adapter: MessageAdapter) -> None:
@@ -90,6 +92,7 @@ def _shown(values: HeaderValues) -> HeaderTexts:
     return HeaderTexts.of(values).shown((lambda _: False) if settings is None else settings.knows)
 
 
+_STRICT: Final = Policy(Mode.ENFORCE, "block", None)
 _PROJECT, _ORGANIZATION = "mismatched_project", "mismatched_organization"
 
 
@@ -101,6 +104,9 @@ def add_note(error: BaseException, call: Call, adapter: MessageAdapter) -> None:
     assert call.values is not None
     needle = fingerprint_of(call.values.key_digest or b"")
     records = all_records(call.values, call.records)
+    texts = HeaderTexts.of(call.values)
+    if decide(texts.project, texts.organization, records, _STRICT) != ALLOWED:
+        return  # it was sent with a warning, and the server refused what the guard had warned of
     checked = " or ".join(
         f"{record.project.id} (in {record.project.place.of(needle, record.project.id)})"
         for record in records

@@ -94,7 +94,8 @@ def decide(
         if unregistered == "block":
             return _refused("unregistered", mode)
         if pinned is None or project:
-            return ("warned" if unregistered == "warn" else "allowed"), "unregistered"
+            is_logged = mode is Mode.WARN or unregistered == "warn"
+            return ("warned" if is_logged else "allowed"), "unregistered"
     elif pinned is not None and all(record.project.id != pinned for record in records):
         return _refused("scope", mode)
     elif project:

@@ -106,6 +106,18 @@ def test_no_line_is_wider_than_the_terminal(
     assert max(map(len, run(folder).out.splitlines())) <= columns
 
 
+def test_the_project_of_a_scope_is_not_called_that_of_the_key(run: Report, tmp_path: Path) -> None:
+    audit = Audit(str(tmp_path))
+    pinned = {**MISMATCH, "reason": "scope", "expected": ("proj_p",), "actual": "proj_a"}
+    audit.record(verdict(**pinned))
+    audit.close()
+    page = tmp_path / "page.html"
+    shown = " ".join(run(tmp_path, "--html", str(page)).out.split())
+    assert ", in a scope pinned to proj_p, sent with OpenAI-Project proj_a" in shown
+    assert "of proj_p, sent" not in shown
+    assert "<dt>Project of the scope</dt><dd><code>proj_p</code></dd>" in page.read_text()
+
+
 def test_calls_that_are_all_in_order_are_said_to_be(run: Report, tmp_path: Path) -> None:
     audit = Audit(str(tmp_path))
     audit.record(verdict())

@@ -181,6 +181,42 @@ def test_a_401_of_the_server_is_noted_where_the_guard_allowed_the_call(code: str
             assert "out of date" in notes[0]
 
 
+@pytest.mark.parametrize(
+    ("code", "headers"),
+    [
+        ("mismatched_project", {"OpenAI-Project": "proj_b"}),
+        ("mismatched_organization", {"OpenAI-Organization": "org-2"}),
+    ],
+)
+def test_a_401_of_a_call_that_was_sent_with_a_warning_is_not_blamed_on_the_registry(
+    code: str, headers: dict[str, str]
+) -> None:
+    def disagrees(_: Any) -> Any:
+        return http.Response(401, json={"error": {"message": "no", "code": code}})
+
+    registry = opg.Registry()
+    registry.register(STRANGER, "proj_s", organization="org-1")
+    opg.enable("warn", registry=registry)
+    for send in (call, call_async):
+        with pytest.raises(openai.AuthenticationError) as failed:
+            send(disagrees, project="proj_s", default_headers=headers)
+        assert getattr(failed.value, "__notes__", []) == []
+
+
+@EACH
+@pytest.mark.parametrize("unregistered", ["learn", "allow"])
+def test_warn_mode_logs_a_key_that_it_would_let_pass_whatever_the_setting(
+    send: Any, unregistered: Any, verdicts: list[opg.Verdict], caplog: pytest.LogCaptureFixture
+) -> None:
+    opg.enable("warn", registry={}, unregistered=unregistered)
+    refusing = http.Response(401, json={"error": {"message": "no", "code": "other"}})
+    with pytest.raises(openai.AuthenticationError):
+        send(lambda _: refusing, project="proj_x")
+    assert [(v.outcome, v.reason) for v in verdicts] == [("warned", "unregistered")]
+    assert "its key is not in any registry" in caplog.text
+    assert len(STATE.registered) == 0
+
+
 @EACH
 @pytest.mark.parametrize("unregistered", ["warn", "allow"])
 def test_nothing_is_learned_where_that_was_not_asked_for(send: Any, unregistered: Any) -> None:

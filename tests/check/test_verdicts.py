@@ -75,8 +75,9 @@ def test_an_unregistered_key_goes_by_its_setting(
     assert judged(mode, header, (), unregistered=unregistered) == (outcome, "unregistered")
 
 
-def test_warn_mode_sends_an_unregistered_key() -> None:
-    assert judged(WARN, None, ()) == ("warned", "unregistered")
+@pytest.mark.parametrize("unregistered", ["block", "warn", "allow", "learn"])
+def test_warn_mode_sends_and_logs_an_unregistered_key(unregistered: Any) -> None:
+    assert judged(WARN, None, (), unregistered=unregistered) == ("warned", "unregistered")
 
 
 @pytest.mark.parametrize(("mode", "outcome"), REFUSED)

@@ -384,6 +384,14 @@ def test_a_base_url_without_a_host(good: Shell) -> None:
         assert (ran.status, "OPENAI_BASE_URL is no URL with a host" in ran.out) == (1, True)
 
 
+def test_a_variable_like_one_that_is_set_is_not_taken_for_another(good: Shell) -> None:
+    good.patch.delenv("OPENAI_PROJECT_GUARD", raising=False)
+    good.patch.setenv("OPENAI_PROJECT_ID", "proj_a")
+    good.patch.setenv("OPENAI_PROJCT_ID", "proj_a")
+    names = [mistake["name"] for mistake in good("doctor", "--json").json["mistakes"]]
+    assert "mistyped_variable" not in names
+
+
 # A key in several registries
 
 

@@ -121,5 +121,5 @@ def effect(case: Case, reason: str, is_clear: bool) -> str:
         what = "injected"
     if reason == "unregistered":
         by_setting = {"block": "blocked", "warn": "warned", "allow": "allowed", "learn": "allowed"}
-        what = by_setting[case.unregistered]
+        what = "blocked" if case.mode == "warn" else by_setting[case.unregistered]
     return "warned" if case.mode == "warn" and what == "blocked" else what

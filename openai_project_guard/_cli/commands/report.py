@@ -183,7 +183,9 @@ def _show_places(change: Change, terminal: Terminal) -> None:
     header = f"OpenAI-Project {record.actual}" if record.actual else "no OpenAI-Project"
     is_set = record.origin not in (None, "unknown", "unset")
     origin = f" (from {record.origin})" if is_set else ""
-    sent = f"key {record.key_hint} of {expected}, sent with {header}{origin}"
+    # In a scope, `expected` is what it is pinned to, whatever the key belongs to.
+    whose = f", in a scope pinned to {expected}" if record.reason == "scope" else f" of {expected}"
+    sent = f"key {record.key_hint}{whose}, sent with {header}{origin}"
     terminal.paragraph(sent, "dim", first=indent)
     rows = []
     for total in change.places:

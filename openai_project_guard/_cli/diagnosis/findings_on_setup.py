@@ -195,14 +195,14 @@ def _of_openai(names: Iterable[str]) -> str:
 def _on_misspelt_variables() -> Iterator[Finding]:
     readers = dict.fromkeys(_READ, "the SDK")
     readers.update({variable.name: "the guard" for variable in _env.VARIABLES})
-    missing = readers.keys() - os.environ.keys()
     for name in sorted(os.environ.keys() - readers.keys() - _SAID_ELSEWHERE):
         if not name.upper().startswith("OP") or name.startswith(_env.PREFIX + "_"):
             continue
-        for near in get_close_matches(name.upper(), missing, n=1, cutoff=_ALMOST):
-            yield note(
-                "mistyped_variable",
-                f"{name} is set, which {readers[near]} does not read; {near}, which it reads, is "
-                "not set.",
-                f"If it is a typing mistake, name the variable {near}.",
-            )
+        for near in get_close_matches(name.upper(), readers, n=1, cutoff=_ALMOST):
+            if near not in os.environ:
+                yield note(
+                    "mistyped_variable",
+                    f"{name} is set, which {readers[near]} does not read; {near}, which it reads, "
+                    "is not set.",
+                    f"If it is a typing mistake, name the variable {near}.",
+                )
