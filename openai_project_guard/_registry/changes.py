@@ -177,13 +177,14 @@ class Draft:
         """Adds a key to a project that is there, or renews its hint and note; see `add()`."""
         project_id = self.id_of(project)
         fingerprint = fingerprint.lower()
-        # What was learned gives way to an administrator's word, as does a project that is gone.
+        # What was learned gives way to an administrator's word, unless that is to stand beside it;
+        # so does a project that is gone.
         bindings = {
             name: binding
             for name, binding in self.keys.get(fingerprint, {}).items()
             if name == project_id
             or (
-                (binding.note != LEARNED or note == LEARNED)
+                (also or binding.note != LEARNED or note == LEARNED)
                 and (name in self.projects or name in self.stored.faults)
             )
         }
