@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+import types
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from typing import Any, TypeVar, cast, overload
 
@@ -176,6 +177,14 @@ def _first_step(body: AsyncGenerator[Any, Any], _: object) -> Awaitable[Any]:
         sys.set_asyncgen_hooks(*hooks)
 
 
+def _flags(fn: Any) -> int:
+    """The flags of a function's code: by one, `types.coroutine` makes a generator awaitable."""
+    while isinstance(fn, functools.partial):
+        fn = fn.func
+    flags: int = getattr(getattr(fn, "__code__", None), "co_flags", 0)
+    return flags
+
+
 def _around(scope: Guard, fn: Callable[..., Any]) -> Callable[..., Any]:
     """A function of the same kind as `fn` that runs its body inside the scope."""
     if inspect.iscoroutinefunction(fn):
@@ -205,7 +214,8 @@ def _around(scope: Guard, fn: Callable[..., Any]) -> Callable[..., Any]:
                 except BaseException as error:
                     step, value = body.throw, error
 
-        return generator
+        is_awaited = _flags(fn) & inspect.CO_ITERABLE_COROUTINE
+        return types.coroutine(generator) if is_awaited else generator
 
     if inspect.isasyncgenfunction(fn):
 

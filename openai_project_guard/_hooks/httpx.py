@@ -57,8 +57,7 @@ class Http:
 
     def destination(self, message: Any) -> Destination:
         """Where it goes; neither query nor user info is kept."""
-        url = message.url
-        return Destination(message.method, url.host, url.path, "http")
+        return Destination(message.method, self.host(message), message.url.path, "http")
 
     def put_project(self, message: Any, project: str) -> None:
         """Sets the header; an empty one that is there is replaced."""

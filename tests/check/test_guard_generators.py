@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import types
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import aclosing, suppress
 from typing import Any
@@ -350,3 +351,14 @@ def test_the_event_loop_still_hears_of_generators_that_are_begun_afterwards() ->
 
     asyncio.run(main())
     assert len(begun) == 2  # the one around, not the body inside; and the plain one
+
+
+async def test_a_generator_that_is_a_coroutine_can_still_be_awaited(probe: Probe) -> None:
+    @guard(project="proj_a")
+    @types.coroutine
+    def body() -> Generator[Any, Any, str]:
+        yield from asyncio.sleep(0).__await__()
+        return probe()
+
+    assert await body() == "a"
+    assert probe() == "ab?"

@@ -99,7 +99,8 @@ def test_a_gateway_with_an_international_name_is_judged_however_it_is_written(
 ) -> None:
     opg.enable(registry=KEYS, hosts=["xn--bcher-kva.example"])
     client = way.client(sent, api_key=STRANGER, project="proj_a", base_url=f"https://{host}/v1")
-    refused(way, lambda: chat(client), opg.UnregisteredKeyError)
+    verdict = refused(way, lambda: chat(client), opg.UnregisteredKeyError)
+    assert verdict.host == "xn--bcher-kva.example"
     assert sent.requests == []
 
 

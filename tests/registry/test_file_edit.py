@@ -292,6 +292,12 @@ def test_a_file_that_was_changed_meanwhile_does_not_become_another() -> None:
     assert len(Registry.from_file(NAME)) == 4
 
 
+def test_an_administrators_word_beside_what_was_learned_leaves_that() -> None:
+    edit.add(NAME, "proj_b", A, hint="h", note="learned")
+    assert edit.add(NAME, "proj_c", A, hint="h", also=True) == "added"
+    assert {entry.project for entry in Registry.from_file(NAME)} == {"proj_b", "proj_c"}
+
+
 def test_an_administrators_word_replaces_what_was_learned_and_nobody_elses() -> None:
     edit.add(NAME, "proj_b", A, hint="h", note="learned")
     refused("h is registered for the project proj_b already", "proj_c", A, note="learned")

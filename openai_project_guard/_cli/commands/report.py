@@ -132,8 +132,9 @@ def _show(summary: Summary, terminal: Terminal) -> None:
             terminal,
         )
     if summary.skipped:
+        are = "is" if summary.skipped == 1 else "are"
         _show_note(
-            f"{count(summary.skipped, 'line')} could not be read, and is left out; a process "
+            f"{count(summary.skipped, 'line')} could not be read, and {are} left out; a process "
             "that is killed may leave its last line unfinished.",
             terminal,
         )
