@@ -30,7 +30,7 @@ def log_started(settings: Settings, where: str = "") -> None:
             " (OPENAI_PROJECT_GUARD_OVERRIDE)" if policy.is_override else "",
             policy.pinned or "no project",
             ", ".join(_registry_names(settings)) or "in memory",
-            sum(len(snapshot.keys) for snapshot in snapshots),
+            len(set().union(*(snapshot.keys for snapshot in snapshots))),
             len(projects),
             version_of("openai-project-guard"),
             version_of("openai"),

@@ -669,6 +669,17 @@ def test_the_start_names_a_registry_that_is_no_file_too(
     ]
 
 
+def test_the_start_counts_a_key_of_two_registries_once(
+    clean: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="openai_project_guard")
+    path = support.write_registry(tmp_path / "keys.toml", a=f"proj_a:{A}")
+    clean.setenv("OPENAI_PROJECT_GUARD_REGISTRY", str(path))
+    clean.setenv("OPENAI_PROJECT_GUARD_KEYS", f"proj_a={support.fingerprint(A)}")
+    opg.enable()
+    assert ", 1 keys of 1 projects, " in caplog.text
+
+
 def test_scopes_say_so_too_where_the_guard_is_not_enabled(
     clean: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
