@@ -193,8 +193,10 @@ def check_choices() -> None:
         ConfigurationError: names the variable, the value and the accepted ones.
     """
     check_names()
+    is_off = override() is Mode.OFF  # then no registry is read: it may be the reason for that
     for variable in VARIABLES:
-        variable.read()
+        if not (is_off and variable.name == KEYS):
+            variable.read()
 
 
 def check_names() -> None:

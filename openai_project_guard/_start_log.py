@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
@@ -20,7 +21,6 @@ def log_started(settings: Settings, where: str = "") -> None:
     policy = settings.policy
     snapshots = [registry.snapshot for registry in settings.registries]
     projects = {known.id for snapshot in snapshots for known in snapshot.projects.values()}
-    names = [getattr(source, "name", "a source without a name") for source in settings.sources]
     with suppress(Exception):  # a log handler that raises must not stop the start
         _logger.info(
             "Started%s: mode %s%s, pinned to %s, registry %s, %d keys of %d projects, "
@@ -29,12 +29,24 @@ def log_started(settings: Settings, where: str = "") -> None:
             policy.mode,
             " (OPENAI_PROJECT_GUARD_OVERRIDE)" if policy.is_override else "",
             policy.pinned or "no project",
-            ", ".join(names) or "in memory",
-            sum(len(snapshot.keys) for snapshot in snapshots),
+            ", ".join(_registry_names(settings)) or "in memory",
+            len(set().union(*(snapshot.keys for snapshot in snapshots))),
             len(projects),
             version_of("openai-project-guard"),
             version_of("openai"),
         )
+
+
+def _registry_names(settings: Settings) -> Iterator[str]:
+    """The sources, and what no source keeps: a variable, a mapping, the program's `Registry`."""
+    for source in settings.sources:
+        yield getattr(source, "name", "a source without a name")
+    kept = [source.registry for source in settings.sources]
+    for registry in settings.registries[:-1]:  # the last are the keys given to register()
+        places = {project.place.name for project in registry.snapshot.projects.values()}
+        if not places or any(registry is each for each in kept):
+            continue
+        yield places.pop() if len(places) == 1 else "the Registry given to enable(registry=...)"
 
 
 def version_of(name: str) -> str:

@@ -11,6 +11,7 @@ import gc
 import inspect
 import logging
 import pickle
+import re
 import sys
 import threading
 import time
@@ -643,6 +644,40 @@ def test_the_start_says_by_what_calls_are_judged(
         "openai-project-guard "
     )
     assert record.getMessage().endswith(f", openai {openai.__version__}.")
+
+
+def test_the_start_names_a_registry_that_is_no_file_too(
+    clean: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="openai_project_guard")
+    path = support.write_registry(tmp_path / "keys.toml", a=f"proj_a:{A}")
+    clean.setenv("OPENAI_PROJECT_GUARD_KEYS", f"proj_b={support.fingerprint(B)}")
+    opg.enable()
+    clean.setenv("OPENAI_PROJECT_GUARD_REGISTRY", str(path))
+    opg.enable()
+    opg.enable(registry={"proj_a": A})
+    opg.enable(registry={})
+    inline = "the environment variable OPENAI_PROJECT_GUARD_KEYS"
+    said = [
+        re.findall(r", registry (.*), \d+ keys of", each.getMessage()) for each in caplog.records
+    ]
+    assert said == [
+        [inline],
+        [f"{path}, {inline}"],
+        ["the mapping given to enable(registry=...)"],
+        ["in memory"],
+    ]
+
+
+def test_the_start_counts_a_key_of_two_registries_once(
+    clean: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="openai_project_guard")
+    path = support.write_registry(tmp_path / "keys.toml", a=f"proj_a:{A}")
+    clean.setenv("OPENAI_PROJECT_GUARD_REGISTRY", str(path))
+    clean.setenv("OPENAI_PROJECT_GUARD_KEYS", f"proj_a={support.fingerprint(A)}")
+    opg.enable()
+    assert ", 1 keys of 1 projects, " in caplog.text
 
 
 def test_scopes_say_so_too_where_the_guard_is_not_enabled(

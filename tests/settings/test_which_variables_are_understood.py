@@ -185,6 +185,8 @@ def test_an_override_switches_a_guard_on_that_is_off(tmp_path: Path) -> None:
     assert output(code, OPENAI_PROJECT_GUARD_OVERRIDE="off") == "False"
     both = {"OPENAI_PROJECT_GUARD": "enforce", "OPENAI_PROJECT_GUARD_OVERRIDE": "off"}
     assert output(code, **both) == "False"
+    broken = {"OPENAI_PROJECT_GUARD_KEYS": "proj_a", "OPENAI_PROJECT_GUARD_REGISTRY": "none.toml"}
+    assert output(code, **both, **broken) == "False"  # what is wrong may be the very reason
     run = python(code, OPENAI_PROJECT_GUARD_OVERRIDE="1")
     assert "OPENAI_PROJECT_GUARD_OVERRIDE is '1', which is not understood" in run.stderr
 
