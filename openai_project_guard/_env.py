@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -131,13 +132,27 @@ def host_names(given: Sequence[str] | None = None) -> Iterator[str]:
     for name in names:
         from openai_project_guard._keys import redact, shown
 
-        host = name.strip().lower().rstrip(".") if isinstance(name, str) else ""
+        host = normal_host(name.strip()) if isinstance(name, str) else ""
         if not HOST_NAME.fullmatch(host) or redact(host) != host:
             raise ConfigurationError(
                 f"{where} has {shown(name)}, which is not a host name. Expected a name "
                 "alone, such as gateway.example.com, without scheme, port or path."
             )
         yield host
+
+
+def normal_host(host: str) -> str:
+    """A host as it is compared: a name as DNS has it, an address in its short form."""
+    if not host.isascii():
+        with suppress(UnicodeError):  # no name that DNS could have
+            host = host.encode("idna").decode()
+    host = host.lower().rstrip(".")
+    if ":" in host:
+        from ipaddress import ip_address
+
+        with suppress(ValueError):
+            host = ip_address(host).compressed
+    return host
 
 
 def registry_names() -> tuple[str, ...]:

@@ -109,11 +109,8 @@ class Settings:
                 on_fault(fault, source.name)
 
     def is_openai(self, host: str) -> bool:
-        """Whether a host counts as OpenAI's; a trailing dot makes no other host of it."""
-        if not host.isascii():
-            with suppress(UnicodeError):  # no name that DNS could have
-                host = host.encode("idna").decode()
-        host = host.lower().rstrip(".")
+        """Whether a host counts as OpenAI's; another spelling makes no other host of it."""
+        host = _env.normal_host(host)
         return host in self.hosts or host.endswith("." + OPENAI_HOST)
 
     def knows(self, key_digest: bytes) -> bool:

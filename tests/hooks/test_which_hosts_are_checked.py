@@ -105,6 +105,18 @@ def test_a_gateway_with_an_international_name_is_judged_however_it_is_written(
 
 
 @BOTH
+@pytest.mark.parametrize("listed", ["::1", "0:0:0:0:0:0:0:1"])
+@pytest.mark.parametrize("host", ["[::1]", "[0:0::1]", "[0:0:0:0:0:0:0:1]"])
+def test_a_gateway_by_its_address_is_judged_however_it_is_written(
+    listed: str, host: str, way: Any, sent: Recorder
+) -> None:
+    opg.enable(registry=KEYS, hosts=[listed])
+    client = way.client(sent, api_key=STRANGER, project="proj_a", base_url=f"http://{host}:8/v1")
+    refused(way, lambda: chat(client), opg.UnregisteredKeyError)
+    assert sent.requests == []
+
+
+@BOTH
 def test_a_registered_key_is_judged_wherever_it_goes(way: Any, sent: Recorder) -> None:
     client = way.client(sent, base_url="http://localhost:4000", project="proj_b")
     assert refused(way, lambda: chat(client), opg.ProjectMismatchError).host == "localhost"

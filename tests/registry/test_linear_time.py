@@ -13,15 +13,19 @@ import pkgutil
 import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
 import pytest
 
 import openai_project_guard
+from openai_project_guard import RegistryError
 from openai_project_guard._keys import find_key, hint, redact, shown, weakness
 from openai_project_guard._registry.file.lines import Lines
 from openai_project_guard._registry.file.mistakes import conflicts
+from openai_project_guard._registry.file.parse import parse
+from openai_project_guard._registry.file.place import FilePlace
 
 SHORT, LONG = 175, 2_800
 TOO_FAST_TO_TELL = 0.004  # seconds
@@ -94,6 +98,11 @@ def test_every_pattern_takes_linear_time(name: str) -> None:
     assert_all_linear(work, source if isinstance(source, str) else source.decode("latin-1"))
 
 
+def parse_text(text: str) -> None:
+    with suppress(RegistryError):
+        parse(text.encode("utf-8", "surrogatepass"), FilePlace("some.toml"))
+
+
 WORK: dict[str, Callable[[str], object]] = {
     "redact": redact,
     "find_key": find_key,
@@ -102,6 +111,7 @@ WORK: dict[str, Callable[[str], object]] = {
     "weakness": weakness,
     "lines": Lines,
     "conflicts": conflicts,
+    "parse": parse_text,
 }
 
 

@@ -35,6 +35,7 @@ T = TypeVar("T")
 _FIELDS = ("version", "projects")
 _PROJECT_FIELDS = ("id", "organization", "service_accounts", "keys")
 _KEY_FIELDS = ("fingerprint", "hint", "note")
+_MOST_PARTS = 200  # of a name in dots
 
 
 class _Finding(NamedTuple):
@@ -99,6 +100,9 @@ def _read(data: bytes, place: FilePlace, most: int | None = None) -> tuple[Snaps
         return reader.snapshot, [
             Mistake(line, "this is not UTF-8. Save the file as UTF-8 text."),
         ]
+    deep = _line_with_too_many_parts(text)
+    if deep:
+        return reader.snapshot, [Mistake(deep, f"there are more than {_MOST_PARTS} dots in it.")]
     try:
         reader.read(tomllib.loads(text))
     except (ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError
@@ -113,6 +117,15 @@ def _read(data: bytes, place: FilePlace, most: int | None = None) -> tuple[Snaps
             text += f" The first is {spelled_path(first)}, line {lines.of(first)}."
         mistakes.append(Mistake(lines.of(field), text))
     return reader.snapshot, mistakes
+
+
+def _line_with_too_many_parts(text: str) -> int | None:
+    """The line of a name that would take minutes: for each of its parts tomllib looks at all."""
+    if text.count(".") > _MOST_PARTS:
+        for number, line in enumerate(text.split("\n"), start=1):
+            if line.count(".") > _MOST_PARTS:
+                return number
+    return None
 
 
 class Reader:
