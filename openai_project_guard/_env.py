@@ -94,9 +94,22 @@ def text(variable: str) -> str | None:
 
 
 def path(variable: str) -> str | None:
-    """The path of a file or a folder, with `~` expanded, or `None` where it is not set."""
+    """The path of a file or a folder, with `~` expanded, or `None` where it is not set.
+
+    Raises:
+        ConfigurationError: it is a URL: taken for a path, its password would name a folder.
+    """
     named = text(variable)
-    return None if named is None else os.path.expanduser(named)
+    if named is None:
+        return None
+    if "://" in named:
+        from openai_project_guard._keys import shown
+
+        accepted = next(known.accepted for known in VARIABLES if known.name == variable)
+        raise ConfigurationError(
+            f"The environment variable {variable} is {shown(named)}, a URL. Expected {accepted}."
+        )
+    return os.path.expanduser(named)
 
 
 def inline_registry() -> Registry | None:

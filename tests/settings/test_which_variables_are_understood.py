@@ -168,6 +168,15 @@ def test_the_override_beats_scopes_where_the_guard_is_not_enabled(
     assert len(caplog.records) > 1
 
 
+@pytest.mark.parametrize("name", ["_LEARNED", "_SNAPSHOT", "_AUDIT"])
+def test_a_url_is_no_path(name: str) -> None:
+    url = "redis://user:not-a-real-password@127.0.0.1:6379/0"
+    run = python("import openai_project_guard", **{GUARD: "enforce", GUARD + name: url})
+    shown = f"{GUARD}{name} is 'redis://…@127.0.0.1:6379/0', a URL. Expected the path of a "
+    assert shown in run.stderr
+    assert "not-a-real-password" not in run.stderr
+
+
 def test_an_override_of_off_lets_a_broken_set_up_start(
     clean: pytest.MonkeyPatch, tmp_path: Path, probe: Probe
 ) -> None:
