@@ -105,9 +105,9 @@ def path(variable: str) -> str | None:
     if "://" in named:
         from openai_project_guard._keys import shown
 
-        accepted = next(known.accepted for known in VARIABLES if known.name == variable)
+        expected = _accepted(variable)
         raise ConfigurationError(
-            f"The environment variable {variable} is {shown(named)}, a URL. Expected {accepted}."
+            f"The environment variable {variable} is {shown(named)}, a URL. Expected {expected}."
         )
     return os.path.expanduser(named)
 
@@ -241,11 +241,14 @@ def check_names() -> None:
             from openai_project_guard._keys import redact
 
             nearest = get_close_matches(name, names, n=1, cutoff=0.0)[0]
-            accepted = VARIABLES[names.index(nearest)].accepted
             raise ConfigurationError(
                 f"The environment variable {redact(name)} is not one that the guard knows. The "
-                f"nearest is {nearest} ({accepted}). Correct the name, or unset it."
+                f"nearest is {nearest} ({_accepted(nearest)}). Correct the name, or unset it."
             )
+
+
+def _accepted(variable: str) -> str:
+    return next(known.accepted for known in VARIABLES if known.name == variable)
 
 
 def _word(variable: str) -> str:
@@ -261,8 +264,7 @@ def _one_of(variable: str, accepted: tuple[T, ...]) -> T | None:
         return None
     from openai_project_guard._keys import shown
 
-    words = next(known.accepted for known in VARIABLES if known.name == variable)
     raise ConfigurationError(
         f"The environment variable {variable} is {shown(value)}, which is not understood. "
-        f"Accepted: {words}."
+        f"Accepted: {_accepted(variable)}."
     )

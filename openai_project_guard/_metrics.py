@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from openai_project_guard._check.verdict import Verdict
 from openai_project_guard._registry.source import Status
-from openai_project_guard._start_log import version_of
+from openai_project_guard._start_log import UNKNOWN
 from openai_project_guard._state import STATE
+from openai_project_guard._versions import version_of
 
 _LINE = re.compile(r":(\d+) in ")
 
@@ -34,8 +35,8 @@ def info() -> dict[str, str]:
     is_on = settings is not None and not unreached()
     return {
         "mode": settings.policy.mode.value if settings is not None and is_on else "off",
-        "version": version_of("openai-project-guard"),
-        "sdk": version_of("openai"),
+        "version": version_of("openai-project-guard") or UNKNOWN,
+        "sdk": version_of("openai") or UNKNOWN,
     }
 
 

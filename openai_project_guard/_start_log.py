@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
+
+from openai_project_guard._versions import version_of
 
 if TYPE_CHECKING:
     from openai_project_guard._settings import Settings
 
+UNKNOWN = "(unknown version)"
 _logger = logging.getLogger("openai_project_guard")
 
 
@@ -32,8 +34,8 @@ def log_started(settings: Settings, where: str = "") -> None:
             ", ".join(_registry_names(settings)) or "in memory",
             len(set().union(*(snapshot.keys for snapshot in snapshots))),
             len(projects),
-            version_of("openai-project-guard"),
-            version_of("openai"),
+            version_of("openai-project-guard") or UNKNOWN,
+            version_of("openai") or UNKNOWN,
         )
 
 
@@ -47,11 +49,3 @@ def _registry_names(settings: Settings) -> Iterator[str]:
         if not places or any(registry is each for each in kept):
             continue
         yield places.pop() if len(places) == 1 else "the Registry given to enable(registry=...)"
-
-
-def version_of(name: str) -> str:
-    """The version of an installed distribution."""
-    try:
-        return version(name)
-    except PackageNotFoundError:  # in a frozen program
-        return "(unknown version)"

@@ -61,7 +61,7 @@ def _check_other_project(
         return
     named = redact(answered.decode("latin-1"))
     if records:
-        texts, expected = _shown(call.values), project_ids(records)
+        texts, expected = _shown(HeaderTexts.of(call.values)), project_ids(records)
         found = describe_wrong_call(
             call, message, adapter, texts, "allowed", "drift", expected, named
         )
@@ -87,9 +87,9 @@ def all_records(values: HeaderValues, passed_by: tuple[KeyRecord, ...]) -> tuple
     return (*passed_by, *(record for record in known if record not in passed_by))
 
 
-def _shown(values: HeaderValues) -> HeaderTexts:
+def _shown(texts: HeaderTexts) -> HeaderTexts:
     settings = STATE.settings or STATE.scope_settings
-    return HeaderTexts.of(values).shown((lambda _: False) if settings is None else settings.knows)
+    return texts.shown((lambda _: False) if settings is None else settings.knows)
 
 
 _STRICT: Final = Policy(Mode.ENFORCE, "block", None)
@@ -115,7 +115,7 @@ def add_note(error: BaseException, call: Call, adapter: MessageAdapter) -> None:
         "openai-project-guard let this call pass: the registry has its key for project "
         f"{checked}, and that is what its OpenAI-Project header said. "
     )
-    texts = _shown(call.values)
+    texts = _shown(texts)
     if code == _ORGANIZATION and texts.organization:
         note += _on_organization(adapter, texts, records)
     else:

@@ -59,7 +59,7 @@ class _Formatter(argparse.HelpFormatter):
 
 def program() -> Parser:
     """The parser of the arguments before the command."""
-    from importlib.metadata import PackageNotFoundError, version
+    from openai_project_guard._versions import version_of
 
     width = max(map(len, COMMANDS))
     commands = "\n".join(f"  {name:{width}}  {does}" for name, does in COMMANDS.items())
@@ -73,10 +73,7 @@ def program() -> Parser:
         f'eval "$(register-python-argcomplete {PROGRAM})".\n\n'
         "Exit status: 0 good, 1 the thing checked is not in order, 2 bad usage or configuration.",
     )
-    try:
-        found = version(PROGRAM)
-    except PackageNotFoundError:  # run from a checkout
-        found = "(not installed)"
+    found = version_of(PROGRAM) or "(not installed)"  # run from a checkout
     parser.add_argument(
         "--version", action="version", version=f"{PROGRAM} {found}", help="show the version"
     )

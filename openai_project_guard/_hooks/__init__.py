@@ -122,8 +122,7 @@ def _load_what_calls_need() -> None:
     Not at that call: a process that is forked from another thread meanwhile would wait for ever for
     the import to end.
     """
-    for name in ("explain", "learn"):
-        importlib.import_module(f"openai_project_guard._check.{name}")
+    from openai_project_guard._check import explain, learn  # noqa: F401
 
 
 def _imported(module: ModuleType) -> None:

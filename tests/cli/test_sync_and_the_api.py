@@ -149,13 +149,18 @@ def stop_after(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Administration, "keys", keys)
 
 
-def test_an_interrupted_run_goes_on(
-    shell: Shell, many: LoopbackAPI, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def interrupt(shell: Shell, many: LoopbackAPI, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begins a run, and ends it after 50 projects."""
     shell.use(many, OPENAI_API_KEY="sk-proj-CANARY-canary-0003")
     with monkeypatch.context() as patched:
         stop_after(50, patched)
         assert shell.sync() == 130
+
+
+def test_an_interrupted_run_goes_on(
+    shell: Shell, many: LoopbackAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupt(shell, many, monkeypatch)
     assert len(projects()) == MANY  # they are there already, the key is not
     assert bound("sk-proj-CANARY-canary-0003") == []
     assert shell.sync() == 0
@@ -199,10 +204,7 @@ def test_a_checkpoint_that_does_not_fit_is_not_used(
     monkeypatch: pytest.MonkeyPatch,
     change: Callable[[pytest.MonkeyPatch], object],
 ) -> None:
-    shell.use(many, OPENAI_API_KEY="sk-proj-CANARY-canary-0003")
-    with monkeypatch.context() as patched:
-        stop_after(50, patched)
-        assert shell.sync() == 130
+    interrupt(shell, many, monkeypatch)
     change(monkeypatch)
     assert shell.sync() == 0
     assert sum(keys_read(many).values()) == MANY + 50
@@ -211,10 +213,7 @@ def test_a_checkpoint_that_does_not_fit_is_not_used(
 def test_a_line_cut_short_costs_its_project_only(
     shell: Shell, many: LoopbackAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shell.use(many, OPENAI_API_KEY="sk-proj-CANARY-canary-0003")
-    with monkeypatch.context() as patched:
-        stop_after(50, patched)
-        assert shell.sync() == 130
+    interrupt(shell, many, monkeypatch)
     kept = Path(f".{NAME}.sync")
     kept.write_bytes(kept.read_bytes()[:-10])
     with monkeypatch.context() as patched:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -15,6 +14,7 @@ from openai_project_guard._cli import PROGRAM
 from openai_project_guard._cli.diagnosis.collect import CUSTOM, Diagnosis
 from openai_project_guard._cli.key_input import API_KEY, without_keys
 from openai_project_guard._keys import hint
+from openai_project_guard._versions import version_of
 
 _PACKAGES = (PROGRAM, "openai", "wrapt", "httpx", "httpx2", "websockets", "tomlkit")
 _URL = "base URL"
@@ -98,11 +98,4 @@ def settings_of(at: Diagnosis) -> Iterator[tuple[str, str, str | None]]:
 
 def versions() -> dict[str, str | None]:
     """The versions of Python and of the packages that matter; `None` where one is not installed."""
-    return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    return {"python": platform.python_version(), **{name: version_of(name) for name in _PACKAGES}}
