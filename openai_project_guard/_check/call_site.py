@@ -130,13 +130,15 @@ def call_site(start: FrameType | None = None) -> Site | None:
 
     The innermost frame that is neither the SDK's, the guard's, an HTTP library's nor the standard
     library's, nor that of a package that is installed; where the task or the thread has none, that
-    of whoever waits for it. If all are, the innermost outside the SDK.
+    of whoever waits for it. Where nobody does, the innermost of a package, or else of the standard
+    library: a pool may make a call before anybody asks for its result.
 
     Args:
         start: where to begin. Default: the caller.
     """
     start = start or sys._getframe(1)
     installed: FrameType | None = None
+    library: FrameType | None = None
     outer: FrameType | None = None
     module = ""
     has_left_task = False
@@ -151,12 +153,15 @@ def call_site(start: FrameType | None = None) -> Site | None:
             break
         elif installed is None and not has_left_task and _kind_of(frame) == "installed":
             installed = frame
+        if library is None and module.partition(".")[0] not in _BETWEEN:
+            library = frame
     waiting = _site_that_waits(start)
     if waiting is not None:
         return waiting
-    nearest = outer or installed
-    is_hop = has_left_task or module == "threading"
-    return None if nearest is None else Site(nearest.f_code, nearest.f_lineno, is_hop)
+    named = outer or installed
+    is_nearest = has_left_task or module == "threading" or named is None
+    nearest = named or library
+    return None if nearest is None else Site(nearest.f_code, nearest.f_lineno, is_nearest)
 
 
 def _site_that_waits(start: FrameType) -> Site | None:

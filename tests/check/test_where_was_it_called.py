@@ -395,6 +395,24 @@ def test_of_installed_code_alone_the_innermost_outside_the_sdk_is_named(
     assert seen[1].call_site == f"{Path('site-packages', 'framework.py')}:3 in ask (nearest known)"
 
 
+def test_of_a_call_that_a_pool_makes_before_anybody_waits_the_pool_is_named(
+    seen: list[opg.Verdict],
+) -> None:
+    go = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(go.wait)
+        pool.submit(client().models.list)
+        go.set()
+        while not seen:  # nobody asks for the result
+            time.sleep(0.001)
+    site = seen[0].call_site
+    assert site is not None
+    place, _, word = site.partition(" (")
+    assert word == "nearest known)"
+    assert str(Path("concurrent", "futures", "thread.py")) in place
+    assert place.endswith(" in run")
+
+
 def test_a_path_below_the_current_directory_is_said_from_there(
     seen: list[opg.Verdict], clean: pytest.MonkeyPatch
 ) -> None:
