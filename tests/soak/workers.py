@@ -354,14 +354,20 @@ JSON = {"content-type": "application/json"}
 def sync_client(key: str, base_url: str | None = None) -> openai.OpenAI:
     transport = None if base_url else http.MockTransport(answer)
     return openai.OpenAI(
-        api_key=key, base_url=base_url, max_retries=0, http_client=http.Client(transport=transport)
+        api_key=key,
+        base_url=base_url,
+        max_retries=0,
+        timeout=60,
+        http_client=http.Client(transport=transport),
     )
 
 
 def async_client(key: str, base_url: str | None = None) -> openai.AsyncOpenAI:
     transport = None if base_url else http.MockTransport(answer)
     client = http.AsyncClient(transport=transport)
-    return openai.AsyncOpenAI(api_key=key, base_url=base_url, max_retries=0, http_client=client)
+    return openai.AsyncOpenAI(
+        api_key=key, base_url=base_url, max_retries=0, timeout=60, http_client=client
+    )
 
 
 def write_registry(path: Path, number: int, *, is_broken: bool) -> None:
