@@ -1,10 +1,10 @@
 """Runs tests on mutants of one module, in a copy of the tree.
 
 The tests are collected once. Each mutant gets a fork of that process, in which the functions that
-it changes are exchanged, and runs the tests that reach them, those that are quick or have found
-others first. A mutant that cannot be exchanged so (a constant, a decorator), or that all of those
-tests let pass, is judged by a process that imports it, and by all tests of its module's row: they
-may start processes of their own.
+it changes are exchanged, or its constants, and runs the tests that reach them, those that are quick
+or have found others first. A mutant that cannot be exchanged so (a class, a decorator), or that all
+of those tests let pass, is judged by a process that imports it, and by all tests of its module's
+row: they may start processes of their own.
 """
 
 from __future__ import annotations
@@ -20,10 +20,11 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from types import CodeType
 from typing import Any, NoReturn
 
 from mutants.mutations import Mutant
-from mutants.swap import replacements, swap
+from mutants.swap import renew, replacements, swap
 
 TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent
@@ -230,13 +231,11 @@ class Collected:
             getattr(module, "__file__", None) == str(self.path)
             for module in list(sys.modules.values())
         )
-        if changed is None and is_imported:
-            return UNKNOWN
         reached = {line for code in changed or () for _, _, line in code.co_lines() if line}
         chosen = [
             item
             for item in session.items
-            if not is_imported or self.seen.lines.get(item.nodeid, set()) & reached
+            if not (changed and is_imported) or self.seen.lines.get(item.nodeid, set()) & reached
         ]
         chosen.sort(
             key=lambda item: (
@@ -247,14 +246,21 @@ class Collected:
         limit = 10 + 3 * sum(self.seen.tests[item.nodeid] for item in chosen)
         self.bench.write(self.seen.module, mutant.code)  # for processes that tests start
         self.notes.write_text("", "utf-8")
-        outcome = self.bench._outcome(lambda: self._try(session, changed or {}, chosen), limit)
+        outcome = self.bench._outcome(
+            lambda: self._try(session, mutant, changed if is_imported else None, chosen), limit
+        )
         self._tell({"found": self.notes.read_text("utf-8").split("\n")[:-1]})
         return outcome
 
-    def _try(self, session: Any, changed: Any, items: list[Any]) -> NoReturn:
+    def _try(
+        self, session: Any, mutant: Mutant, changed: dict[CodeType, CodeType] | None, items: Any
+    ) -> NoReturn:
         try:
-            swap(changed)
-        except ValueError:
+            if changed:
+                swap(changed)
+            elif not renew(str(self.path), mutant.code):
+                self._end(3)
+        except Exception:
             self._end(3)
         self._run(session, items)
         self._end(0)

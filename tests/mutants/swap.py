@@ -1,10 +1,15 @@
-"""Changes functions that are imported already into those of a mutant, wherever they are held."""
+"""Changes what is imported already into what a mutant has, wherever it is held."""
 
 from __future__ import annotations
 
 import gc
 import inspect
-from types import CodeType, FunctionType
+import re
+import sys
+from types import CodeType, FunctionType, NoneType
+from typing import Any
+
+CONSTANTS = (str, bytes, int, float, NoneType, tuple, list, dict, set, frozenset, re.Pattern)
 
 
 def replacements(path: str, before: str, after: str) -> dict[CodeType, CodeType] | None:
@@ -58,3 +63,27 @@ def swap(changed: dict[CodeType, CodeType]) -> None:
     for function in gc.get_objects():
         if type(function) is FunctionType and function.__code__ in changed:
             function.__code__ = changed[function.__code__]
+
+
+def renew(path: str, after: str) -> bool:
+    """Runs the mutant's module again and takes its constants over; False where none differs."""
+    modules = [m for m in list(sys.modules.values()) if getattr(m, "__file__", None) == path]
+    if not modules:
+        return True  # it will be imported, from the mutant's file
+    module = modules[0]
+    fresh: dict[str, Any] = {
+        name: vars(module)[name] for name in ("__name__", "__file__", "__package__", "__spec__")
+    }
+    exec(compile(after, path, "exec"), fresh)
+    has_changed = False
+    for name, new in fresh.items():
+        old = vars(module).get(name)
+        if not (isinstance(new, CONSTANTS) and isinstance(old, CONSTANTS)) or repr(new) == repr(
+            old
+        ):
+            continue
+        for other in list(sys.modules.values()):
+            if getattr(other, "__dict__", {}).get(name, ...) is old:
+                setattr(other, name, new)
+                has_changed = True
+    return has_changed

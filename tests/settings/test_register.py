@@ -59,6 +59,16 @@ def test_a_key_may_be_registered_for_several_projects(probe: Probe) -> None:
     assert refused.value.verdict.expected == ("proj_1", "proj_2")
 
 
+def test_an_empty_organization_is_none(probe: Probe) -> None:
+    opg.register(A, "proj_a", organization="", note="")
+    (entry,) = STATE.registered.lookup(A)
+    assert entry.organization is None
+    opg.enable()
+    sent = Recorder()
+    sync_client(sent, project="proj_a", organization="org-any").models.list()
+    assert len(sent.requests) == 1
+
+
 def test_a_registered_organization_is_checked() -> None:
     opg.enable()
     opg.register(A, "proj_a", organization="org-one", note="CI runner")
