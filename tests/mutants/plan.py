@@ -43,7 +43,13 @@ _HOOKS = [
 TESTS: dict[str, list[str]] = {
     "": ["settings", "check", "registry", "audit", "cli", "hooks"],
     "_check/": [*_VERDICTS, *_TEXTS, "check"],
-    "_check/verdict": [*_VERDICTS, "check/test_errors_and_verdicts_are_values.py", *_GENERATED],
+    "_check/verdict": [
+        *_VERDICTS,
+        "check/test_errors_and_verdicts_are_values.py",
+        *_GENERATED,
+        "check/test_drift_and_learning.py",
+        *_LOG,
+    ],
     "_check/headers": [
         "properties/test_headers_in_values_out.py",
         "check/test_do_headers_read_alike_in_any_order.py",

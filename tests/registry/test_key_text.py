@@ -92,6 +92,8 @@ def test_user_info_and_keys_are_hidden(text: str, shown: str) -> None:
         ("sk-0123456789-01234567Ab3d", "sk-…Ab3d"),
         ("sess-0123456789Ab3d", "sess-…Ab3d"),
         ("gateway-token-0123456789", "…6789"),
+        ("abcd-token-0123456789", "abcd-token-…6789"),
+        ("abcde-token-0123456789", "…6789"),
         ("sk-abcdefghijkl-0123456789Ab3d", "sk-abcdefghijkl-…Ab3d"),
         ("sk-abcdefghijklm-0123456789Ab3d", "sk-…Ab3d"),
         ("ek_0123456789Ab3d", "…Ab3d"),
