@@ -26,6 +26,7 @@ from support import (
 import openai_project_guard as opg
 from openai_project_guard import guard
 from openai_project_guard._scope import Scope
+from openai_project_guard._types import Policy
 
 pytestmark = pytest.mark.usefixtures("registered")
 
@@ -86,6 +87,11 @@ def test_the_innermost_project_wins(probe: Probe) -> None:
             assert probe() == "b"
         assert probe() == "a"
     assert probe() == "b"
+
+
+def test_a_policy_is_an_override_only_where_it_says_so() -> None:
+    scope = Scope(guard, None, opg.Mode.WARN, None)
+    assert scope.apply_to(Policy(opg.Mode.ENFORCE, "block", None)).mode is opg.Mode.WARN
 
 
 def test_a_mode_inside_a_project_keeps_the_project(probe: Probe) -> None:

@@ -111,6 +111,7 @@ TESTS: dict[str, list[str]] = {
         "settings/test_environment_and_arguments.py",
         "settings/test_wrong_arguments.py",
         "settings/test_does_a_registry_that_cannot_be_read_stop_the_start.py",
+        "check/test_guard_scopes.py",
         *_LOG,
     ],
     "_scope": [*_SCOPES, "hooks/test_threads_imports_and_signals.py"],

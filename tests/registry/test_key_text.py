@@ -180,7 +180,10 @@ RANDOM = "q7Zr2LmX9vKp4TnB8cWd5HyJ3sGf6AoE1uVi"
         ("proj_5fPqTn0w", "it is the id of a project"),
         ("sk-proj_5fPqTn0w", "it is the id of a project"),
         ("org-" + RANDOM, "it is the id of a project, an organization"),
+        ("user-" + RANDOM, "it is the id of a project, an organization or a user"),
         ("sk-proj-" + "ab" * 30, "it has 2 different characters only"),
+        ("sk-" + RANDOM[:9] * 3, "it has 9 different characters only"),
+        ("sk-abc9fgh2klm7pqr4vwx0", "follow each other as in the alphabet"),  # 10 of 20
         ("sk-abcdefghijklmnopqrstuvwxyz0123456789", "follow each other as in the alphabet"),
         ("sk-zyxwvutsrqponmlkjihgfedcba", "follow each other as in the alphabet"),
         ("changeme-please-2024-production", "it is made of words"),
@@ -199,6 +202,10 @@ def test_a_key_that_can_be_guessed_is_weak(key: str, problem: str) -> None:
     "key",
     [
         "sk-proj-" + RANDOM[:20],
+        "sk-" + RANDOM[:10] * 2,
+        "sk-ab0cd2ef4gh6ij8kl0mn2op",  # a third of them follow each other
+        "sk-bdf024prtBDFvxz579HJLprt",  # in steps of two
+        "sk-garden7bottles3-9-4x",  # 13 of 20 characters are words
         "sk-" + RANDOM,
         "sess-" + RANDOM,
         RANDOM,
