@@ -55,6 +55,8 @@ TESTS: dict[str, list[str]] = {
         "check/test_do_headers_read_alike_in_any_order.py",
         *_VERDICTS,
         _GENERATED[0],
+        "hooks/test_faults_of_ours_and_of_others.py",
+        *_TEXTS,
     ],
     "_check/check": [
         *_VERDICTS,
