@@ -130,6 +130,7 @@ TESTS: dict[str, list[str]] = {
         "hooks/test_workload_identity.py",
         "registry/test_stores_of_others.py",
         "cli/test_copy.py",
+        "cli/test_remove.py",
     ],
     "_registry/validate": [
         "registry/test_all_mistakes.py",
