@@ -123,6 +123,7 @@ TESTS: dict[str, list[str]] = {
     "_registry/model": [
         *_VERDICTS,
         "check/test_keys_in_several_registries.py",
+        "check/test_guard_scopes.py",
         "settings/test_register.py",
         "settings/test_wrong_arguments.py",
         "registry/test_file_format.py",

@@ -72,10 +72,15 @@ def main() -> int:
     parser.add_argument("--sample", type=int, help="so many at most of all, and as many elsewhere")
     parser.add_argument("--seed", type=int, default=1, help="of the sample; default: 1")
     parser.add_argument("--matching", default="", help="only mutants with this text in their line")
+    parser.add_argument("--again", type=Path, help="only where this earlier output has survivors")
     parser.add_argument("--list", action="store_true", help="name them and run nothing")
     options = parser.parse_args()
     mutants = chosen(wanted(options.rooms), options.sample, options.seed)
     mutants = [mutant for mutant in mutants if options.matching in mutant.before]
+    if options.again:
+        lines = options.again.read_text("utf-8").splitlines()
+        names = {line.split("  ")[-1] for line in lines if line.startswith("survived")}
+        mutants = [mutant for mutant in mutants if mutant.name in names]
     if options.list:
         for mutant in mutants:
             print(f"{mutant.name}\n  - {mutant.before}\n  + {mutant.after}")
