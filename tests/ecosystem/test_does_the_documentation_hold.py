@@ -32,6 +32,7 @@ from redis_server import RedisServer, needs_redis, project_file
 
 import openai_project_guard as opg
 from openai_project_guard._cli import main
+from openai_project_guard._versions import LIBRARIES
 from openai_project_guard.loopback import ADMIN_KEY, loopback_api
 
 MONITORING = DOCS / "monitoring"
@@ -319,8 +320,23 @@ def test_a_page_of_python_has_every_public_name() -> None:
 
 
 def test_an_extra_that_is_named_is_one() -> None:
-    named = set(re.findall(r"pip install \"[\w.-]+\[(\w+)\]\"", ALL))
-    assert named <= set(project_file()["project"]["optional-dependencies"])
+    extras = project_file()["project"]["optional-dependencies"]
+    named = re.findall(r"pip install \"\S+\[([\w,]+)\]\"", ALL)
+    assert named
+    assert {extra for group in named for extra in group.split(",")} <= set(extras)
+
+
+def test_what_an_extra_installs_is_named_as_it_is() -> None:
+    extras = project_file()["project"]["optional-dependencies"]
+    rows = {extra.strip("`"): library for extra, _, library in table("index.md", "extra")}
+    assert rows == {
+        extra: " ".join(f"`{library}`" for library in libraries)
+        for extra, libraries in extras.items()
+        if extra not in ("dev", "test")
+    }
+    assert {extra: [library] for extra, library in LIBRARIES.items()}.items() <= extras.items()
+    of_extras = {library for libraries in extras.values() for library in libraries}
+    assert set(re.findall(r"pip install \"([\w-]+>=[^\"]+)\"", ALL)) <= of_extras
 
 
 def test_the_releases_that_the_readme_names_are_those_of_the_package() -> None:
