@@ -170,6 +170,7 @@ class Reader:
             "PATH": f"{programs}{os.pathsep}{inherited['PATH']}",
             "PYTHONPATH": str(ROOT),
             "PYTHONIOENCODING": "utf-8",
+            "PYTHONUNBUFFERED": "1",  # output and log in the order in which a terminal has them
             "NO_COLOR": "1",
             "EXPORTS": str(self.exports),
             "OPENAI_PROJECT_ID": "proj_5fPqTn0w",
