@@ -371,15 +371,21 @@ def test_a_stream_helper_is_called_where_it_is_entered(seen: list[opg.Verdict]) 
     )
 
 
+def framework(tmp_path: Path, text: str) -> dict[str, Any]:
+    """A module of an installed package."""
+    path = tmp_path / "site-packages" / "framework.py"
+    path.parent.mkdir()
+    path.write_text(text, encoding="utf-8")
+    module: dict[str, Any] = {"__name__": "framework", "__file__": str(path)}
+    exec(compile(text, str(path), "exec"), module)
+    return module
+
+
 def test_of_installed_code_alone_the_innermost_outside_the_sdk_is_named(
     seen: list[opg.Verdict], tmp_path: Path
 ) -> None:
-    path = tmp_path / "site-packages" / "framework.py"
-    path.parent.mkdir()
     text = "def ask(client, go):\n    go.wait()\n    return client.models.list()\n"
-    path.write_text(text, encoding="utf-8")
-    module: dict[str, Any] = {"__name__": "framework", "__file__": str(path)}
-    exec(compile(path.read_text("utf-8"), str(path), "exec"), module)
+    module = framework(tmp_path, text)
     go = threading.Event()
     go.set()
     module["ask"](client(), go)  # calls the framework
@@ -393,6 +399,19 @@ def test_of_installed_code_alone_the_innermost_outside_the_sdk_is_named(
         time.sleep(0.001)
     thread.join()
     assert seen[1].call_site == f"{Path('site-packages', 'framework.py')}:3 in ask (nearest known)"
+
+
+def test_whoever_hands_work_to_a_pool_just_now_is_named_before_it_waits(
+    seen: list[opg.Verdict], tmp_path: Path
+) -> None:
+    """A framework's batch: its first call is made before the last one is handed over."""
+    text = "def batch(pool, call, go):\n    pool.submit(call)\n    go.wait()\n"
+    go = threading.Event()
+    opg.add_observer(lambda _: go.set())
+    with ThreadPoolExecutor(1) as pool:
+        framework(tmp_path, text)["batch"](pool, client().models.list, go)  # hands over
+    here = "test_whoever_hands_work_to_a_pool_just_now_is_named_before_it_waits"
+    assert seen[0].call_site == line_of("hands over", here)
 
 
 def test_of_a_call_that_a_pool_makes_before_anybody_waits_the_pool_is_named(
