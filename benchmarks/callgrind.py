@@ -19,7 +19,8 @@ each run, but for some tens of instructions, for the memory's layout is not left
   difference, but after every 20th call, and passes over what was there before: what a call leaves
   behind for it is counted, and in every run at the same place.
 
-Between two trees, or two machines, the layout does differ, and a call with it, by some hundreds.
+Between two trees, or two machines, the layout does differ, and a call with it, by some thousands:
+what malloc() finds free decides which way it goes. A tenth of a percent says nothing.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 A page is one session in a folder of its own: its files are written, its commands and its Python are
 run in the order in which they stand there, what one exports the next one has, and what a page shows
-as output must be there. `OPENAI_BASE_URL` is a loopback server, so that calls are answered.
+as output is all that was printed, but for what a line "…" stands for. `OPENAI_BASE_URL` is a
+loopback server, so that calls are answered.
 """
 
 from __future__ import annotations
@@ -50,6 +51,9 @@ NOT_RUN = {
     ("performance.md", "python benchmarks/run.py --json >docs/benchmark.json"): "the same",
     ("testing.md", "python -m openai_project_guard.loopback"): "it serves until it is interrupted",
     ("command-line.md", "python -m openai_project_guard.loopback"): "it serves until then",
+    ("examples.md", "python examples/celery_task.py"): "tests/ecosystem/test_examples.py runs it",
+    ("examples.md", "mypy --strict examples/typed.py"): "the same",
+    ("examples.md", "python examples/audited_service/day.py audit"): "tests/audit runs it",
 }
 # What a page shows as text that is not the output of the block before it, and what compares it.
 NOT_OUTPUT = {
@@ -108,17 +112,13 @@ class Block:
     def where(self) -> str:
         return f"{self.page}:{self.line}"
 
-    @property
-    def script(self) -> str:
-        if self.language != "console":
-            return self.body
-        return "\n".join(re.findall(r"(?m)^\$ (.+)$", self.body))
 
-    @property
-    def printed(self) -> list[str]:
-        """The lines of output that it shows."""
-        shown = self.body if self.language == "text" else re.sub(r"(?m)^\$ .+$", "", self.body)
-        return [line for line in map(joined, shown.splitlines()) if line not in ("", "…")]
+_INCLUDED = re.compile(r'(?m)^--8<-- "(.+)"$')
+"""A line in whose place the site has a file of the repository."""
+
+
+def _file_of(line: re.Match[str]) -> str:
+    return (ROOT / line[1]).read_text(encoding="utf-8").removesuffix("\n")
 
 
 def blocks(page: str, *languages: str) -> list[Block]:
@@ -131,16 +131,17 @@ def blocks(page: str, *languages: str) -> list[Block]:
     for match in re.finditer(fence, text):
         if not languages or match["language"] in languages:
             line = text.count("\n", 0, match.start("language")) + 1
-            body = textwrap.dedent(match["body"])
+            body = _INCLUDED.sub(_file_of, textwrap.dedent(match["body"]))
             status = int(match["status"] or 0)
             found.append(Block(page, line, match["language"], match["title"], body, status))
     return found
 
 
 def joined(text: str) -> str:
-    """Text without its line breaks and layout, any date as one, the API for its stand-in."""
+    """Text without its line breaks and layout, any time as one, the API for its stand-in."""
     text = re.sub(r"127\.0\.0\.1(:\d+)?(?=[/ ])", "api.openai.com", text)
     text = re.sub(r"(20\d\d-)?\d\d-\d\d \d\d:\d\d", "DATE", text)
+    text = re.sub(r"\bin \d+\.\d\ds\b", "in TIME", text)
     return " ".join(re.sub(r"[─│┼]+", " ", text).split())
 
 
@@ -169,6 +170,7 @@ class Reader:
             "PATH": f"{programs}{os.pathsep}{inherited['PATH']}",
             "PYTHONPATH": str(ROOT),
             "PYTHONIOENCODING": "utf-8",
+            "PYTHONUNBUFFERED": "1",  # output and log in the order in which a terminal has them
             "NO_COLOR": "1",
             "EXPORTS": str(self.exports),
             "OPENAI_PROJECT_ID": "proj_5fPqTn0w",
@@ -214,29 +216,31 @@ class Reader:
 
     def read(self, page: str) -> None:
         """Does all that a page says, and compares what it shows."""
-        said, last = "", None
+        said: str | None = None
+        shown: list[Block] = []
         for block in blocks(page):
             if block.title is not None:
                 self.write(block.title, block.body)
-            elif block.language in ("sh", "console", "python"):
+            elif block.language in ("sh", "python"):
+                _compare(shown, said)
+                said, shown = None, []
                 if (page, block.first.partition("  #")[0].strip()) in NOT_RUN:
-                    said, last = "", None
                     continue
-                status, said = self.run(block.script, block.language)
+                status, said = self.run(block.body, block.language)
                 assert status == block.status, f"{block.where}: {status}\n{said}"
-                last = block
-                if block.language == "console":
-                    self._compare(block, said)
             elif block.language == "text" and not is_no_output(block):
-                assert last is not None, f"{block.where}: the output of what?"
-                self._compare(block, said)
+                shown.append(block)
+        _compare(shown, said)
 
-    @staticmethod
-    def _compare(block: Block, said: str) -> None:
-        rest = joined(said)
-        for line in block.printed:
-            _, found, rest = rest.partition(line)
-            assert found, f"{block.where}: no {line!r} in\n{said}"
+
+def _compare(shown: list[Block], said: str | None) -> None:
+    """Holds what a page shows against all that was printed; a line "…" stands for what is not."""
+    if not shown:
+        return
+    assert said is not None, f"{shown[0].where}: the output of what?"
+    parts = "".join(f"\n{block.body}\n" for block in shown).split("\n…\n")
+    pattern = ".*".join(re.escape(joined(part)) for part in parts)
+    assert re.fullmatch(pattern, joined(said)), f"{shown[0].where}: this was printed:\n{said}"
 
 
 def is_no_output(block: Block) -> bool:

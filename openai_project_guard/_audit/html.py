@@ -10,6 +10,7 @@ from typing import Any
 
 from openai_project_guard._audit.summary import KINDS, Summary, calls_of, day, kind_of
 from openai_project_guard._errors import ConfigurationError
+from openai_project_guard._versions import how_to_install
 
 _MEANING = {
     "blocked": "refused before it was sent",
@@ -30,8 +31,7 @@ def render(summary: Summary) -> str:
         from jinja2 import Environment, StrictUndefined
     except ImportError:
         raise ConfigurationError(
-            "--html needs jinja2, which is not installed. Install it with: "
-            'pip install "openai-project-guard[report]"'
+            f"--html needs jinja2, which is not installed. {how_to_install('report')}"
         ) from None
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True

@@ -10,6 +10,7 @@ import os
 import sys
 import sysconfig
 from dataclasses import dataclass, field
+from functools import cache
 from types import CodeType, FrameType
 from typing import Any, Final, Literal
 
@@ -28,14 +29,6 @@ _BETWEEN: Final = frozenset(
 )
 """Between a call and the network: not worth naming, and neither is the standard library."""
 _INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
-_FOLDERS: Final = tuple(
-    os.path.normcase(os.path.join(path, ""))
-    for path in {
-        *(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "scripts")),
-        os.path.dirname(os.__file__),
-    }
-    if path
-)
 _LOOPS: Final = frozenset({"asyncio.events", "asyncio.base_events", "trio._core._run"})
 """What runs a task. The frames outside of it are those of whoever runs the loop."""
 
@@ -204,13 +197,21 @@ def _kind_of(frame: FrameType) -> Kind:
     return found
 
 
+@cache
+def _folders_of_python() -> tuple[str, ...]:
+    """Where the standard library and scripts are. Two milliseconds, not spent by an import."""
+    names = ("stdlib", "platstdlib", "scripts")
+    paths = {*map(sysconfig.get_path, names), os.path.dirname(os.__file__)}
+    return tuple(os.path.normcase(os.path.join(path, "")) for path in paths if path)
+
+
 def _kind_of_file(filename: str, top: str) -> Kind:
     path = os.path.normcase(filename)
     if any(part in _INSTALLED for part in path.replace("\\", "/").split("/")):
         return "installed"
     # In a frozen program every file has a relative name.
     is_frozen = top in sys.stdlib_module_names and not os.path.isabs(filename) and path[:1] != "<"
-    is_between = is_frozen or path.startswith(("<frozen ", *_FOLDERS))
+    is_between = is_frozen or path.startswith(("<frozen ", *_folders_of_python()))
     return "between" if is_between else "application"
 
 

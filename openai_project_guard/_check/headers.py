@@ -49,7 +49,8 @@ class _Layout(NamedTuple):
     organization: int | None
 
 
-_name_of = itemgetter(1)
+name_of = itemgetter(1)
+"""A header's name in lower case."""
 _new_tuple = tuple.__new__  # a named tuple's own is written in Python
 
 _layout = _Layout(None, 0, 0, None)
@@ -60,7 +61,7 @@ comparing all the names in one step is cheaper than looking at each."""
 def read_headers(headers: RawHeaders) -> HeaderValues:
     """Reads them in one pass; the key itself does not leave this function."""
     names, at_key, at_project, at_organization = _layout
-    found = list(map(_name_of, headers))
+    found = list(map(name_of, headers))
     if found == names and headers[at_key][2][:7] == b"Bearer ":
         key = headers[at_key][2][7:].strip()
         if key:

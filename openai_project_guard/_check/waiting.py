@@ -39,8 +39,9 @@ def frames_that_wait(frame: FrameType) -> Iterator[FrameType]:
             if id(found) not in known and len(links) < _MOST:
                 known.add(id(found))
                 links.append(found)
-    for innermost in sys._current_frames().values():
-        yield from _blocked(innermost, known)
+    for meant in (known, set(map(id, _pools(frame)))):
+        for innermost in sys._current_frames().values():
+            yield from _blocked(innermost, meant)
 
 
 def outwards(frame: FrameType | None) -> Iterator[FrameType]:
@@ -63,6 +64,14 @@ def _running(frame: FrameType) -> Iterator[object]:
         if module_of(each) in _RUNNING:
             yield from filter(_is_link, each.f_locals.values())
     yield threading.current_thread()
+
+
+def _pools(frame: FrameType) -> Iterator[object]:
+    """The pool that runs here: whoever hands work to it just now is about to wait for it."""
+    for each in outwards(frame):
+        reference = each.f_locals.get("executor_reference") if module_of(each) in _RUNNING else None
+        if reference is not None:
+            yield reference()
 
 
 def _suspended(task: Task[Any]) -> Iterator[FrameType]:

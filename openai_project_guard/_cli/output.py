@@ -52,19 +52,22 @@ class Terminal:
         self.line(json.dumps(value, indent=2))
 
     def paragraph(self, text: str, style: str = "", *, first: str = "") -> None:
-        """Writes a text, broken between words into lines that fit.
+        """Writes a text, broken between words into lines that fit; its own line breaks stay.
 
         `first` is put before it, such as a mark; the other lines get as many spaces.
         """
-        for line in wrap(
-            self._shown(text),
-            max(self.width - 1, _NARROWEST_LINE),
-            initial_indent=self._shown(first),
-            subsequent_indent=" " * len(first),
-            break_on_hyphens=False,
-            break_long_words=False,
-        ):
-            self._write(self._styled(line, style))
+        indent = self._shown(first)
+        for part in self._shown(text).splitlines():
+            for line in wrap(
+                part,
+                max(self.width - 1, _NARROWEST_LINE),
+                initial_indent=indent,
+                subsequent_indent=" " * len(first),
+                break_on_hyphens=False,
+                break_long_words=False,
+            ):
+                self._write(self._styled(line, style))
+            indent = " " * len(first)
 
     def good(self, text: str) -> None:
         """Writes what was done, or is as it should be."""

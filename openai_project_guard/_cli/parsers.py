@@ -59,7 +59,7 @@ class _Formatter(argparse.HelpFormatter):
 
 def program() -> Parser:
     """The parser of the arguments before the command."""
-    from openai_project_guard._versions import version_of
+    from openai_project_guard._versions import LIBRARIES, version_of
 
     width = max(map(len, COMMANDS))
     commands = "\n".join(f"  {name:{width}}  {does}" for name, does in COMMANDS.items())
@@ -69,8 +69,9 @@ def program() -> Parser:
         description="Stops OpenAI calls whose OpenAI-Project header does not fit their API key.",
         epilog=f"commands:\n{commands}\n\n"
         f"{PROGRAM} COMMAND --help says more.\n\n"
-        'Completion in the shell: pip install "openai-project-guard[completion]", then '
-        f'eval "$(register-python-argcomplete {PROGRAM})".\n\n'
+        "Completion in bash and zsh needs argcomplete, of the extra completion:\n"
+        f'  pip install "{LIBRARIES["completion"]}"\n'
+        f'  eval "$(register-python-argcomplete {PROGRAM})"\n\n'
         "Exit status: 0 good, 1 the thing checked is not in order, 2 bad usage or configuration.",
     )
     found = version_of(PROGRAM) or "(not installed)"  # run from a checkout

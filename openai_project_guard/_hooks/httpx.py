@@ -9,13 +9,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from operator import attrgetter
 from types import ModuleType
 from typing import Any
 from weakref import WeakSet
 
 from openai_project_guard._check.call import Call, HeaderSources
 from openai_project_guard._check.check import refusal
-from openai_project_guard._check.headers import PROJECT_HEADER, RawHeaders
+from openai_project_guard._check.headers import PROJECT_HEADER, RawHeaders, name_of
 from openai_project_guard._check.response import check_response
 from openai_project_guard._errors import UnsupportedSDKError
 from openai_project_guard._hooks import sdk_legacy
@@ -66,9 +67,10 @@ class Http:
     def response_project(self, response: Any) -> bytes | None:
         """The project that the server's answer names, if it names one."""
         try:
-            for header in response.headers._list:
-                if header[1] == b"openai-project":
-                    return header[2]  # type: ignore[no-any-return]
+            headers = response.headers._list
+            names = list(map(name_of, headers))
+            if b"openai-project" in names:
+                return headers[names.index(b"openai-project")][2]  # type: ignore[no-any-return]
         except (AttributeError, TypeError):  # a stand-in's have headers of any kind, or none
             return named_project(getattr(response, "headers", None))
         return None
@@ -82,7 +84,9 @@ class Http:
 HTTP = Http()
 
 
-_HOOKED: dict[type, dict[str, Any]] = {}
+_methods_of = attrgetter(*_STEPS)
+
+_HOOKED: dict[type, tuple[Any, ...]] = {}
 """The hooked client classes, and what their steps were when they were hooked."""
 
 _BYPASSING_CLIENTS: WeakSet[Any] = WeakSet()
@@ -105,7 +109,7 @@ def install(module: ModuleType) -> None:
                 "supports; its README lists them."
             )
         hook(client, SEND_SINGLE_REQUEST, functools.partial(make, module=module))
-        _HOOKED[client] = {step: client.__dict__.get(step) for step in _STEPS}
+        _HOOKED[client] = tuple(map(client.__dict__.get, _STEPS))
 
 
 def _sync_hook(original: Function, module: ModuleType) -> Function:
@@ -182,23 +186,19 @@ def reaches_transport_hook(client: Any) -> bool:
     A stand-in for an HTTP client, or one with a `send()` of its own, may bypass it.
     """
     cls = type(client)
-    for base in cls.__mro__:
-        if base in _HOOKED:
-            break
-    else:
+    base = next(filter(_HOOKED.__contains__, cls.__mro__), None)
+    if base is None or not client.__dict__.keys().isdisjoint(_STEPS):
         return False
-    known, own = _HOOKED[base], client.__dict__
-    for step in _STEPS:  # at half the cost of a generator
-        current = base.__dict__.get(step)
-        if current is not known[step] and not _is_reached(base, step, known[step]):
-            return False
-        if step in own or (cls is not base and not _has(cls, base, step)):
-            return False
-    return True
+    return _methods_of(cls) == _HOOKED[base] or all(
+        _has(cls, base, step) and _is_reached(base, step, known)
+        for step, known in zip(_STEPS, _HOOKED[base], strict=True)
+    )
 
 
 def _is_reached(base: type, step: str, known: Any) -> bool:
     """Whether a call still reaches the step, below what another package has put over it since."""
+    if base.__dict__.get(step) is known:
+        return True
     if step == SEND_SINGLE_REQUEST:
         return is_reached(base, step)
     return any(link is known for link in wrapper_chain(base.__dict__.get(step)))

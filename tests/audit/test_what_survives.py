@@ -102,6 +102,33 @@ while True:
     assert 20 <= total(tmp_path) <= len(made) + 1
 
 
+WRONG = """
+import signal, support
+import openai_project_guard as opg
+opg.enable("warn", registry=support.KEYS, audit=os.environ["FOLDER"])
+client = support.sync_client(support.Recorder(), project="proj_b")
+def wrong_and_killed(number):
+    for _ in range(3):
+        support.chat(client)
+    os.kill(os.getpid(), number)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_a_wrong_call_site_is_there_whatever_ends_the_process(tmp_path: Path) -> None:
+    done = run(WRONG + "wrong_and_killed(signal.SIGKILL)", tmp_path)
+    assert done.returncode == -signal.SIGKILL
+    (record,) = summarize([str(tmp_path)]).records
+    assert (record.outcome, record.reason, record.count) == ("warned", "mismatch", 1)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signal")
+def test_at_sigterm_all_that_was_counted_is_written(tmp_path: Path) -> None:
+    done = run(WRONG + "wrong_and_killed(signal.SIGTERM)", tmp_path)
+    assert done.returncode == -signal.SIGTERM
+    assert total(tmp_path) == 3
+
+
 def test_the_thread_writes_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recording, "INTERVAL", 0.02)
     audit = Audit(str(tmp_path))

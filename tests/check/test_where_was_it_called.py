@@ -10,6 +10,7 @@ import functools
 import gc
 import inspect
 import logging
+import os
 import pickle
 import re
 import sys
@@ -371,15 +372,21 @@ def test_a_stream_helper_is_called_where_it_is_entered(seen: list[opg.Verdict]) 
     )
 
 
+def framework(tmp_path: Path, text: str) -> dict[str, Any]:
+    """A module of an installed package."""
+    path = tmp_path / "site-packages" / "framework.py"
+    path.parent.mkdir()
+    path.write_text(text, encoding="utf-8")
+    module: dict[str, Any] = {"__name__": "framework", "__file__": str(path)}
+    exec(compile(text, str(path), "exec"), module)
+    return module
+
+
 def test_of_installed_code_alone_the_innermost_outside_the_sdk_is_named(
     seen: list[opg.Verdict], tmp_path: Path
 ) -> None:
-    path = tmp_path / "site-packages" / "framework.py"
-    path.parent.mkdir()
     text = "def ask(client, go):\n    go.wait()\n    return client.models.list()\n"
-    path.write_text(text, encoding="utf-8")
-    module: dict[str, Any] = {"__name__": "framework", "__file__": str(path)}
-    exec(compile(path.read_text("utf-8"), str(path), "exec"), module)
+    module = framework(tmp_path, text)
     go = threading.Event()
     go.set()
     module["ask"](client(), go)  # calls the framework
@@ -393,6 +400,19 @@ def test_of_installed_code_alone_the_innermost_outside_the_sdk_is_named(
         time.sleep(0.001)
     thread.join()
     assert seen[1].call_site == f"{Path('site-packages', 'framework.py')}:3 in ask (nearest known)"
+
+
+def test_whoever_hands_work_to_a_pool_just_now_is_named_before_it_waits(
+    seen: list[opg.Verdict], tmp_path: Path
+) -> None:
+    """A framework's batch: its first call is made before the last one is handed over."""
+    text = "def batch(pool, call, go):\n    pool.submit(call)\n    go.wait()\n"
+    go = threading.Event()
+    opg.add_observer(lambda _: go.set())
+    with ThreadPoolExecutor(1) as pool:
+        framework(tmp_path, text)["batch"](pool, client().models.list, go)  # hands over
+    here = "test_whoever_hands_work_to_a_pool_just_now_is_named_before_it_waits"
+    assert seen[0].call_site == line_of("hands over", here)
 
 
 def test_of_a_call_that_a_pool_makes_before_anybody_waits_the_pool_is_named(
@@ -647,6 +667,51 @@ time.sleep(30)
     assert "(and 3 more)" in run.stdout
     assert ("own" in run.stdout) == handled
     assert run.returncode == (3 if handled else -15)
+
+
+WARNED_TWICE = """
+import logging, os, signal, sys, threading, time
+import openai_project_guard as opg, support
+opg.enable("warn", registry=support.KEYS)
+client = support.sync_client(support.Recorder(), project="proj_b")
+for _ in range(2):
+    support.chat(client)
+assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
+def test_a_forked_child_ends_at_sigterm_as_it_always_did() -> None:
+    """What is forked may be in the midst of a long call in C, where no handler runs."""
+    run = support.python(
+        WARNED_TWICE
+        + """
+child = os.fork()
+if not child:
+    os._exit(signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    )
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
+def test_a_sigterm_amid_a_log_handlers_own_lock_ends_the_process() -> None:
+    run = support.python(
+        WARNED_TWICE
+        + """
+lock = threading.Lock()
+class Queue(logging.Handler):
+    def emit(self, record):
+        with lock:
+            pass
+logging.getLogger().addHandler(Queue())
+with lock:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(30)
+"""
+    )
+    assert run.returncode == -15
 
 
 def test_the_start_says_by_what_calls_are_judged(

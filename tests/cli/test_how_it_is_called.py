@@ -144,6 +144,7 @@ def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert all(f"  {name} " in shown and does in shown for name, does in _cli.COMMANDS.items())
     assert "Exit status: 0 good" in shown
+    assert '\n  pip install "argcomplete>=3"\n' in shown
 
 
 @pytest.mark.parametrize("name", NAMES)

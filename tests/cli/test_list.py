@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
+import pytest
 import support
 from cli_shell import LEGACY, NAME, Shell
 from support import A, B, fingerprint
+
+from openai_project_guard._cli import main
 
 
 def test_list_shows_projects_keys_notes_and_lines(run: Shell) -> None:
@@ -37,6 +41,14 @@ def test_list_shows_projects_keys_notes_and_lines(run: Shell) -> None:
         f" –       │ proj_d │ {fingerprint(LEGACY)[:15]}… │      │ –\n"
         "1 key, 1 project\n"
     )
+
+
+def test_the_command_that_installs_what_is_missing_stands_on_a_line_of_its_own(
+    clean: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clean.setitem(sys.modules, "redis", None)  # as where it is not installed
+    assert main(["list", "--registry", "redis://127.0.0.1"]) == 2
+    assert '\n  pip install "redis>=5"\n' in capsys.readouterr().err
 
 
 def test_list_as_json(run: Shell) -> None:

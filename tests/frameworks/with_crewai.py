@@ -34,14 +34,20 @@ def test_stream(desk: Desk) -> None:
 
 
 def test_async(desk: Desk) -> None:
-    assert desk.passes(lambda: model().acall("hello")) == TEXT
-    assert_raised_as_it_is(desk, desk.refused(lambda: model().acall("hello")))
+    async def call() -> Any:
+        return await model().acall("hello")
+
+    assert desk.passes(call) == TEXT
+    assert_raised_as_it_is(desk, desk.refused(call))
 
 
 def test_async_stream(desk: Desk) -> None:
-    assert desk.passes(lambda: model(stream=True).acall("hello")) == TEXT
+    async def stream() -> Any:
+        return await model(stream=True).acall("hello")
+
+    assert desk.passes(stream) == TEXT
     assert desk.api.ledger[-1].stream
-    assert_raised_as_it_is(desk, desk.refused(lambda: model(stream=True).acall("hello")))
+    assert_raised_as_it_is(desk, desk.refused(stream))
 
 
 def test_embeddings(desk: Desk) -> None:

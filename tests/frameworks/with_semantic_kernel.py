@@ -18,10 +18,10 @@ from openai_project_guard import ProjectMismatchError
 PACKAGE = "semantic-kernel"
 
 
-def chat() -> Any:
+async def chat() -> Any:
     service = OpenAIChatCompletion(ai_model_id="gpt-4o-mini")
     history = ChatHistory(system_message="hello")
-    return service.get_chat_message_content(history, OpenAIChatPromptExecutionSettings())
+    return await service.get_chat_message_content(history, OpenAIChatPromptExecutionSettings())
 
 
 def assert_came_as_the_cause(desk: Desk, error: Exception) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from openai_project_guard._errors import RegistryError
 from openai_project_guard._keys import FINGERPRINT, redact
 from openai_project_guard._registry.redis.url import OPTIONS
+from openai_project_guard._versions import how_to_install
 
 if TYPE_CHECKING:
     from openai_project_guard._registry.redis.url import RedisURL
@@ -287,10 +288,8 @@ def _library() -> Any:
 
         return redis
     except ImportError:
-        raise RegistryError(
-            "A registry in Redis needs the redis package, which is not installed: "
-            'pip install "openai-project-guard[redis]"'
-        ) from None
+        problem = "A registry in Redis needs the redis package, which is not installed."
+        raise RegistryError(f"{problem} {how_to_install('redis')}") from None
 
 
 def _text(value: bytes | None) -> str | None:
