@@ -196,6 +196,21 @@ def test_drift_is_logged_as_an_error_and_the_answer_returned(
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
+@pytest.mark.parametrize("name", ["OpenAI-Project", "OPENAI-PROJECT"])
+def test_drift_is_seen_in_whatever_case_the_answer_names_its_project(
+    name: str, verdicts: list[opg.Verdict]
+) -> None:
+    class Shouting(Server):
+        def __call__(self, request: Any) -> Any:
+            answer = super().__call__(request)
+            answer.headers = http.Headers([(name, "proj_elsewhere")])
+            return answer
+
+    opg.enable(registry={"proj_s": STRANGER})
+    call(Shouting(), project="proj_s")
+    assert [verdict.reason for verdict in verdicts] == [None, "drift"]
+
+
 @pytest.mark.parametrize("code", ["mismatched_project", "mismatched_organization", "other"])
 def test_a_401_of_the_server_is_noted_where_the_guard_allowed_the_call(code: str) -> None:
     def disagrees(_: Any) -> Any:

@@ -56,6 +56,7 @@ TESTS: dict[str, list[str]] = {
         *_VERDICTS,
         _GENERATED[0],
         "hooks/test_faults_of_ours_and_of_others.py",
+        "check/test_drift_and_learning.py",
         *_TEXTS,
     ],
     "_check/check": [
@@ -140,6 +141,7 @@ TESTS: dict[str, list[str]] = {
         "settings/test_register.py",
         "settings/test_wrong_arguments.py",
         "properties/test_registries_merged_and_edited.py",
+        "registry/redis/test_hostile_content.py",
     ],
     "_registry/redis/": ["registry/redis"],
     "_audit/": ["audit"],
