@@ -77,6 +77,7 @@ class Audit:
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._flushes_at_exit = False
+        self._undo_at_exit: list[Callable[[], object]] = []
         self._file = AuditFile(self.folder)
         self._allowed: dict[_Key, Callable[[], int]] = {}
         self._tallies: dict[_Key, Tally] = {}
@@ -126,6 +127,9 @@ class Audit:
             self._is_closed = True
             self._allowed = {}  # so that a later call does not take the fast path
         self._ended.set()
+        while self._undo_at_exit:  # what is registered with others keeps this for ever
+            with suppress(Exception):
+                self._undo_at_exit.pop()()
         self.flush()
         with self._writing, suppress(Exception):
             self._file.tidy_up()
@@ -223,10 +227,13 @@ class Audit:
             atexit.register(self.close)
         util = sys.modules.get("multiprocessing.util")
         if util is not None:
-            util.Finalize(None, self.flush, exitpriority=-100)
+            finalizer = util.Finalize(None, self.flush, exitpriority=-100)
+            self._undo_at_exit.append(finalizer.cancel)
         signals = sys.modules.get("celery.signals")
         if signals is not None:
-            signals.worker_process_shutdown.connect(lambda **_: self.flush(), weak=False)
+            signal, flush = signals.worker_process_shutdown, lambda **_: self.flush()
+            signal.connect(flush, weak=False)
+            self._undo_at_exit.append(lambda: signal.disconnect(flush))
 
     def _complain(self, error: Exception) -> None:
         if self._has_complained:

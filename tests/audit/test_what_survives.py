@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import multiprocessing.util
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from audit.seen import MISMATCH, counts, files, lines, verdict
@@ -392,3 +397,33 @@ allowed(2, "elsewhere")
         tmp_path,
     )
     assert total(tmp_path) == 5
+
+
+def test_an_audit_that_was_closed_is_kept_by_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Signal:
+        def __init__(self) -> None:
+            self.receivers: list[Any] = []
+
+        def connect(self, receiver: Any, weak: bool) -> None:
+            self.receivers.append(receiver)
+
+        def disconnect(self, receiver: Any) -> None:
+            self.receivers.remove(receiver)
+
+    signals = SimpleNamespace(worker_process_shutdown=Signal())
+    monkeypatch.setitem(sys.modules, "celery.signals", signals)
+    assert multiprocessing.util  # it keeps what is to be done at the end of a process
+    audit = Audit(str(tmp_path))
+    audit.record_allowed("here", "sk-…AAAA", "proj_a", "api.openai.com", "POST")
+    thread = audit._thread
+    assert thread is not None
+    assert len(signals.worker_process_shutdown.receivers) == 1
+    audit.close()
+    thread.join()
+    kept = weakref.ref(audit)
+    del audit
+    gc.collect()
+    assert kept() is None
+    assert total(tmp_path) == 1
