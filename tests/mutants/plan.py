@@ -71,6 +71,17 @@ TESTS: dict[str, list[str]] = {
         "hooks/test_retries_and_rotated_keys.py",
         "hooks/test_calls_within_calls.py",
     ],
+    "_check/call": [
+        *_VERDICTS,
+        "check/test_drift_and_learning.py",
+        "hooks/test_retries_and_rotated_keys.py",
+        "hooks/test_calls_within_calls.py",
+        "hooks/test_event_hooks_auth_and_redirects.py",
+        "hooks/test_workload_identity.py",
+        "hooks/test_faults_of_ours_and_of_others.py",
+        *_TEXTS,
+        "audit/test_what_is_counted.py",
+    ],
     "_check/response": [
         "check/test_drift_and_learning.py",
         "hooks/test_answers_to_other_libraries.py",
