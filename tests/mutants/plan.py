@@ -97,6 +97,14 @@ TESTS: dict[str, list[str]] = {
     "_check/waiting": ["check/test_where_was_it_called.py"],
     "_check/terminate": ["check/test_where_was_it_called.py"],
     "_hooks/": _HOOKS,
+    "_hooks/message": [
+        "hooks/test_answers_to_other_libraries.py",
+        "hooks/test_process_scope.py",
+        "hooks/test_websockets_opened_directly.py",
+        "hooks/test_websockets_of_the_sdk.py",
+        "hooks/test_mocks_and_other_callables.py",
+        "check/test_no_key_is_shown.py",
+    ],
     "_hooks/websockets": [
         "hooks/test_websockets_of_the_sdk.py",
         "hooks/test_websockets_opened_directly.py",
