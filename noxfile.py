@@ -247,8 +247,9 @@ def bench(session: nox.Session) -> None:
 def mutants(session: nox.Session) -> None:
     """Which changes of the code no test notices: `nox -s mutants -- _keys _check/ --sample 50`.
 
-    Without arguments some 3,000, of seconds each: a night. What cannot be told from the code is
-    listed with the reason in tests/mutants/equivalent.json.
+    Without arguments some 2,500: half a second each, and half a minute where one survives. What
+    cannot be told from the code is listed with the reason in tests/mutants/equivalent.json.
+    `--again OUTPUT` runs those that survived in an earlier output.
     """
     session.install("-e", ".[test]", "cosmic-ray>=8.4,<9")
     session.run("python", "tests/mutants/run.py", *session.posargs)
@@ -263,6 +264,6 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session(python=[PYTHONS[1], "3.15"])
 def soak(session: nox.Session) -> None:
-    """Calls from threads, tasks and forks while all around them changes: `-- --minutes 10`."""
+    """Calls from threads, tasks and forks while all around them changes: `-- --calls 1000000`."""
     session.install("-e", ".[test]")
     session.run("python", "tests/soak/run.py", *session.posargs)

@@ -10,6 +10,7 @@ import importlib
 import inspect
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -478,14 +479,19 @@ def python(code: str, *options: str, **environment: str) -> subprocess.Completed
     """
     inherited = {name: v for name, v in os.environ.items() if not name.startswith("OPENAI_")}
     places = [Path(opg.__file__).parents[1], Path(__file__).parent]
-    return subprocess.run(
-        [sys.executable, *options, "-c", code],
+    process = subprocess.Popen(
+        [sys.executable, "-X", "faulthandler", *options, "-c", code],
         env={**inherited, "PYTHONPATH": os.pathsep.join(map(str, places)), **environment},
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=600,  # it hangs, however busy the machine is
-        check=False,
     )
+    try:
+        out, err = process.communicate(timeout=300)
+    except subprocess.TimeoutExpired:  # it hangs, however busy the machine is: it shows where
+        process.send_signal(signal.SIGABRT)
+        pytest.fail("{}\n{}".format(*process.communicate()))
+    return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def output(code: str, **environment: str) -> str:

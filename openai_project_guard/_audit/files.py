@@ -101,19 +101,38 @@ class AuditFile:
         """
         if self._length <= self._limit or self._path is None:
             return
-        from openai_project_guard._registry.file.atomic import replace as replace_file
-
         self._limit = self._length + LIMIT  # should this fail, it is not tried again at once
         records = [record for record in read(self._path) if isinstance(record, Record)]
-        data, now = b"", time.time()
+        now = time.time()
         for hourly, daily in _COARSER:
             records = _merged_by_age(records, now, hourly, daily)
-            data = self._header + b"".join(map(line_of, records))
-            if len(data) <= LIMIT / 2:
+            if sum(len(line_of(record)) for record in records) <= LIMIT / 2:
                 break
-        replace_file(self._path, data)
-        self._length = len(data)
+        self._replace(records)
         self._limit = max(LIMIT, 2 * self._length)
+
+    def tidy_up(self) -> None:
+        """Merges the lines of the same call and hour, in a file that is small.
+
+        Raises:
+            OSError: it cannot be replaced; the old one stays.
+        """
+        if self._path is None or self._length > LIMIT / 20:
+            return
+        found = list(read(self._path))
+        if None in found:  # somebody else's doing, which is for them to see
+            return
+        records = [record for record in found if isinstance(record, Record)]
+        merged = _merged_by_age(records, time.time(), math.inf, math.inf)
+        if len(merged) < len(records):
+            self._replace(merged)
+
+    def _replace(self, records: Iterable[Record]) -> None:
+        from openai_project_guard._registry.file.atomic import replace as replace_file
+
+        data = self._header + b"".join(map(line_of, records))
+        replace_file(str(self._path), data)
+        self._length = len(data)
 
     def _opened(self) -> int:
         """The file's descriptor; the first time the file is made."""

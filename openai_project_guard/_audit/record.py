@@ -1,7 +1,8 @@
 """Counts the calls of this process, and writes the counts every ten seconds.
 
 What every call pays is one look-up and one step of a counter. The rest happens on a thread that
-starts with the first call, in every process anew, and ends with the audit.
+starts with the first call, in every process anew, and ends with the audit. The first of the wrong
+calls of a kind is written before it goes on: a process may be killed at any moment.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from weakref import WeakSet
 from openai_project_guard._audit.files import AuditFile
 from openai_project_guard._audit.line import KEY, MOST_EXPECTED, Record, tidy
 from openai_project_guard._audit.tally import Tally
+from openai_project_guard._check import terminate
 from openai_project_guard._check.verdict import project_of
 from openai_project_guard._errors import OWN_FAULTS
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from openai_project_guard._check.verdict import Verdict
 
 INTERVAL = 10.0
-"""Seconds between two writes: the most that a killed process loses."""
+"""Seconds between two writes: what a killed process may lose of its counts."""
 MOST = 10_000
 """Distinct records of one process; what comes after is counted by outcome and reason only."""
 
@@ -75,6 +77,7 @@ class Audit:
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
         self._flushes_at_exit = False
+        self._undo_at_exit: list[Callable[[], object]] = []
         self._file = AuditFile(self.folder)
         self._allowed: dict[_Key, Callable[[], int]] = {}
         self._tallies: dict[_Key, Tally] = {}
@@ -126,14 +129,21 @@ class Audit:
             self._is_closed = True
             self._allowed = {}  # so that a later call does not take the fast path
         self._ended.set()
+        while self._undo_at_exit:  # what is registered with others keeps this for ever
+            with suppress(Exception):
+                self._undo_at_exit.pop()()
         self.flush()
+        with self._writing, suppress(Exception):
+            self._file.tidy_up()
 
     def _count(self, key: _Key, verdict: Verdict | None = None) -> None:
         """Counts a call; the next one that is allowed takes the fast path."""
         try:
             now = time.time()
             with self._lock:
+                known = len(self._tallies)
                 tally = self._tally(key, now)
+                is_first = len(self._tallies) > known
                 if verdict is not None:
                     tally.see(now)
                 else:
@@ -141,6 +151,8 @@ class Audit:
                     if not (tally.record.is_others or self._is_closed):
                         self._allowed[key[1:4] + key[6:]] = tally.step
             self._keep_writing()
+            if is_first and verdict is not None:
+                self.flush()
         except OWN_FAULTS as error:
             self._complain(error)
 
@@ -217,10 +229,13 @@ class Audit:
             atexit.register(self.close)
         util = sys.modules.get("multiprocessing.util")
         if util is not None:
-            util.Finalize(None, self.flush, exitpriority=-100)
+            finalizer = util.Finalize(None, self.flush, exitpriority=-100)
+            self._undo_at_exit.append(finalizer.cancel)
         signals = sys.modules.get("celery.signals")
         if signals is not None:
-            signals.worker_process_shutdown.connect(lambda **_: self.flush(), weak=False)
+            signal, flush = signals.worker_process_shutdown, lambda **_: self.flush()
+            signal.connect(flush, weak=False)
+            self._undo_at_exit.append(lambda: signal.disconnect(flush))
 
     def _complain(self, error: Exception) -> None:
         if self._has_complained:
@@ -250,6 +265,13 @@ def _after_fork() -> None:
     for audit in list(_open):
         audit._start_anew()
 
+
+def _flush_all() -> None:
+    for audit in list(_open):
+        audit.flush()
+
+
+terminate.write_at_end(_flush_all)
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

@@ -88,7 +88,7 @@ def take_counts() -> _Counts:
     with _lock:
         taken = _counts.copy()
         _start_anew()
-    terminate.forget()
+    terminate.end()
     return taken
 
 
@@ -110,6 +110,7 @@ def places(verdict: Verdict) -> list[str]:
 
 
 atexit.register(flush)
+terminate.write_at_end(flush)
 
 
 def _start_anew() -> None:
@@ -150,7 +151,7 @@ def _log_counts_later() -> None:
             _timer.start()
         except RuntimeError:  # the interpreter is ending, or there are too many threads
             _timer = None
-    terminate.flush_then(flush)
+    terminate.begin()
 
 
 def _run(ended: threading.Event) -> None:

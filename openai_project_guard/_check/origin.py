@@ -183,6 +183,12 @@ def _origin_of_none(setting: Setting, sources: HeaderSources) -> Origin:
             f"The client's `{argument}=` is an empty string.",
             f"give the client's `{argument}=` a value",
         )
+    if _find(sources.call_headers, "Authorization"):
+        return Origin(
+            "unset",
+            "Nothing sets the header; the key comes from `extra_headers` of this call.",
+            _fix_of_setting(setting, sources, None, ""),
+        )
     step = None if sources.client_site is None else sources.client_site.last_with_key
     if step is not None:
         return Origin(
@@ -204,10 +210,12 @@ def _fix_of_setting(
 ) -> str:
     """What to change about a client's argument, or the variable that stands in for it.
 
-    Other clients may live by the same value: a client that got another key by `with_options()`
-    is put right there, and one with a key of its own where it is built.
+    Other calls may live by the same value: one that brings another key is put right there, a client
+    that got another key by `with_options()` there, and one with a key of its own where it is built.
     """
     argument, site = setting.argument, sources.client_site
+    if _find(sources.call_headers, "Authorization"):
+        return f"add {setting.header} to the `extra_headers` of this call, which give it its key"
     if site is not None and setting is PROJECT:
         step = site.last_with_project
         if step is not None:

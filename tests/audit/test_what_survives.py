@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import multiprocessing.util
 import os
 import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from audit.seen import MISMATCH, counts, files, lines, verdict
@@ -95,6 +100,33 @@ while True:
         process.wait()
     assert process.returncode == -signal.SIGKILL
     assert 20 <= total(tmp_path) <= len(made) + 1
+
+
+WRONG = """
+import signal, support
+import openai_project_guard as opg
+opg.enable("warn", registry=support.KEYS, audit=os.environ["FOLDER"])
+client = support.sync_client(support.Recorder(), project="proj_b")
+def wrong_and_killed(number):
+    for _ in range(3):
+        support.chat(client)
+    os.kill(os.getpid(), number)
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+def test_a_wrong_call_site_is_there_whatever_ends_the_process(tmp_path: Path) -> None:
+    done = run(WRONG + "wrong_and_killed(signal.SIGKILL)", tmp_path)
+    assert done.returncode == -signal.SIGKILL
+    (record,) = summarize([str(tmp_path)]).records
+    assert (record.outcome, record.reason, record.count) == ("warned", "mismatch", 1)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signal")
+def test_at_sigterm_all_that_was_counted_is_written(tmp_path: Path) -> None:
+    done = run(WRONG + "wrong_and_killed(signal.SIGTERM)", tmp_path)
+    assert done.returncode == -signal.SIGTERM
+    assert total(tmp_path) == 3
 
 
 def test_the_thread_writes_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,3 +397,33 @@ allowed(2, "elsewhere")
         tmp_path,
     )
     assert total(tmp_path) == 5
+
+
+def test_an_audit_that_was_closed_is_kept_by_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Signal:
+        def __init__(self) -> None:
+            self.receivers: list[Any] = []
+
+        def connect(self, receiver: Any, weak: bool) -> None:
+            self.receivers.append(receiver)
+
+        def disconnect(self, receiver: Any) -> None:
+            self.receivers.remove(receiver)
+
+    signals = SimpleNamespace(worker_process_shutdown=Signal())
+    monkeypatch.setitem(sys.modules, "celery.signals", signals)
+    assert multiprocessing.util  # it keeps what is to be done at the end of a process
+    audit = Audit(str(tmp_path))
+    audit.record_allowed("here", "sk-…AAAA", "proj_a", "api.openai.com", "POST")
+    thread = audit._thread
+    assert thread is not None
+    assert len(signals.worker_process_shutdown.receivers) == 1
+    audit.close()
+    thread.join()
+    kept = weakref.ref(audit)
+    del audit
+    gc.collect()
+    assert kept() is None
+    assert total(tmp_path) == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 from support import STRANGER, A, Server, async_client, http, sync_client
 
 import openai_project_guard as opg
+from openai_project_guard._check import learn as learning
 from openai_project_guard._keys import digest, fingerprint_of
 from openai_project_guard._state import STATE
 
@@ -106,6 +108,35 @@ def test_a_key_registered_during_its_call_keeps_its_project() -> None:
     call(Server("proj_s"), project="proj_s")
 
 
+def test_two_answers_at_once_that_name_different_projects_teach_one_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    learn()
+    look_up = learning.records_of
+
+    def records_of(*args: Any) -> Any:
+        found = look_up(*args)
+        time.sleep(0.05)  # the other answer has its turn, if it may
+        return found
+
+    monkeypatch.setattr(learning, "records_of", records_of)
+    barrier = threading.Barrier(2)
+
+    class Together(Server):
+        def __call__(self, request: Any) -> Any:
+            barrier.wait()
+            return super().__call__(request)
+
+    threads = [
+        threading.Thread(target=call, args=(Together(project),)) for project in ("proj_s", "proj_t")
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(STATE.registered.lookup(STRANGER)) == 1
+
+
 def test_what_was_learned_is_kept_in_the_file(clean: Any, tmp_path: Path) -> None:
     path = tmp_path / "learned.toml"
     clean.setenv("OPENAI_PROJECT_GUARD_LEARNED", str(path))
@@ -163,6 +194,21 @@ def test_drift_is_logged_as_an_error_and_the_answer_returned(
         "proj_elsewhere",
     )
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
+
+
+@pytest.mark.parametrize("name", ["OpenAI-Project", "OPENAI-PROJECT"])
+def test_drift_is_seen_in_whatever_case_the_answer_names_its_project(
+    name: str, verdicts: list[opg.Verdict]
+) -> None:
+    class Shouting(Server):
+        def __call__(self, request: Any) -> Any:
+            answer = super().__call__(request)
+            answer.headers = http.Headers([(name, "proj_elsewhere")])
+            return answer
+
+    opg.enable(registry={"proj_s": STRANGER})
+    call(Shouting(), project="proj_s")
+    assert [verdict.reason for verdict in verdicts] == [None, "drift"]
 
 
 @pytest.mark.parametrize("code", ["mismatched_project", "mismatched_organization", "other"])

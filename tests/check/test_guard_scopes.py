@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,8 @@ from support import (
 
 import openai_project_guard as opg
 from openai_project_guard import guard
+from openai_project_guard._scope import Scope
+from openai_project_guard._types import Policy
 
 pytestmark = pytest.mark.usefixtures("registered")
 
@@ -84,6 +87,11 @@ def test_the_innermost_project_wins(probe: Probe) -> None:
             assert probe() == "b"
         assert probe() == "a"
     assert probe() == "b"
+
+
+def test_a_policy_is_an_override_only_where_it_says_so() -> None:
+    scope = Scope(guard, None, opg.Mode.WARN, None)
+    assert scope.apply_to(Policy(opg.Mode.ENFORCE, "block", None)).mode is opg.Mode.WARN
 
 
 def test_a_mode_inside_a_project_keeps_the_project(probe: Probe) -> None:
@@ -249,6 +257,34 @@ def test_scopes_left_in_the_order_they_were_entered_leave_nothing_behind(
     assert probe() == "b"
     second.__exit__(None, None, None)
     assert probe() == "ab?"
+
+
+def test_scopes_inside_one_that_is_left_stay_open_in_their_order(probe: Probe) -> None:
+    first, second, third = guard(), guard(project="proj_a"), guard(project="proj_b")
+    for scope in (first, second, third):
+        scope.__enter__()
+    first.__exit__(None, None, None)
+    assert probe() == "b"
+    third.__exit__(None, None, None)
+    assert probe() == "a"
+    second.__exit__(None, None, None)
+    assert probe() == "ab?"
+
+
+def test_what_was_started_in_a_scope_that_was_left_keeps_none_of_those_around_it() -> None:
+    def generation() -> contextvars.Context:
+        with guard(project="proj_a"):
+            return contextvars.copy_context()
+
+    def scopes() -> int:
+        gc.collect()
+        return sum(isinstance(found, Scope) for found in gc.get_objects())
+
+    before = scopes()
+    context = contextvars.copy_context()
+    for _ in range(20):  # each started by the one before, as a job may start the next
+        context = context.run(generation)
+    assert scopes() == before + 1
 
 
 def test_an_undecorated_context_manager_may_hold_a_scope(probe: Probe) -> None:

@@ -46,6 +46,14 @@ def test_another_clients_key_does_not_make_the_variable_wrong(clean: pytest.Monk
     assert "To fix it: pass `project=` where the client is given this key, which is not " in text
 
 
+@pytest.mark.parametrize("project", ["proj_a", None])
+def test_a_call_that_brings_another_key_is_put_right_there(project: str | None) -> None:
+    client = sync_client(Recorder(), api_key=A, project=project)
+    _, text = refused(client, extra_headers={"Authorization": f"Bearer {B}"})
+    fix = "add OpenAI-Project to the `extra_headers` of this call, which give it its key"
+    assert f"To fix it: {fix} (expected: proj_b)" in text
+
+
 def test_the_headers_of_an_http_client() -> None:
     sent = http.Client(
         transport=http.MockTransport(Recorder()), headers={"OpenAI-Project": "proj_b"}

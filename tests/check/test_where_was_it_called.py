@@ -10,6 +10,7 @@ import functools
 import gc
 import inspect
 import logging
+import os
 import pickle
 import re
 import sys
@@ -666,6 +667,51 @@ time.sleep(30)
     assert "(and 3 more)" in run.stdout
     assert ("own" in run.stdout) == handled
     assert run.returncode == (3 if handled else -15)
+
+
+WARNED_TWICE = """
+import logging, os, signal, sys, threading, time
+import openai_project_guard as opg, support
+opg.enable("warn", registry=support.KEYS)
+client = support.sync_client(support.Recorder(), project="proj_b")
+for _ in range(2):
+    support.chat(client)
+assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
+def test_a_forked_child_ends_at_sigterm_as_it_always_did() -> None:
+    """What is forked may be in the midst of a long call in C, where no handler runs."""
+    run = support.python(
+        WARNED_TWICE
+        + """
+child = os.fork()
+if not child:
+    os._exit(signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    )
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
+def test_a_sigterm_amid_a_log_handlers_own_lock_ends_the_process() -> None:
+    run = support.python(
+        WARNED_TWICE
+        + """
+lock = threading.Lock()
+class Queue(logging.Handler):
+    def emit(self, record):
+        with lock:
+            pass
+logging.getLogger().addHandler(Queue())
+with lock:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(30)
+"""
+    )
+    assert run.returncode == -15
 
 
 def test_the_start_says_by_what_calls_are_judged(

@@ -245,3 +245,24 @@ def test_two_keys_on_one_call_are_refused(way: Any, sent: Recorder) -> None:
     with pytest.raises(opg.MalformedHeaderError, match="more than one key"):
         way.run(lambda: chat(client))
     assert sent.requests == []
+
+
+@BOTH
+def test_two_unregistered_keys_on_one_call_are_refused_even_where_one_may_pass(
+    way: Any, sent: Recorder
+) -> None:
+    opg.enable(unregistered="allow")
+    client = way.client(sent, api_key=f"{A}-unregistered", project="proj_a")
+    build = client._build_request
+
+    def twice(*args: Any, **kwargs: Any) -> Any:
+        request = build(*args, **kwargs)
+        more = ("authorization", f"Bearer {B}-unregistered")
+        request.headers = http.Headers([*request.headers.multi_items(), more])
+        return request
+
+    way.run(lambda: chat(client))
+    client._build_request = twice
+    with pytest.raises(opg.MalformedHeaderError, match="more than one key"):
+        way.run(lambda: chat(client))
+    assert len(sent.requests) == 1

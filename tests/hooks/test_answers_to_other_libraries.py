@@ -97,6 +97,14 @@ def test_a_key_is_learned_from_the_answer(get: Get, api: LoopbackAPI) -> None:
     assert [entry.project for entry in STATE.registered.lookup(STRANGER)] == ["proj_z"]
 
 
+@EVERY
+def test_a_key_is_not_learned_where_that_was_not_asked_for(get: Get, api: LoopbackAPI) -> None:
+    for unregistered in ("allow", "warn"):
+        enable(unregistered=unregistered)
+        get(f"{api.base_url}/models", headers(STRANGER, "proj_z"))
+        assert STATE.registered.lookup(STRANGER) == ()
+
+
 @pytest.mark.parametrize("get", [by_httpx2, by_httpx, by_requests])
 def test_the_error_has_the_request_as_the_librarys_own_has(get: Get, api: LoopbackAPI) -> None:
     enable()

@@ -6,6 +6,8 @@ import copy
 import functools
 import pickle
 from collections.abc import Callable
+from contextlib import suppress
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -15,6 +17,7 @@ from openai._base_client import BaseClient, SyncAPIClient
 from support import A, B, Probe, http, sync_client
 
 import openai_project_guard as opg
+from openai_project_guard._hooks.httpx import HTTP
 
 pytestmark = pytest.mark.usefixtures("clean")
 
@@ -145,3 +148,46 @@ def test_a_stand_ins_answer_may_have_headers_of_any_kind(
     assert not isinstance(caught.value, opg.ProjectGuardError)
     assert "check_response" not in frames
     assert caplog.records == []  # neither a fault of ours nor a drift
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"OpenAI-Project": "proj_b"},
+        {b"openai-project": b"proj_b"},
+        [("date", "today"), ("openai-project", "proj_b")],
+        MappingProxyType({"openai-project": "proj_b"}),
+    ],
+    ids=["dict", "bytes", "list", "other class"],
+)
+def test_a_stand_ins_answer_that_names_another_project_is_told_of(
+    headers: Any, clean: pytest.MonkeyPatch
+) -> None:
+    class Answer:
+        status_code = 200
+
+        def __init__(self, request: Any) -> None:
+            self.headers, self.request = headers, request
+
+    clean.setattr(http.Client, "_send_single_request", lambda _, request, **__: Answer(request))
+    opg.enable(registry=REGISTRY)
+    seen: list[opg.Verdict] = []
+    opg.add_observer(seen.append)
+    with suppress(Exception):  # the SDK cannot read such an answer
+        sync_client(lambda _: None, project="proj_a").models.list()
+    assert [(verdict.reason, verdict.answered) for verdict in seen] == [
+        (None, None),
+        ("drift", "proj_b"),
+    ]
+
+
+def test_headers_are_read_from_what_httpx_documents_where_its_own_list_is_gone() -> None:
+    request = http.Request(
+        "GET",
+        "https://api.openai.com/v1/models",
+        headers=[("Authorization", f"Bearer {A}"), ("OpenAI-Project", "proj_a"), ("x", "1")],
+    )
+    other = SimpleNamespace(headers=SimpleNamespace(raw=request.headers.raw))
+    read = HTTP.headers(other)
+    assert read == [tuple(header) for header in HTTP.headers(request)]
+    assert (b"OpenAI-Project", b"openai-project", b"proj_a") in read

@@ -14,6 +14,7 @@ from support import (
     STRANGER,
     B,
     Recorder,
+    Sync,
     chat,
     fingerprint,
     http,
@@ -117,6 +118,14 @@ def test_a_service_account_with_a_wrong_header_is_refused(
     error = opg.ProjectMismatchError if project else opg.ProjectMissingError
     assert refused(way, lambda: chat(client), error).expected == ("proj_a",)
     assert exchange.requests == []
+
+
+@IDENTITIES
+def test_the_error_names_the_line_of_the_service_account(identity: Any, exchange: Exchange) -> None:
+    client = Sync.client(exchange, workload_identity=identity("user-svc-a"), project="proj_b")
+    with pytest.raises(opg.ProjectMismatchError) as caught:
+        chat(client)
+    assert str(caught.value).count("openai-projects.toml, line 4") == 2
 
 
 @BOTH

@@ -15,6 +15,7 @@ from cosmic_ray.plugins import get_operator
 from parso.python import tree
 
 COMPARED = re.compile(r" (==|!=|is|not|<|>|<=|>=) ")
+KEYWORDS_ONLY = re.compile(r"[(,] \*,|^\*,|\(\*,")
 COSMIC_RAY = [
     *(
         f"core/ReplaceComparisonOperator_{pair}"
@@ -75,12 +76,19 @@ class ChangeText(_Own):
     """A text is another one: in what is decided by it or looked up by it, not in sentences."""
 
     def fits(self, node: Any) -> bool:
-        if node.type != "string" or " " in node.value:
+        if node.type != "string" or " " in node.value or _is_type(node):
             return False
         return node.parent.type != "simple_stmt" and node.value[-2] not in "'\""
 
     def mutate(self, node: Any, index: int) -> Any:
         return tree.String(f"{node.value[:-1]}XX{node.value[-1]}", node.start_pos, node.prefix)
+
+
+def _is_type(node: Any) -> bool:
+    """Whether it stands in a `Literal[...]`, where mypy looks at it and nothing else."""
+    while node is not None and node.type != "trailer":
+        node = node.parent
+    return node is not None and node.get_previous_sibling().get_code().strip() == "Literal"
 
 
 OWN = {operator.__name__: operator for operator in (RemoveStatement, ReturnNone, ChangeText)}
@@ -119,6 +127,10 @@ def mutants_of(root: Path, module: str) -> list[Mutant]:
             before, after = first_difference(source, code)
             if operator == "core/AddNot" and COMPARED.search(before):
                 continue  # turning the comparison round says the same
+            if before.startswith("__slots__") and after == "pass":
+                continue  # they save memory, and nothing asks for other attributes
+            if before == "if TYPE_CHECKING:" or (KEYWORDS_ONLY.search(before) and "/" in after):
+                continue  # what mypy alone looks at; the `*` of a signature
             found.setdefault(code, Mutant(module, operator, occurrence, line, before, after, code))
     return sorted(found.values(), key=lambda mutant: (mutant.line, mutant.operator))
 

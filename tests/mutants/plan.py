@@ -43,12 +43,21 @@ _HOOKS = [
 TESTS: dict[str, list[str]] = {
     "": ["settings", "check", "registry", "audit", "cli", "hooks"],
     "_check/": [*_VERDICTS, *_TEXTS, "check"],
-    "_check/verdict": [*_VERDICTS, "check/test_errors_and_verdicts_are_values.py", *_GENERATED],
+    "_check/verdict": [
+        *_VERDICTS,
+        "check/test_errors_and_verdicts_are_values.py",
+        *_GENERATED,
+        "check/test_drift_and_learning.py",
+        *_LOG,
+    ],
     "_check/headers": [
         "properties/test_headers_in_values_out.py",
         "check/test_do_headers_read_alike_in_any_order.py",
         *_VERDICTS,
         _GENERATED[0],
+        "hooks/test_faults_of_ours_and_of_others.py",
+        "check/test_drift_and_learning.py",
+        *_TEXTS,
     ],
     "_check/check": [
         *_VERDICTS,
@@ -100,7 +109,14 @@ TESTS: dict[str, list[str]] = {
         "check/test_no_key_is_shown.py",
         "registry/test_all_mistakes.py",
     ],
-    "_types": [*_VERDICTS, "settings/test_environment_and_arguments.py", *_LOG],
+    "_types": [
+        *_VERDICTS,
+        "settings/test_environment_and_arguments.py",
+        "settings/test_wrong_arguments.py",
+        "settings/test_does_a_registry_that_cannot_be_read_stop_the_start.py",
+        "check/test_guard_scopes.py",
+        *_LOG,
+    ],
     "_scope": [*_SCOPES, "hooks/test_threads_imports_and_signals.py"],
     "_guard": [*_SCOPES, "hooks/test_threads_imports_and_signals.py"],
     "_block": _SCOPES,
@@ -108,6 +124,7 @@ TESTS: dict[str, list[str]] = {
     "_registry/model": [
         *_VERDICTS,
         "check/test_keys_in_several_registries.py",
+        "check/test_guard_scopes.py",
         "settings/test_register.py",
         "settings/test_wrong_arguments.py",
         "registry/test_file_format.py",
@@ -115,6 +132,7 @@ TESTS: dict[str, list[str]] = {
         "hooks/test_workload_identity.py",
         "registry/test_stores_of_others.py",
         "cli/test_copy.py",
+        "cli/test_remove.py",
     ],
     "_registry/validate": [
         "registry/test_all_mistakes.py",
@@ -123,6 +141,7 @@ TESTS: dict[str, list[str]] = {
         "settings/test_register.py",
         "settings/test_wrong_arguments.py",
         "properties/test_registries_merged_and_edited.py",
+        "registry/redis/test_hostile_content.py",
     ],
     "_registry/redis/": ["registry/redis"],
     "_audit/": ["audit"],

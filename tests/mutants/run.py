@@ -1,7 +1,6 @@
 """Runs the tests on changed code: `nox -s mutants -- _keys _check/verdict --sample 40 --seed 1`.
 
-What the tests need is imported once, and each mutant gets a fork of that process in a copy of the
-tree, so that it costs its tests and little else.
+What the tests need is imported once; each mutant gets a fork of that process: see bench.py.
 """
 
 from __future__ import annotations
@@ -9,98 +8,23 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
-import os
 import random
-import shutil
-import signal
 import sys
 import tempfile
-import time
-import traceback
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-TESTS = Path(__file__).parents[1]
-ROOT = TESTS.parent
-sys.path.insert(0, str(TESTS))
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from mutants.mutations import Mutant, mutants_of  # noqa: E402
-from mutants.plan import is_whole, tests_for  # noqa: E402
+from mutants.bench import PACKAGE, ROOT, Bench
+from mutants.mutations import Mutant, mutants_of
+from mutants.plan import is_whole, tests_for
 
-PACKAGE = "openai_project_guard"
 EQUIVALENT = Path(__file__).with_name("equivalent.json")
-FOR_THE_TESTS = ("pytest", "hypothesis", "hypothesis.strategies", "anyio", "openai")
+FOR_THE_TESTS = ("pytest", "hypothesis", "hypothesis.strategies", "anyio", "coverage", "openai")
 OF_THE_SDK = ("openai.resources.chat", "httpx2", "httpx", "websockets.sync.client", "aiohttp")
-
-
-class Bench:
-    """A copy of the tree in which one module at a time is changed."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        for name in (PACKAGE, "tests", "pyproject.toml", "README.md", "docs", "examples"):
-            source = ROOT / name
-            if source.is_dir():
-                shutil.copytree(source, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(source, folder / name)
-        self._moment = 1_000_000_000
-
-    def write(self, module: str, code: str) -> None:
-        """Compiled code is told from stale by the second and the size, so each gets its second."""
-        path = self.folder / module
-        path.write_text(code, "utf-8")
-        self._moment += 2
-        os.utime(path, (self._moment, self._moment))
-
-    def is_good(self, tests: list[str], limit: float) -> bool:
-        """Whether the tests pass, in a fork of this process, within seconds."""
-        child = os.fork()
-        if not child:
-            self._run(tests)
-        end = time.monotonic() + limit
-        while time.monotonic() < end:
-            done, status = os.waitpid(child, os.WNOHANG)
-            if done:
-                return status == 0
-            time.sleep(0.02)
-        with suppress(ProcessLookupError):
-            os.killpg(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-        return False
-
-    def _run(self, tests: list[str]) -> None:
-        os.setsid()  # what it starts ends with it
-        code = 1
-        try:
-            os.chdir(self.folder)
-            sys.path.insert(0, str(self.folder))
-            os.environ["PYTHONPATH"] = str(self.folder)
-            nowhere = os.open(self.folder / "output", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(nowhere, 1)
-            os.dup2(nowhere, 2)
-            import pytest
-
-            options = [
-                "-x",
-                "-q",
-                "-p",
-                "no:cacheprovider",
-                "-p",
-                "no:randomly",
-                "--tb=short",
-                "--show-capture=no",
-            ]
-            options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # imported before
-            code = pytest.main([*options, *(f"tests/{test}" for test in tests)])
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(int(code))
 
 
 def wanted(rooms: list[str]) -> list[str]:
@@ -133,27 +57,13 @@ def equivalents() -> dict[tuple[str, str, str], str]:
 def outcomes(mutants: list[Mutant], bench: Bench) -> Iterator[tuple[Mutant, str, float]]:
     """Each mutant, what became of it, and the seconds that took."""
     known = equivalents()
-    limits: dict[str, float] = {}
-    for mutant in sorted(mutants, key=lambda mutant: mutant.module):
-        module = mutant.module.removeprefix(f"{PACKAGE}/")
-        tests = [test for test in tests_for(module) if (bench.folder / "tests" / test).exists()]
-        source = (ROOT / mutant.module).read_text("utf-8")
-        if mutant.module not in limits:
-            started = time.monotonic()
-            if not bench.is_good(tests, 900):
-                print((bench.folder / "output").read_text("utf-8")[-3000:])
-                sys.exit(f"The tests for {module} fail without a mutant.")
-            limits[mutant.module] = 30 + 4 * (time.monotonic() - started)
-        started = time.monotonic()
-        if (mutant.module, mutant.before, mutant.after) in known:
-            yield mutant, "equivalent", 0.0
-            continue
-        bench.write(mutant.module, mutant.code)
-        try:
-            killed = not bench.is_good(tests, limits[mutant.module])
-        finally:
-            bench.write(mutant.module, source)
-        yield mutant, "killed" if killed else "survived", time.monotonic() - started
+    for name in sorted({mutant.module for mutant in mutants}):
+        of_module = [mutant for mutant in mutants if mutant.module == name]
+        unknown = [m for m in of_module if (name, m.before, m.after) not in known]
+        yield from ((mutant, "equivalent", 0.0) for mutant in of_module if mutant not in unknown)
+        rows = tests_for(name.removeprefix(f"{PACKAGE}/"))
+        tests = [test for test in rows if (bench.folder / "tests" / test).exists()]
+        yield from bench.outcomes(name, unknown, tests)
 
 
 def main() -> int:
@@ -162,10 +72,15 @@ def main() -> int:
     parser.add_argument("--sample", type=int, help="so many at most of all, and as many elsewhere")
     parser.add_argument("--seed", type=int, default=1, help="of the sample; default: 1")
     parser.add_argument("--matching", default="", help="only mutants with this text in their line")
+    parser.add_argument("--again", type=Path, help="only where this earlier output has survivors")
     parser.add_argument("--list", action="store_true", help="name them and run nothing")
     options = parser.parse_args()
     mutants = chosen(wanted(options.rooms), options.sample, options.seed)
     mutants = [mutant for mutant in mutants if options.matching in mutant.before]
+    if options.again:
+        lines = options.again.read_text("utf-8").splitlines()
+        names = {line.split("  ")[-1] for line in lines if line.startswith("survived")}
+        mutants = [mutant for mutant in mutants if mutant.name in names]
     if options.list:
         for mutant in mutants:
             print(f"{mutant.name}\n  - {mutant.before}\n  + {mutant.after}")
@@ -173,6 +88,12 @@ def main() -> int:
     for name in (*FOR_THE_TESTS, *OF_THE_SDK):
         with suppress(ImportError):
             importlib.import_module(name)
+    from hypothesis import Phase, settings
+
+    # What fails is not made smaller, which takes long, and not kept.
+    phases = (Phase.explicit, Phase.generate)
+    settings.register_profile("mutants", phases=phases, database=None, deadline=None)
+    settings.load_profile("mutants")
     assert PACKAGE not in sys.modules
     counts: dict[str, Counter[str]] = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -31,6 +31,7 @@ VALUES = {
 }
 SPELLINGS: list[Callable[[bytes], bytes]] = [bytes, bytes.upper, bytes.title]
 Pairs = list[tuple[bytes, bytes]]
+ONE: Pairs = [(b"Authorization", b"Bearer sk-proj-one-ABCDEFGH"), (b"OpenAI-Project", b"proj_a")]
 
 
 @st.composite
@@ -67,6 +68,8 @@ def digest(key: bytes) -> bytes | None:
 @example([[(b"Authorization", b"sk-proj-alone-ABCDEFGH")]])
 @example([[(b"Authorization", b"Bearer "), (b"Authorization", b"")]])
 @example([[(b"Authorization", b"Bearer "), (b"api-key", b"sk-proj-one-ABCDEFGH")]])
+@example([[*ONE, (b"Authorization", b"Bearer sk-proj-two"), (b"OpenAI-Organization", b"org-a")]])
+@example([[*ONE, (b"OpenAI-Organization", b"org-a"), (b"OpenAI-Organization", b"org-b")]])
 def test_the_same_is_read_whatever_came_before(calls: list[Pairs]) -> None:
     for pairs in [*calls, *calls]:  # the names of the last call are remembered
         read = read_headers(raw(pairs))
@@ -114,3 +117,17 @@ def test_the_kind_of_credential_is_that_of_its_only_key(keys: list[bytes], name:
         assert kind == "malformed"
     else:
         assert kind == {b"sk-p": "key", b"sk-a": "admin", b"ek_t": "ephemeral"}[keys[0][:4]]
+
+
+def test_keys_in_a_list_are_candidates_each() -> None:
+    one, two = b"sk-proj-one-ABCDEFGH", b"sk-proj-two-ABCDEFGH"
+    for between in (b",", b", ", b" "):
+        found = candidate_digests(raw([(b"Authorization", b"Bearer " + one + between + two)]))
+        assert {sha256(one).digest(), sha256(two).digest()} <= set(found)
+
+
+def test_the_hint_is_that_of_the_key_and_not_of_a_blank_header() -> None:
+    api_key = (b"api-key", b"sk-proj-one-0123456789Ab3d")
+    for blank in (b"", b"  "):
+        assert read_hint(raw([(b"Authorization", blank), api_key])) == "sk-proj-…Ab3d"
+    assert read_hint(raw([(b"Authorization", b"")])) == "…"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import string
 
 import pytest
@@ -9,7 +10,16 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from openai_project_guard import ConfigurationError
-from openai_project_guard._keys import find_key, hint, redact, validate_key, weakness
+from openai_project_guard._keys import (
+    digest,
+    digest_of,
+    find_key,
+    fingerprint_of,
+    hint,
+    redact,
+    validate_key,
+    weakness,
+)
 
 LETTERS_AND_DIGITS = string.ascii_letters + string.digits
 KEYS = st.one_of(
@@ -61,6 +71,7 @@ def test_a_key_is_found_wherever_it_begins(before: str, key: str, behind: str) -
         "sk-team-…Ab3d, sk-Team-…Ab3d, sess-…Ab3d, …Ab3d",
         "sha256:" + "0123456789abcdef" * 4,
         "https://api.openai.com/v1/models",
+        "redis://cache/0, of the team @work",
     ],
 )
 def test_names_and_hints_are_left_alone(text: str) -> None:
@@ -73,6 +84,7 @@ def test_names_and_hints_are_left_alone(text: str) -> None:
     [
         ("redis://user:s3cret@host:1/0", "redis://…@host:1/0"),
         ("redis:/user:s3cret@host", "redis:/…@host"),
+        (":/user:s3cret@host", ":/…@host"),
         ("rediss://:p@ss:/w@rd@host and a@b", "rediss://…@host and a@b"),
         ("team_sk-proj-0123456789Ab3d", "team_sk-proj-…Ab3d"),
         ("xsess-0123456789012345678901Ab3d", "xsess-…Ab3d"),
@@ -92,6 +104,8 @@ def test_user_info_and_keys_are_hidden(text: str, shown: str) -> None:
         ("sk-0123456789-01234567Ab3d", "sk-…Ab3d"),
         ("sess-0123456789Ab3d", "sess-…Ab3d"),
         ("gateway-token-0123456789", "…6789"),
+        ("abcd-token-0123456789", "abcd-token-…6789"),
+        ("abcde-token-0123456789", "…6789"),
         ("sk-abcdefghijkl-0123456789Ab3d", "sk-abcdefghijkl-…Ab3d"),
         ("sk-abcdefghijklm-0123456789Ab3d", "sk-…Ab3d"),
         ("ek_0123456789Ab3d", "…Ab3d"),
@@ -139,6 +153,18 @@ def test_a_short_key_is_told_by_its_kind(beginning: str) -> None:
     key = beginning + "Ab3d5Ef7G"[: 16 - len(beginning)]
     assert find_key(f"it is {key}") == key
     assert find_key(f"it is just {key[:-1]}") is None
+    assert find_key(key) == key  # alone, too
+
+
+def test_a_key_of_the_old_form_has_19_characters_or_more() -> None:
+    assert find_key("sk-Ab3dEf7GhJ9kLm2N") == "sk-Ab3dEf7GhJ9kLm2N"
+    assert find_key("sk-Ab3dEf7GhJ9kLm2") is None
+
+
+def test_a_fingerprint_is_the_word_sha256_and_64_hex_digits() -> None:
+    written = f"sha256:{hashlib.sha256(b'sk-a').hexdigest()}"
+    assert fingerprint_of(digest("sk-a")) == written
+    assert digest_of(written) == digest("sk-a")
 
 
 RANDOM = "q7Zr2LmX9vKp4TnB8cWd5HyJ3sGf6AoE1uVi"
@@ -148,17 +174,22 @@ RANDOM = "q7Zr2LmX9vKp4TnB8cWd5HyJ3sGf6AoE1uVi"
     ("key", "problem"),
     [
         ("sk-1234", "it has 4 characters behind its prefix"),
+        ("sess-1234", "it has 4 characters behind its prefix"),
         ("sk-proj-" + RANDOM[:19], "it has 19 characters behind its prefix"),
         ("password", "it has 8 characters, where"),
         ("proj_5fPqTn0w", "it is the id of a project"),
         ("sk-proj_5fPqTn0w", "it is the id of a project"),
         ("org-" + RANDOM, "it is the id of a project, an organization"),
+        ("user-" + RANDOM, "it is the id of a project, an organization or a user"),
         ("sk-proj-" + "ab" * 30, "it has 2 different characters only"),
+        ("sk-" + RANDOM[:9] * 3, "it has 9 different characters only"),
+        ("sk-abc9fgh2klm7pqr4vwx0", "follow each other as in the alphabet"),  # 10 of 20
         ("sk-abcdefghijklmnopqrstuvwxyz0123456789", "follow each other as in the alphabet"),
         ("sk-zyxwvutsrqponmlkjihgfedcba", "follow each other as in the alphabet"),
         ("changeme-please-2024-production", "it is made of words"),
         ("sk-my-secret-litellm-key", "it is made of words"),
         ("CorrectHorseBatteryStaple", "it is made of words"),
+        ("sk-CORRECT-HORSE-BATTERY-STAPLE", "it is made of words"),
         ("sk-gardens7bottles3-9-4", "it is made of words"),  # 14 of 20 characters
         ("sk-Apple-Grape-Lemon-Mango", "it is made of words"),  # of five letters each
     ],
@@ -171,9 +202,14 @@ def test_a_key_that_can_be_guessed_is_weak(key: str, problem: str) -> None:
     "key",
     [
         "sk-proj-" + RANDOM[:20],
+        "sk-" + RANDOM[:10] * 2,
+        "sk-ab0cd2ef4gh6ij8kl0mn2op",  # a third of them follow each other
+        "sk-bdf024prtBDFvxz579HJLprt",  # in steps of two
+        "sk-garden7bottles3-9-4x",  # 13 of 20 characters are words
         "sk-" + RANDOM,
         "sess-" + RANDOM,
         RANDOM,
+        "sk-qwrtaplkjhgfedszxcvobnm",  # four consonants in a row are no word
         "sk-550e8400-e29b-41d4-a716-446655440000",
         "9f86d081884c7d659a2feaa0c55ad015",
         "sk-kopaZimuRetoBaleNudiSofa7",  # a word has more letters than a syllable or two

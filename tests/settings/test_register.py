@@ -21,6 +21,7 @@ from support import (
 )
 
 import openai_project_guard as opg
+from openai_project_guard._keys import digest
 from openai_project_guard._state import STATE
 
 pytestmark = pytest.mark.usefixtures("clean")
@@ -57,6 +58,34 @@ def test_a_key_may_be_registered_for_several_projects(probe: Probe) -> None:
     with pytest.raises(opg.ProjectMismatchError) as refused:
         sync_client(probe.sent, project="proj_3").models.list()
     assert refused.value.verdict.expected == ("proj_1", "proj_2")
+
+
+def test_an_entry_names_the_line_that_registered_it() -> None:
+    opg.register(A, "proj_a")
+    (entry,) = STATE.registered.lookup(A)
+    line = test_an_entry_names_the_line_that_registered_it.__code__.co_firstlineno + 1
+    assert entry.place == f"register() at {__file__}:{line}"
+
+
+def test_keys_that_one_line_registers_share_one_project() -> None:
+    for key in (A, B):  # there may be a million of them
+        opg.register(key, "proj_a")
+    opg.register(STRANGER, "proj_a", organization="org-one")
+    of_a, of_b, other = (
+        STATE.registered.snapshot.records(digest(key))[0].project for key in (A, B, STRANGER)
+    )
+    assert of_a is of_b
+    assert other is not of_a
+
+
+def test_an_empty_organization_is_none(probe: Probe) -> None:
+    opg.register(A, "proj_a", organization="", note="")
+    (entry,) = STATE.registered.lookup(A)
+    assert entry.organization is None
+    opg.enable()
+    sent = Recorder()
+    sync_client(sent, project="proj_a", organization="org-any").models.list()
+    assert len(sent.requests) == 1
 
 
 def test_a_registered_organization_is_checked() -> None:

@@ -1,27 +1,28 @@
 """Calls from threads, tasks and forks at once while everything around them changes.
 
-`nox -s soak -- --minutes 10`. The registry file is replaced all the time, by broken versions too;
-the guard is disabled and enabled again; scopes are entered; Redis is frozen and killed; logs and
-audit files are rotated. Every call knows what must become of it. At the end: how many calls, how
-many wrong verdicts, and whether memory and descriptors have grown.
+`nox -s soak -- --minutes 10 --calls 1000000`. Several processes call. The registry file is
+replaced all the time, by broken versions too; the guard is disabled and enabled again; scopes are
+entered; Redis is frozen and killed; logs are rotated, audit files kept. Every call knows what must
+become of it. At the end: how many calls, how many wrong verdicts, and whether memory and
+descriptors have grown: in one process, which calls less, by tracemalloc too, since that makes a
+call take six times as long.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import gc
-import json
-import logging
-import logging.handlers
+import itertools
+import multiprocessing
 import os
+import signal
 import sys
 import tempfile
 import threading
 import time
-import tracemalloc
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
@@ -29,49 +30,67 @@ sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
 
 import openai  # noqa: E402
 from redis_server import COMMAND, RedisServer  # noqa: E402
-from soak.workers import IN_REDIS, KEYS, Soak, write_registry  # noqa: E402
+from soak.workers import END, IN_REDIS, KEYS, Plan, Sample, work, write_registry  # noqa: E402
 from support import fingerprint  # noqa: E402
 
-import openai_project_guard as opg  # noqa: E402
 from openai_project_guard.loopback import loopback_api  # noqa: E402
 
 WARM_UP = 0.2
 """The part of the time after which memory must stay where it is."""
+ALLOWED = {"traced_mb": 1, "blocks": 10_000, "resident_mb": 10, "descriptors": 3, "threads": 3}
+"""What a process may grow from the first third to the last."""
 
-# --- figures --------------------------------------------------------------------------------------
-
-
-def resident() -> float:
-    """MB of this process in memory."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+# --- what happens meanwhile -----------------------------------------------------------------------
 
 
-def descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+class Surroundings:
+    """What all processes share, and what becomes of it meanwhile."""
 
+    def __init__(self, folder: Path, redis: RedisServer | None) -> None:
+        self.registry = folder / "openai-projects.toml"
+        self.redis = redis
+        self.ends = threading.Event()
+        self.changes: Counter[str] = Counter()
+        write_registry(self.registry, 0, is_broken=False)
 
-def sample() -> dict[str, float]:
-    gc.collect()
-    return {
-        "traced_mb": tracemalloc.get_traced_memory()[0] / 1e6,
-        "resident_mb": resident(),
-        "descriptors": descriptors(),
-        "threads": threading.active_count(),
-    }
+    @property
+    def sources(self) -> list[str]:
+        return [str(self.registry), *([self.redis.url] if self.redis else [])]
 
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        storms = [self.registry_storm, *([self.outages] if self.redis else [])]
+        threads = [threading.Thread(target=storm) for storm in storms]
+        for thread in threads:
+            thread.start()
+        try:
+            yield
+        finally:
+            self.ends.set()
+            for thread in threads:
+                thread.join()
 
-@contextmanager
-def rotated_log(folder: Path) -> Iterator[None]:
-    handler = logging.handlers.RotatingFileHandler(
-        folder / "guard.log", maxBytes=20_000, backupCount=2
-    )
-    logger = logging.getLogger("openai_project_guard")
-    logger.addHandler(handler)
-    logger.propagate = False
-    yield
-    logger.removeHandler(handler)
-    logger.addHandler(logging.NullHandler())  # of the last counts, at exit
-    handler.close()
+    def registry_storm(self) -> None:
+        """Replaces the file, by a broken one each fifth time."""
+        for number in itertools.count():
+            write_registry(self.registry, number, is_broken=number % 5 == 4)
+            self.changes["registry files"] += 1
+            if self.ends.wait(0.1):
+                return
+
+    def outages(self) -> None:
+        """Redis is frozen, killed and started again."""
+        assert self.redis is not None
+        while not self.ends.wait(4):
+            self.redis.signal(signal.SIGSTOP)
+            self.ends.wait(2)
+            self.redis.signal(signal.SIGCONT)
+            if self.ends.wait(2):
+                break
+            self.redis.kill()
+            self.ends.wait(1)
+            self.redis.start()
+            self.changes["Redis outages"] += 2
 
 
 @contextmanager
@@ -89,86 +108,137 @@ def redis_with_a_key(folder: Path) -> Iterator[RedisServer | None]:
         server.kill()
 
 
+# --- the run --------------------------------------------------------------------------------------
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="nox -s soak --", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10, help="default: 10")
-    parser.add_argument("--threads", type=int, default=3, help="that call; default: 3")
-    parser.add_argument("--tasks", type=int, default=8, help="that call; default: 8")
+    parser.add_argument("--minutes", type=float, default=10, help="at most; default: 10")
+    parser.add_argument("--calls", type=int, help="end when so many were made; default: go on")
+    parser.add_argument("--processes", type=int, default=2, help="and a traced one; default: 2")
+    parser.add_argument("--threads", type=int, default=2, help="of each that call; default: 2")
+    parser.add_argument("--tasks", type=int, default=8, help="of each that call; default: 8")
     options = parser.parse_args()
     for name in [name for name in os.environ if name.startswith("OPENAI_")]:
         del os.environ[name]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        os.environ["OPENAI_PROJECT_GUARD_SNAPSHOT"] = str(folder / "snapshot")
-        stack.enter_context(rotated_log(folder))
-        soak = Soak(folder, stack.enter_context(redis_with_a_key(folder)))
+        around = Surroundings(folder, stack.enter_context(redis_with_a_key(folder)))
         api = stack.enter_context(loopback_api({key: project for project, key in KEYS.items()}))
-        write_registry(soak.registry, 0, is_broken=False)
+        os.environ["OPENAI_PROJECT_GUARD_SNAPSHOT"] = str(folder / "snapshot")
         # A scope that is entered while the guard is off takes its settings from here.
-        sources = soak.settings("enforce")["registry"]
-        os.environ["OPENAI_PROJECT_GUARD_REGISTRY"] = ",".join(sources)
+        os.environ["OPENAI_PROJECT_GUARD_REGISTRY"] = ",".join(around.sources)
         os.environ["OPENAI_PROJECT_GUARD_HOSTS"] = "127.0.0.1"
-        opg.enable(**soak.settings("enforce"))
-        samples = run(soak, options, api)
-        opg.disable()
-    return report(soak, samples)
+        plans = [
+            Plan(
+                folder=folder,
+                sources=around.sources,
+                base_url=api.base_url,
+                threads=options.threads,
+                tasks=options.tasks,
+                number=number,
+                is_traced=number == options.processes,
+            )
+            for number in range(options.processes + 1)
+        ]
+        started = time.monotonic()
+        with around.changing():
+            samples, wrong = run(plans, options, api)
+        print_versions(around)
+        changes = Counter(around.changes)
+        for of_one in samples:
+            changes.update(of_one[-1].changes)
+    return report(samples, wrong, changes, time.monotonic() - started, options.calls)
 
 
-def run(soak: Soak, options: argparse.Namespace, api: Any) -> list[dict[str, float]]:
-    work: list[Callable[[], object]] = [
-        *(lambda n=n: soak.threads_work(n, None) for n in range(options.threads)),
-        lambda: soak.threads_work(1000, api.base_url),
-        lambda: asyncio.run(soak.tasks_work(2000, options.tasks)),
-        soak.registry_storm,
-        soak.switch_storm,
-        soak.forks_work,
-        *([soak.outages] if soak.redis else []),
-    ]
-
-    def guarded(one: Callable[[], object]) -> None:
-        try:
-            one()
-        except BaseException as error:
-            soak.wrong.append(f"a worker ended: {error!r}")
-            raise
-
-    threads = [threading.Thread(target=guarded, args=(one,)) for one in work]
-    tracemalloc.start()
-    for thread in threads:
-        thread.start()
-    samples = []
+def run(
+    plans: list[Plan], options: argparse.Namespace, api: Any
+) -> tuple[list[list[Sample]], list[str]]:
+    """What each process said of itself, and what was wrong."""
+    context = multiprocessing.get_context("spawn")
+    pipes, processes = [], []
+    for plan in plans:
+        ours, theirs = context.Pipe()
+        process = context.Process(target=work, args=(plan, theirs))
+        process.start()
+        theirs.close()
+        pipes.append(ours)
+        processes.append(process)
+    samples: list[list[Sample]] = [[] for _ in plans]
     end = time.monotonic() + 60 * options.minutes
-    while (left := end - time.monotonic()) > 0 and not soak.ends.wait(min(left, 5)):
-        api.clear()  # the server's own memory of what it was asked
-        samples.append(sample())
-        print(json.dumps({"calls": sum(soak.calls.values()), **samples[-1]}), flush=True)
-        if len(soak.wrong) > 20:
-            break
-    soak.ends.set()
-    for thread in threads:
-        thread.join(60)
-    return samples
+    has_ended = False
+    while any(not pipe.closed for pipe in pipes):
+        for pipe in wait([pipe for pipe in pipes if not pipe.closed], 1):
+            assert isinstance(pipe, Connection)
+            try:
+                samples[pipes.index(pipe)].append(pipe.recv())
+            except (EOFError, ConnectionError):  # a process that died says no more
+                pipe.close()
+                continue
+            if pipe is pipes[0]:
+                api.clear()  # the server's own memory of what it was asked
+                traced = samples[-1][-1].size if samples[-1] else "none yet"
+                print(f"{made(samples)} calls; the traced process: {traced}", flush=True)
+        is_over = time.monotonic() > end or any(s[-1].wrong for s in samples if s)
+        if not has_ended and (is_over or made(samples) >= (options.calls or 1e12)):
+            has_ended = True
+            for pipe in pipes:
+                pipe.send(END)
+    wrong = [line for of_one in samples for line in of_one[-1].wrong]
+    for number, process in enumerate(processes):
+        process.join()
+        if process.exitcode and not samples[number][-1].wrong:
+            wrong.append(f"process {number} ended with {process.exitcode}")
+    return samples, wrong
 
 
-def report(soak: Soak, samples: list[dict[str, float]]) -> int:
-    settled = samples[int(len(samples) * WARM_UP) :] or samples
+def made(samples: list[list[Sample]]) -> int:
+    return sum(sum(of_one[-1].calls.values()) for of_one in samples if of_one)
+
+
+def print_versions(around: Surroundings) -> None:
+    python = ".".join(map(str, sys.version_info[:3]))
+    print(f"Python {python}, openai {openai.__version__}, Redis: {bool(around.redis)}")
+
+
+def report(
+    samples: list[list[Sample]],
+    wrong: list[str],
+    changes: Counter[str],
+    seconds: float,
+    wanted: int | None,
+) -> int:
+    for line in wrong[:20]:
+        print(line)
+    kinds: Counter[str] = Counter()
+    for of_one in samples:
+        for kind, number in of_one[-1].calls.items():
+            kinds[kind.split()[0]] += number
+    print(f"{made(samples)} calls in {seconds:.0f} s: {dict(kinds)}")
+    print(f"meanwhile: {dict(changes)}")
+    print(f"{len(wrong)} wrong verdicts; growth from the first third to the last:")
+    is_flat = True
+    for number, of_one in enumerate(samples):
+        grown = growth([sample.size for sample in of_one[:-1]])
+        is_flat &= all(grown[name] < ALLOWED[name] for name in grown)
+        print(f"  process {number}: {grown}")
+    is_enough = made(samples) >= (wanted or 0)
+    if not is_enough:
+        print(f"only {made(samples)} of {wanted} calls in that time")
+    return 0 if is_flat and is_enough and not wrong else 1
+
+
+def growth(sizes: list[dict[str, float]]) -> dict[str, float]:
+    settled = sizes[int(len(sizes) * WARM_UP) :] or sizes
     third = max(len(settled) // 3, 1)
-    growth = {
+    return {
         name: round(
-            sum(s[name] for s in settled[-third:]) / third
-            - sum(s[name] for s in settled[:third]) / third,
+            sum(size[name] for size in settled[-third:]) / third
+            - sum(size[name] for size in settled[:third]) / third,
             2,
         )
-        for name in samples[0]
+        for name in (settled[0] if settled else ())
     }
-    for line in soak.wrong[:20]:
-        print(line)
-    version = ".".join(map(str, sys.version_info[:3]))
-    print(f"Python {version}, openai {openai.__version__}, Redis: {bool(soak.redis)}")
-    print(f"{sum(soak.calls.values())} calls: {dict(soak.calls)}")
-    print(f"{len(soak.wrong)} wrong verdicts; growth from the first third to the last: {growth}")
-    is_flat = growth["traced_mb"] < 1 and growth["resident_mb"] < 10 and growth["descriptors"] < 3
-    return 0 if is_flat and not soak.wrong else 1
 
 
 if __name__ == "__main__":

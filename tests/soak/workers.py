@@ -1,21 +1,31 @@
-"""The workers of the soak: those that call, and those that change everything around them."""
+"""One process of the soak: its threads and tasks that call, and what changes around them.
+
+Every call knows what must become of it in the mode that is set, and what must have been sent.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
+import faulthandler
+import gc
+import logging
+import logging.handlers
 import os
 import random
 import signal
+import sys
 import threading
 import time
+import tracemalloc
 from collections import Counter
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import openai
-from redis_server import RedisServer
 from support import fingerprint, http
 
 import openai_project_guard as opg
@@ -23,119 +33,247 @@ import openai_project_guard as opg
 KEYS = {f"proj_{name}": f"sk-proj-not-a-real-key-of-{name}-{name * 8}" for name in "abr"}
 IN_REDIS = "proj_r"
 STRANGER = "sk-proj-not-a-real-key-of-nobody-ZZZZ"
+PROJECTS = {key: project for project, key in KEYS.items()}
+IN_A_FORK = 400  # calls
+END = "end"
+
+# --- what each process is told, and what it tells ---------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a process of the soak is given."""
+
+    folder: Path
+    sources: list[str]
+    base_url: str
+    threads: int
+    tasks: int
+    number: int
+    is_traced: bool
+
+    @property
+    def projects(self) -> list[str]:
+        return [p for p in KEYS if p != IN_REDIS or len(self.sources) > 1]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a process says of itself now and then."""
+
+    calls: dict[str, int]
+    changes: dict[str, int]
+    wrong: list[str]
+    size: dict[str, float]
+
+
+def work(plan: Plan, pipe: Any) -> None:
+    """Calls until the other end of the pipe says so or is gone, and sends a sample each 5 s."""
+    if plan.is_traced:
+        os.nice(5)  # it takes six times as long for each call
+        tracemalloc.start()
+    soak = Soak(plan)
+    with soak.rotated_log(f"process-{plan.number}.log"):
+        soak.enable_after_all()
+        threads = [threading.Thread(target=soak.guarded, args=(one,)) for one in soak.work()]
+        for thread in threads:
+            thread.start()
+        has_ended = False
+        while not has_ended:
+            try:
+                has_ended = pipe.poll(5) and pipe.recv() == END
+            except EOFError:
+                has_ended = True
+            pipe.send(soak.sample())
+        soak.ends.set()
+        for thread in threads:
+            thread.join(60)
+            if thread.is_alive():
+                soak.wrong.append(f"{thread.name} does not end")
+        opg.disable()
+        pipe.send(soak.sample())
+        if soak.wrong:
+            os._exit(1)  # whatever still hangs
 
 
 class Soak:
-    """What the workers share: whether to go on, what they saw, and how often it was switched."""
+    """What the threads of a process share: whether to go on, what they saw, the mode."""
 
-    def __init__(self, folder: Path, redis: RedisServer | None) -> None:
-        self.folder = folder
-        self.redis = redis
-        self.registry = folder / "openai-projects.toml"
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
         self.ends = threading.Event()
         self.calls: Counter[str] = Counter()
+        self.changes: Counter[str] = Counter()
         self.wrong: list[str] = []
-        self.epoch = 0
-        """Odd while the guard is off."""
-        self.projects = [p for p in KEYS if p != IN_REDIS or redis]
+        self.modes: tuple[str, ...] = ("enforce",)
+        """Those that may be in force now; a new tuple with each change."""
 
-    def settings(self, mode: str) -> dict[str, Any]:
-        sources = [str(self.registry)] + ([self.redis.url] if self.redis else [])
-        audit = self.folder / "audit"
-        return {"mode": mode, "registry": sources, "audit": audit, "hosts": ["127.0.0.1"]}
+    def work(self) -> list[Callable[[], object]]:
+        plan = self.plan
+        first = 100 * plan.number
+        return [
+            *(
+                lambda n=n: self.threads_work(f"threads {n}", first + n)
+                for n in range(plan.threads)
+            ),
+            partial(self.threads_work, "sockets 0", first + 50, plan.base_url),
+            lambda: asyncio.run(self.tasks_work(first + 60)),
+            self.switch_storm,
+            self.forks_work,
+        ]
 
-    def enable(self, mode: str, *, must_work: bool = False) -> None:
-        """A broken file is refused, and what was in force before stays so."""
+    def guarded(self, one: Callable[[], object]) -> None:
         try:
-            opg.enable(**self.settings(mode))
-        except opg.RegistryError:
-            if must_work:
-                self.enable(mode, must_work=True)
+            one()
+        except BaseException as error:
+            self.wrong.append(f"a worker ended: {error!r}")
+            raise
+
+    def sample(self) -> Sample:
+        gc.collect()
+        resident = int(Path("/proc/self/statm").read_text().split()[1])
+        size = {
+            "blocks": float(sys.getallocatedblocks()),
+            "resident_mb": resident * os.sysconf("SC_PAGE_SIZE") / 1e6,
+            "descriptors": float(len(os.listdir("/proc/self/fd"))),
+            "threads": float(threading.active_count()),
+        }
+        if self.plan.is_traced:
+            size["traced_mb"] = tracemalloc.get_traced_memory()[0] / 1e6
+        return Sample(dict(self.calls), dict(self.changes), self.wrong[:20], size)
+
+    @contextmanager
+    def rotated_log(self, name: str) -> Iterator[None]:
+        changes = self.changes
+
+        class Handler(logging.handlers.RotatingFileHandler):
+            def doRollover(self) -> None:  # noqa: N802
+                changes["log files begun"] += 1
+                super().doRollover()
+
+        handler = Handler(self.plan.folder / name, maxBytes=20_000, backupCount=2)
+        logger = logging.getLogger("openai_project_guard")
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False
+        yield
+        logger.removeHandler(handler)
+        logger.addHandler(logging.NullHandler())  # of the last counts, at exit
+        handler.close()
 
     # --- calls ----------------------------------------------------------------------------------
 
-    def cases(self, chance: random.Random) -> tuple[str, str, type[Exception] | None]:
-        """A key, a header, and what must become of a call with them."""
-        project = chance.choice(self.projects)
-        key = KEYS[project]
+    def case(self, chance: random.Random) -> tuple[str, str]:
+        """A key and a header: seven of ten fit, one each is another's, unregistered, empty."""
+        project = chance.choice(self.plan.projects)
         what = chance.random()
         if what < 0.7:
-            return key, project, None
+            return KEYS[project], project
         if what < 0.8:
-            return key, chance.choice([p for p in self.projects if p != project]), MISMATCH
+            return KEYS[project], chance.choice([p for p in self.plan.projects if p != project])
         if what < 0.9:
-            return STRANGER, project, opg.UnregisteredKeyError
-        return key, "", opg.ProjectMissingError
+            return STRANGER, project
+        return KEYS[project], ""
 
-    def judge(
-        self, kind: str, epoch: int, wanted: Any, got: BaseException | None, case: Any
-    ) -> None:
-        self.calls[kind] += 1
-        if wanted is None:
-            is_right = got is None  # also while the guard is switched
-        elif epoch % 2 or epoch != self.epoch:
-            is_right = got is None or isinstance(got, wanted)
-        else:
-            # While it is switched from inject to enforce, a missing header may be put in.
-            is_right = isinstance(got, wanted) or (
-                got is None and wanted is opg.ProjectMissingError
-            )
-        if not is_right:
-            self.wrong.append(f"{kind}: {case} came to {got!r}")
-
-    def threads_work(self, seed: int, base_url: str | None) -> None:
+    def threads_work(self, kind: str, seed: int, base_url: str | None = None) -> None:
         """Calls of one thread, some in scopes; with a URL through real sockets."""
         chance = random.Random(seed)
-        kind = "sockets" if base_url else "threads"
         with ExitStack() as stack:
             clients = {
                 key: stack.enter_context(sync_client(key, base_url))
                 for key in (*KEYS.values(), STRANGER)
             }
             while not self.ends.is_set():
-                key, project, wanted = self.cases(chance)
-                epoch = self.epoch
-                got = None
+                key, project = self.case(chance)
+                before = self.modes
                 with ExitStack() as scopes:
-                    if chance.random() < 0.3 and wanted is not opg.UnregisteredKeyError:
+                    if chance.random() < 0.3 and key != STRANGER:
                         scope = opg.guard(project=project or None)
                         with suppress(opg.RegistryError):  # it is off, and the file is broken
                             scopes.enter_context(scope)
                     try:
-                        clients[key].get(
-                            "/models", cast_to=http.Response, options=with_project(project)
-                        )
-                    except opg.ProjectGuardError as error:
+                        got: Any = clients[key].get("/models", **raw(project))
+                    except (opg.ProjectGuardError, openai.APIStatusError) as error:
                         got = error
-                    except openai.APIStatusError:
-                        pass  # it was sent, and the server saw that it is wrong
-                if isinstance(got, opg.ProjectScopeError):
-                    got = MISMATCH_SEEN  # the scope is the header's, so the key is another's
-                self.judge(kind, epoch, wanted, got, (key[-4:], project))
+                self.judge(kind, before, key, project, got)
 
-    async def tasks_work(self, seed: int, number: int) -> None:
-        """Calls of several tasks in one loop."""
-        clients = {key: async_client(key) for key in (*KEYS.values(), STRANGER)}
+    async def tasks_work(self, seed: int) -> None:
+        """Calls of several tasks in one loop, those of the first through real sockets."""
+        urls = [self.plan.base_url] + [None] * (self.plan.tasks - 1)
+        clients = {
+            (key, url): async_client(key, url)
+            for key in (*KEYS.values(), STRANGER)
+            for url in urls[:2]
+        }
 
-        async def work(chance: random.Random) -> None:
+        async def work(number: int) -> None:
+            chance = random.Random(seed + number)
             while not self.ends.is_set():
-                key, project, wanted = self.cases(chance)
-                epoch, got = self.epoch, None
+                key, project = self.case(chance)
+                before = self.modes
                 try:
                     async with opg.guard():
                         await asyncio.sleep(0)
-                        await clients[key].get(
-                            "/models", cast_to=http.Response, options=with_project(project)
-                        )
-                except opg.ProjectGuardError as error:
+                        client = clients[key, urls[number]]
+                        got: Any = await client.get("/models", **raw(project))
+                except (opg.ProjectGuardError, openai.APIStatusError) as error:
                     got = error
                 except opg.RegistryError:
                     continue  # it is off, and the file is broken
-                self.judge("tasks", epoch, wanted, got, (key[-4:], project))
+                self.judge(f"tasks {number}", before, key, project, got)
 
-        await asyncio.gather(*(work(random.Random(seed + n)) for n in range(number)))
+        await asyncio.gather(*(work(number) for number in range(self.plan.tasks)))
         for client in clients.values():
             await client.close()
+
+    def judge(self, kind: str, before: tuple[str, ...], key: str, project: str, got: Any) -> None:
+        """Whether the call became what it must in one of the modes that it may have had."""
+        self.calls[kind] += 1  # by this thread alone
+        modes = before if before is self.modes else ("enforce", "inject", "off")
+        if not any(is_right(mode, key, project, got) for mode in modes):
+            self.wrong.append(f"{kind}, {modes}: {key[-4:]} with {project!r} came to {got!r}")
+
+    # --- what happens meanwhile -----------------------------------------------------------------
+
+    def enable(self, mode: str) -> bool:
+        """Whether it was; a broken file is refused, and what was in force before stays so."""
+        plan = self.plan
+        try:
+            opg.enable(
+                mode=mode,
+                registry=plan.sources,
+                audit=plan.folder / "audit",
+                hosts=["127.0.0.1"],
+            )
+        except opg.RegistryError:
+            return False
+        return True
+
+    def enable_after_all(self) -> None:
+        while not self.enable("enforce"):
+            time.sleep(0.01)  # the file is broken for a moment
+
+    def switch_storm(self) -> None:
+        """Enforce and inject in turn, and now and then off for a moment."""
+        mode, number = "enforce", 0
+        while not self.ends.wait(0.2):
+            number += 1
+            if number % 20 == 0:
+                self.modes = (mode, "off", "enforce")
+                opg.disable()
+                time.sleep(0.005)
+                self.enable_after_all()
+                mode = "enforce"
+                self.changes["switched off and on"] += 1
+            else:
+                new = ("enforce", "inject")[number % 2]
+                self.modes = (mode, new)
+                if self.enable(new):
+                    mode = new
+                    self.changes["enabled again"] += 1
+                else:
+                    self.changes["refused a broken file"] += 1
+            self.modes = (mode,)
 
     def forks_work(self) -> None:
         """A child now and then, which calls from threads of its own, and must end well."""
@@ -144,8 +282,8 @@ class Soak:
             if not child:
                 os._exit(self.in_child())
             _, status = os.waitpid(child, 0)
-            self.calls["forks"] += 1
-            self.calls["in forks"] += 400
+            self.changes["forks"] += 1
+            self.calls["forks"] += IN_A_FORK
             if status:
                 self.wrong.append(f"a fork ended with {status}")
 
@@ -153,88 +291,83 @@ class Soak:
         code = 1
         with suppress(BaseException):
             signal.alarm(60)
-            self.enable("enforce", must_work=True)
-            self.epoch = 0
-            self.wrong.clear()
-            self.calls.clear()
-            ends = threading.Event()
-            self.ends = ends
-            threads = [
-                threading.Thread(target=self.threads_work, args=(seed, None), daemon=True)
-                for seed in range(2)
-            ]
-            for thread in threads:
-                thread.start()
-            while self.calls["threads"] < 400 and not self.wrong:
-                time.sleep(0.01)
-            ends.set()
-            for thread in threads:
-                thread.join(20)
-            code = 3 if self.wrong else 0
-            for line in self.wrong[:3]:
-                os.write(2, f"in a fork: {line}\n".encode())
+            faulthandler.dump_traceback_later(40)  # where it hangs, if it does
+            tracemalloc.stop()
+            # A thread that wrote to the parent's log may have held the lock of the file's buffer,
+            # which no fork lets go of: https://github.com/python/cpython/issues/50970.
+            logging.getLogger("openai_project_guard").handlers.clear()
+            with self.rotated_log(f"fork-{os.getpid()}.log"):
+                code = self.calls_in_child()
         return code
 
-    # --- what happens meanwhile -----------------------------------------------------------------
-
-    def registry_storm(self) -> None:
-        """Replaces the file, by a broken one each fifth time."""
-        for number in itertools.count():
-            write_registry(self.registry, number, is_broken=number % 5 == 4)
-            if self.ends.wait(0.1):
-                return
-
-    def switch_storm(self) -> None:
-        """Enforce and inject in turn, and now and then off for a moment."""
-        for number in itertools.count():
-            if self.ends.wait(0.2):
-                break
-            if number % 20 == 19:
-                self.epoch += 1
-                opg.disable()
-                time.sleep(0.005)
-                self.enable("enforce", must_work=True)
-                self.epoch += 1
-            else:
-                self.enable(("enforce", "inject")[number % 2])
-        self.epoch += 1
-
-    def outages(self) -> None:
-        """Redis is frozen, killed and started again."""
-        assert self.redis is not None
-        while not self.ends.wait(4):
-            self.redis.signal(signal.SIGSTOP)
-            self.ends.wait(2)
-            self.redis.signal(signal.SIGCONT)
-            if self.ends.wait(2):
-                break
-            self.redis.kill()
-            self.ends.wait(1)
-            self.redis.start()
+    def calls_in_child(self) -> int:
+        self.enable_after_all()
+        self.modes = ("enforce",)
+        self.wrong.clear()
+        self.calls.clear()
+        self.ends = threading.Event()
+        threads = [
+            threading.Thread(target=self.threads_work, args=(f"{n}", n), daemon=True)
+            for n in range(2)
+        ]
+        for thread in threads:
+            thread.start()
+        while sum(self.calls.values()) < IN_A_FORK and not self.wrong:
+            time.sleep(0.01)
+        self.ends.set()
+        for thread in threads:
+            thread.join(20)
+        for line in self.wrong[:3]:
+            os.write(2, f"in a fork: {line}\n".encode())
+        return 3 if self.wrong else 0
 
 
-MISMATCH = opg.ProjectMismatchError
-MISMATCH_SEEN = MISMATCH.__new__(MISMATCH)
+def is_right(mode: str, key: str, project: str, got: Any) -> bool:
+    """Whether a call may come to this: an error, or the answer to what was sent."""
+    if mode == "off":
+        return not isinstance(got, opg.UnsupportedSDKError)
+    if key == STRANGER:
+        return isinstance(got, opg.UnregisteredKeyError)
+    own = PROJECTS[key]
+    if project not in ("", own):  # in a scope of the header's project, the key is another's
+        return isinstance(got, (opg.ProjectMismatchError, opg.ProjectScopeError))
+    if project == "" and mode == "enforce":
+        return isinstance(got, opg.ProjectMissingError)
+    return isinstance(got, http.Response) and got.request.headers["openai-project"] == own
 
 
-def with_project(project: str) -> Any:
-    return {"headers": {"OpenAI-Project": project}}
+# --- clients --------------------------------------------------------------------------------------
+
+
+def raw(project: str) -> Any:
+    """The SDK's cheapest call: no model is made of the answer."""
+    return {"cast_to": http.Response, "options": {"headers": {"OpenAI-Project": project}}}
 
 
 def answer(_: Any) -> Any:
-    return http.Response(200, json={"object": "list", "data": []})
+    return http.Response(200, content=b'{"object": "list", "data": []}', headers=JSON)
+
+
+JSON = {"content-type": "application/json"}
 
 
 def sync_client(key: str, base_url: str | None = None) -> openai.OpenAI:
     transport = None if base_url else http.MockTransport(answer)
     return openai.OpenAI(
-        api_key=key, base_url=base_url, max_retries=0, http_client=http.Client(transport=transport)
+        api_key=key,
+        base_url=base_url,
+        max_retries=0,
+        timeout=60,
+        http_client=http.Client(transport=transport),
     )
 
 
-def async_client(key: str) -> openai.AsyncOpenAI:
-    client = http.AsyncClient(transport=http.MockTransport(answer))
-    return openai.AsyncOpenAI(api_key=key, max_retries=0, http_client=client)
+def async_client(key: str, base_url: str | None = None) -> openai.AsyncOpenAI:
+    transport = None if base_url else http.MockTransport(answer)
+    client = http.AsyncClient(transport=transport)
+    return openai.AsyncOpenAI(
+        api_key=key, base_url=base_url, max_retries=0, timeout=60, http_client=client
+    )
 
 
 def write_registry(path: Path, number: int, *, is_broken: bool) -> None:

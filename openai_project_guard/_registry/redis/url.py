@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from openai_project_guard._errors import RegistryError
 from openai_project_guard._keys import redact
@@ -68,10 +68,16 @@ def parse_url(url: str) -> RedisURL:
         name += f"?prefix={prefix}"
     login, at, _ = parts.netloc.rpartition("@")
     replicas = [place for option, place in options if option == "replica" and place]
-    places = [parts.netloc, *(p if "@" in p else f"{login}{at}{p}" for p in replicas)]
+    places = [parts.netloc, *(_with_login(p, login + at) for p in replicas)]
     rest = urlencode([option for option in options if option[0] not in OPTIONS])
     servers = (f"{parts.scheme}://{place}{parts.path}{'?' * bool(rest)}{rest}" for place in places)
     return RedisURL(redact(name), prefix, database, tuple(servers))
+
+
+def _with_login(replica: str, login: str) -> str:
+    """A replica as a URL has it: with a login of its own, or with that of the first server."""
+    own, at, place = replica.rpartition("@")  # an option's value: `%2F` is `/` again
+    return f"{quote(own, safe=':%')}@{place}" if at else f"{login}{replica}"
 
 
 def _problem(url: str) -> str | None:

@@ -238,7 +238,9 @@ def test_what_counts_for_no_project_is_removed_by_its_fingerprint(
 ) -> None:
     edit.add(url_of(server), "proj_a", fingerprint(A))
     server.client(password=PASSWORD).hset(KEYS, fingerprint(B), value)
+    shell.patch.setenv("FORCE_COLOR", "1")
     ran = shell("remove", fingerprint(B), "--registry", url_of(server))
+    assert "\x1b[32m" in ran.out  # green, as whatever was removed
     assert (ran.status, "registered for no valid project" in " ".join(ran.out.split())) == (0, True)
     assert server.client(password=PASSWORD).hkeys(KEYS) == [fingerprint(A)]
 

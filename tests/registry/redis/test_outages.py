@@ -27,6 +27,7 @@ from redis_server import (
 import openai_project_guard as opg
 from openai_project_guard import RegistryError
 from openai_project_guard._registry import stores as edit
+from openai_project_guard._registry.file.atomic import locked
 from openai_project_guard._registry.redis import follower, open_source
 from openai_project_guard._registry.redis.url import parse_url
 
@@ -123,6 +124,18 @@ def test_a_last_good_version_stands_in_at_the_start(
     edit.remove(server.url, [fingerprint(KEY)])
     wait(lambda: not has(source, KEY))
     assert has(source, OTHER)
+
+
+def test_a_last_good_version_is_written_by_one_process_at_a_time(
+    server: RedisServer, fallback: Path
+) -> None:
+    add(server, KEY)
+    with locked(str(fallback.absolute())):  # as another process of the fleet may
+        source = open_source(server.url)
+        assert has(source, KEY)
+        time.sleep(0.3)
+        assert not fallback.exists()
+    wait(fallback.exists)
 
 
 def test_a_fallback_file_of_another_registry_is_left_alone(

@@ -164,3 +164,10 @@ def test_no_frame_of_an_error_has_the_password(trouble: str) -> None:
 def test_a_database_that_is_no_number_is_an_error() -> None:
     with pytest.raises(opg.RegistryError, match="not the number of a database, such as /0"):
         parse_url("redis://h:6379/zero")
+
+
+def test_no_servers_password_is_shown() -> None:
+    url = parse_url("redis://one:first-secret@a?replica=two:second%2Fsecret@b&replica=c:1")
+    text = "first-secret was refused by a, second%2Fsecret (second/secret) by b"
+    assert url.without_password(text) == "… was refused by a, … (…) by b"
+    assert "secret" not in f"{url!r} {url.name}"
