@@ -57,15 +57,16 @@ def change_for(record: Record) -> str | None:
     if reason == "drift":
         answered = record.answered or "the project that the server named"
         return (
-            f"Run openai-project-guard sync, or register the key for {answered}: the registry has "
-            f"it for {expected}, and the server answered as {answered}. Its calls are then to "
-            f"carry OpenAI-Project {answered}."
+            f"Correct the registry, which has the key for {expected}, while the server answered as "
+            f"{answered}: openai-project-guard remove {record.key_hint or 'HINT'}, then register "
+            f"{answered} --key-env NAME, where NAME is the variable that holds it. Its calls are "
+            f"then to carry OpenAI-Project {answered}."
         )
     if reason == "unregistered":
         return (
-            "If the key is right, register it: openai-project-guard register "
-            f"{record.actual or 'PROJECT'} --key-env NAME, where NAME is the variable that holds "
-            f"it. If it is not: {_lower(_pass(record, 'another api_key='))}."
+            "If the key is right, register it for the project that it belongs to: "
+            "openai-project-guard register PROJECT --key-env NAME, where NAME is the variable that "
+            f"holds it. If it is not: {_lower(_pass(record, 'another api_key='))}."
         )
     if reason == "scope":
         return (

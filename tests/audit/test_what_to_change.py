@@ -102,18 +102,17 @@ def test_a_key_of_several_projects_leaves_the_choice() -> None:
 def test_an_unregistered_key_is_registered_or_replaced() -> None:
     said = change(reason="unregistered", expected=(), project=None, origin="OPENAI_API_KEY")
     assert said == (
-        "If the key is right, register it: openai-project-guard register proj_b --key-env NAME, "
-        "where NAME is the variable that holds it. If it is not: at app/llm.py:12 in make, pass "
-        "another api_key= to the client."
+        "If the key is right, register it for the project that it belongs to: "
+        "openai-project-guard register PROJECT --key-env NAME, where NAME is the variable that "
+        "holds it. If it is not: at app/llm.py:12 in make, pass another api_key= to the client."
     )
-    assert "register PROJECT" in str(change(reason="unregistered", expected=(), actual=None))
 
 
 def test_drift_is_fixed_in_the_registry() -> None:
     assert change(outcome="allowed", reason="drift", actual="proj_a", answered="proj_c") == (
-        "Run openai-project-guard sync, or register the key for proj_c: the registry has it for "
-        "proj_a, and the server answered as proj_c. Its calls are then to carry OpenAI-Project "
-        "proj_c."
+        "Correct the registry, which has the key for proj_a, while the server answered as proj_c: "
+        "openai-project-guard remove sk-…AAAA, then register proj_c --key-env NAME, where "
+        "NAME is the variable that holds it. Its calls are then to carry OpenAI-Project proj_c."
     )
 
 

@@ -170,8 +170,8 @@ def test_a_registry_that_the_server_contradicts_is_corrected_first(
     said = report(tmp_path / "audit")
     (change,) = said.json["changes"]
     assert change["change"].startswith(
-        "Run openai-project-guard sync, or register the key for proj_aaa: the registry has it for "
-        "proj_zzz, and the server answered as proj_aaa."
+        "Correct the registry, which has the key for proj_zzz, while the server answered as "
+        "proj_aaa: openai-project-guard remove "
     )
     assert {call["change"] for call in said.json["calls"]} == {change["change"]}
     assert sorted(str(sent["actual"]) for sent in change["sent"]) == ["None", "proj_aaa"]
@@ -193,7 +193,7 @@ def test_it_comes_before_worse_calls_of_other_keys_and_leaves_their_changes(
     )
     audit.close()
     registry, *others = report(tmp_path / "audit").json["changes"]
-    assert registry["change"].startswith("Run openai-project-guard sync")
+    assert registry["change"].startswith("Correct the registry, which has the key")
     assert (registry["count"], registry["key_hint"]) == (2, "sk-proj-…AAAA")
     assert [(change["key_hint"], change["count"]) for change in others] == [
         ("sk-proj-…BBBB", 9),
@@ -361,3 +361,17 @@ def test_processes_of_one_number_are_told_apart_by_their_start(tmp_path: Path) -
         audit.close()
     header_of(tmp_path / "two", started="2026-03-01T10:00:00.000Z")
     assert len(summarize([str(tmp_path)]).processes) == 2
+
+
+def test_a_call_of_a_key_with_several_projects_counts_for_the_one_it_named(tmp_path: Path) -> None:
+    folder = tmp_path / "audit"
+    opg.enable("enforce", registry={"proj_a": A, "proj_b": A}, audit=folder)
+    for project, times in (("proj_b", 3), ("proj_a", 1)):
+        for _ in range(times):
+            sync_client(Recorder(), project=project).models.list()
+    opg.disable()
+    projects = summarize([str(folder)]).projects
+    assert {name: sum(counts.values()) for name, counts in projects.items()} == {
+        "proj_a": 1,
+        "proj_b": 3,
+    }
