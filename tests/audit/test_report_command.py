@@ -49,7 +49,8 @@ def folder(tmp_path: Path) -> Path:
     for number in (7, 9, 9):
         audit.record(verdict(**{**MISMATCH, "call_site": f"app/jobs.py:{number} in run"}))
     other = {"expected": ("proj_b",), "actual": "proj_b", "key_hint": "sk-proj-…BBBB"}
-    audit.record(verdict(reason="drift", answered="proj_c", call_site="app/web.py:1 in f", **other))
+    drift = {**other, "key_hint": "sk-proj-…CCCC", "answered": "proj_c"}
+    audit.record(verdict(reason="drift", call_site="app/web.py:1 in f", **drift))
     audit.record(
         verdict(
             **{**other, "actual": None},
@@ -123,6 +124,19 @@ def test_calls_that_are_all_in_order_are_said_to_be(run: Report, tmp_path: Path)
     audit.record(verdict())
     audit.close()
     assert "✓ Every call was in order." in run(tmp_path, "--fail-on", "blocked,warned").out
+
+
+@pytest.mark.parametrize("since", ["740000d", "99999999d", "9999-12-31T23:59:59-23:00"])
+def test_a_time_beyond_the_calendar_is_bad_usage(run: Report, folder: Path, since: str) -> None:
+    status, out, err = run(folder, "--since", since)
+    assert (status, out) == (2, "")
+    assert f"--since '{since}' is not understood. Expected a duration, such as 90m" in err
+
+
+def test_a_page_without_a_name_is_bad_usage(run: Report, folder: Path) -> None:
+    status, out, err = run(folder, "--html", "")
+    assert (status, out) == (2, "")
+    assert "--html '' is not the path of a file." in err
 
 
 def test_lines_that_cannot_be_read_are_told(run: Report, folder: Path) -> None:
@@ -218,6 +232,9 @@ def test_json_has_what_the_help_says(run: Report, folder: Path) -> None:
         "project": "proj_a",
         "count": 3,
         "call_sites": ["app/jobs.py:9 in run", "app/jobs.py:7 in run"],
+        "sent": [
+            {"actual": "proj_b", "origin": "project=", "expected": ["proj_a"], "count": 3},
+        ],
     }
     assert [call["count"] for call in told["calls"]] == [2, 1, 1, 1, 1200]
     assert told["calls"][-1]["change"] is None

@@ -32,6 +32,7 @@ VALUES = {
 SPELLINGS: list[Callable[[bytes], bytes]] = [bytes, bytes.upper, bytes.title]
 Pairs = list[tuple[bytes, bytes]]
 ONE: Pairs = [(b"Authorization", b"Bearer sk-proj-one-ABCDEFGH"), (b"OpenAI-Project", b"proj_a")]
+ORGANIZATION: Pairs = [(b"OpenAI-Organization", b"org-a")]
 
 
 @st.composite
@@ -68,8 +69,11 @@ def digest(key: bytes) -> bytes | None:
 @example([[(b"Authorization", b"sk-proj-alone-ABCDEFGH")]])
 @example([[(b"Authorization", b"Bearer "), (b"Authorization", b"")]])
 @example([[(b"Authorization", b"Bearer "), (b"api-key", b"sk-proj-one-ABCDEFGH")]])
-@example([[*ONE, (b"Authorization", b"Bearer sk-proj-two"), (b"OpenAI-Organization", b"org-a")]])
-@example([[*ONE, (b"OpenAI-Organization", b"org-a"), (b"OpenAI-Organization", b"org-b")]])
+@example([[*ONE, (b"Authorization", b"Bearer sk-proj-two-ABCDEFGH")]])
+@example([[*ONE, (b"OpenAI-Project", b"proj_b")]])
+@example([[*ONE, *ORGANIZATION, (b"Authorization", b"Bearer sk-proj-two-ABCDEFGH")]])
+@example([[*ONE, *ORGANIZATION, (b"OpenAI-Project", b"proj_b")]])
+@example([[*ONE, *ORGANIZATION, *ORGANIZATION]])
 def test_the_same_is_read_whatever_came_before(calls: list[Pairs]) -> None:
     for pairs in [*calls, *calls]:  # the names of the last call are remembered
         read = read_headers(raw(pairs))

@@ -48,6 +48,16 @@ def test_a_key_is_registered_for_an_alias_of_the_active_registry(
         opg.register(B, "web")
 
 
+def test_an_unknown_alias_is_refused_with_those_that_are_known(tmp_path: Path) -> None:
+    opg.enable(registry=write_registry(tmp_path / "r.toml", web="proj_b", bot="proj_a"))
+    with pytest.raises(opg.ConfigurationError) as refused:
+        opg.register(A, "shop")
+    assert str(refused.value) == (
+        "project= 'shop' is neither a project id (proj_ and letters, digits, _ or -) nor a known "
+        "alias. The registry has the aliases bot, web."
+    )
+
+
 def test_a_key_may_be_registered_for_several_projects(probe: Probe) -> None:
     opg.enable()
     opg.register(A, "proj_1")

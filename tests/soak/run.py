@@ -35,8 +35,8 @@ from support import fingerprint  # noqa: E402
 
 from openai_project_guard.loopback import loopback_api  # noqa: E402
 
-WARM_UP = 0.2
-"""The part of the time after which memory must stay where it is."""
+WARM_UP = 60
+"""Seconds, or a fifth of the time if that is more, after which memory must stay where it is."""
 ALLOWED = {"traced_mb": 1, "blocks": 10_000, "resident_mb": 10, "descriptors": 3, "threads": 3}
 """What a process may grow from the first third to the last."""
 
@@ -219,25 +219,28 @@ def report(
     print(f"{len(wrong)} wrong verdicts; growth from the first third to the last:")
     is_flat = True
     for number, of_one in enumerate(samples):
-        grown = growth([sample.size for sample in of_one[:-1]])
+        grown = growth(of_one[:-1])
         is_flat &= all(grown[name] < ALLOWED[name] for name in grown)
-        print(f"  process {number}: {grown}")
+        print(f"  process {number}: {grown or 'the run was too short to tell'}")
     is_enough = made(samples) >= (wanted or 0)
     if not is_enough:
         print(f"only {made(samples)} of {wanted} calls in that time")
     return 0 if is_flat and is_enough and not wrong else 1
 
 
-def growth(sizes: list[dict[str, float]]) -> dict[str, float]:
-    settled = sizes[int(len(sizes) * WARM_UP) :] or sizes
-    third = max(len(settled) // 3, 1)
+def growth(samples: list[Sample]) -> dict[str, float]:
+    warm_up = max([WARM_UP, *(sample.seconds / 5 for sample in samples)])
+    settled = [sample.size for sample in samples if sample.seconds > warm_up]
+    third = len(settled) // 3
+    if not third:
+        return {}
     return {
         name: round(
             sum(size[name] for size in settled[-third:]) / third
             - sum(size[name] for size in settled[:third]) / third,
             2,
         )
-        for name in (settled[0] if settled else ())
+        for name in settled[0]
     }
 
 

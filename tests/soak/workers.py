@@ -61,6 +61,7 @@ class Plan:
 class Sample:
     """What a process says of itself now and then."""
 
+    seconds: float  # since it began
     calls: dict[str, int]
     changes: dict[str, int]
     wrong: list[str]
@@ -101,6 +102,7 @@ class Soak:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self.began = time.monotonic()
         self.ends = threading.Event()
         self.calls: Counter[str] = Counter()
         self.changes: Counter[str] = Counter()
@@ -140,7 +142,8 @@ class Soak:
         }
         if self.plan.is_traced:
             size["traced_mb"] = tracemalloc.get_traced_memory()[0] / 1e6
-        return Sample(dict(self.calls), dict(self.changes), self.wrong[:20], size)
+        seconds = time.monotonic() - self.began
+        return Sample(seconds, dict(self.calls), dict(self.changes), self.wrong[:20], size)
 
     @contextmanager
     def rotated_log(self, name: str) -> Iterator[None]:
