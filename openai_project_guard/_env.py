@@ -97,18 +97,32 @@ def path(variable: str) -> str | None:
     """The path of a file or a folder, with `~` expanded, or `None` where it is not set.
 
     Raises:
-        ConfigurationError: it is a URL: taken for a path, its password would name a folder.
+        ConfigurationError: see `checked_path()`.
     """
     named = text(variable)
     if named is None:
         return None
-    if "://" in named:
-        from openai_project_guard._keys import shown
+    return checked_path(f"The environment variable {variable}", named, _accepted(variable))
 
-        expected = _accepted(variable)
-        raise ConfigurationError(
-            f"The environment variable {variable} is {shown(named)}, a URL. Expected {expected}."
-        )
+
+def checked_path(where: str, named: str, expected: str) -> str:
+    """A path that was given, with `~` expanded.
+
+    Args:
+        where: what gave it, for the error.
+        named: the path.
+        expected: what it should be, for the error.
+
+    Raises:
+        ConfigurationError: it is a URL, mistyped perhaps, or has a key in it: a file or a folder
+            would be named after the password or the key.
+    """
+    from openai_project_guard._keys import find_key, shown, without_user_info
+
+    is_url = "://" in named or (":" in named and without_user_info(named) != named)
+    if is_url or find_key(named):
+        what = "a URL" if is_url else "with a key in it"
+        raise ConfigurationError(f"{where} is {shown(named)}, {what}. Expected {expected}.")
     return os.path.expanduser(named)
 
 

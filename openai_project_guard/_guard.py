@@ -52,6 +52,7 @@ class Guard(Block):
         if scope is not None:
             leave(scope)
 
+    @hide_frames  # somebody writes guard(project=...)(KEY)
     def __call__(self, fn: F) -> F:
         """Decorates a function, a method, a coroutine, a generator or an async generator."""
         if isinstance(fn, (classmethod, staticmethod)):

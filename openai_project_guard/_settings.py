@@ -165,6 +165,7 @@ def build(
     wanted = override or read_mode(mode)
     if override is Mode.OFF:  # nothing is read: what is wrong may be the reason for the override
         return Settings(Policy(Mode.OFF, "block", None, is_override=True), (registered,))
+    _env.path(_env.LEARNED)  # which is used when a key is learned: too late to refuse it
     default = "log" if wanted is Mode.WARN else "raise"
     on_error = choice("on_error", on_error, ON_ERROR_CHOICES) or _env.on_error() or default
     fixed, sources = open_named(registry, on_error)
@@ -257,10 +258,7 @@ def _folder(audit: RegistryName | None) -> str | None:
     if audit is None:
         named = _env.path(_env.AUDIT)
         return None if named is None else os.path.abspath(named)
-    if (
-        not isinstance(audit, (str, PathLike))
-        or os.fspath(audit) in ("", b"")
-        or "\0" in str(audit)
-    ):
+    path = os.fspath(audit) if isinstance(audit, (str, PathLike)) else None
+    if not isinstance(path, str) or not path or "\0" in path:
         raise ConfigurationError(f"audit={shown(audit)} is not the path of a folder.")
-    return os.path.abspath(os.path.expanduser(audit))
+    return os.path.abspath(_env.checked_path("audit=", path, "the path of a folder"))

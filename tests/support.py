@@ -27,6 +27,7 @@ from openai._base_client import BaseClient
 
 import openai_project_guard as opg
 from openai_project_guard._check import log
+from openai_project_guard._check.call_site import folder_of_paths
 from openai_project_guard._registry.model import Snapshot
 from openai_project_guard._scope import SCOPE
 from openai_project_guard._state import STATE
@@ -373,6 +374,7 @@ def reset() -> None:
     STATE.scope_settings = None
     STATE.observers = ()
     log.take_counts()
+    folder_of_paths.cache_clear()
     SCOPE.set(None)
 
 

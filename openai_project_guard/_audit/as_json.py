@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from openai_project_guard._audit.change import change_for
 from openai_project_guard._audit.line import Record, iso
 from openai_project_guard._audit.summary import Summary, calls_of
 
@@ -14,6 +15,8 @@ def as_json(summary: Summary) -> dict[str, Any]:
     """The object that `report --json` prints: additions only."""
     return {
         "files": summary.files,
+        "processes": len(summary.processes),
+        "folders": sorted(summary.folders),
         "hosts": sorted(summary.hosts),
         "since": _time(summary.since),
         "first": _time(summary.first),
@@ -32,19 +35,31 @@ def as_json(summary: Summary) -> dict[str, Any]:
                 "key_hint": change.places[0].key_hint,
                 "project": change.places[0].project,
                 "count": sum(place.count for place in change.places),
-                "call_sites": [place.call_site for place in change.places],
+                "call_sites": list(dict.fromkeys(place.call_site for place in change.places)),
+                "sent": _sent(change.places),
             }
             for change in summary.changes
         ],
-        "calls": [_call(record) for record in summary.records],
+        "calls": [_call(record, summary) for record in summary.records],
     }
 
 
-def _call(record: Record) -> dict[str, Any]:
+def _sent(places: Iterable[Record]) -> list[dict[str, Any]]:
+    """What the calls carried, and how many of them did."""
+    counts: Counter[tuple[str | None, str | None, tuple[str, ...]]] = Counter()
+    for place in places:
+        counts[place.actual, place.origin, place.expected] += place.count
+    return [
+        {"actual": actual, "origin": origin, "expected": expected, "count": count}
+        for (actual, origin, expected), count in counts.items()
+    ]
+
+
+def _call(record: Record, summary: Summary) -> dict[str, Any]:
     told = asdict(record)
     others = told.pop("is_others")
     told |= {"first": iso(record.first), "last": iso(record.last)}
-    return {**told, "others": others, "change": change_for(record)}
+    return {**told, "others": others, "change": summary.change_for(record)}
 
 
 def _time(seconds: float | None) -> str | None:

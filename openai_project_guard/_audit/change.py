@@ -3,10 +3,45 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from openai_project_guard._audit.line import Record
 
 _LINE = re.compile(r":\d+ in ")
+
+
+@dataclass(slots=True)
+class Change:
+    """One change to make, and the places that it puts in order.
+
+    Attributes:
+        sentence: what to change.
+        places: where the wrong calls are made, worst first: one record for each and for each
+            header that was sent there, over all hosts and methods. They have the key in common,
+            and the client too, unless the registry is what is to be changed.
+    """
+
+    sentence: str
+    places: list[Record]
+
+    @property
+    def by_header(self) -> list[list[Record]]:
+        """The places, by the client and by the header that it sent."""
+        groups: dict[tuple[object, ...], list[Record]] = {}
+        for place in self.places:
+            is_scope = place.reason == "scope"
+            same = (place.client_site, place.expected, is_scope, sent_with(place))
+            groups.setdefault(same, []).append(place)
+        return list(groups.values())
+
+
+def sent_with(record: Record) -> str:
+    """The header that the calls carried, and what set it."""
+    header = f"OpenAI-Project {record.actual}" if record.actual else "no OpenAI-Project"
+    if record.reason == "organization":  # its value is in no verdict
+        header = "another OpenAI-Organization than the registry has for it"
+    is_set = record.origin not in (None, "unknown", "unset")
+    return f"{header} (from {record.origin})" if is_set else header
 
 
 def change_for(record: Record) -> str | None:
@@ -20,16 +55,18 @@ def change_for(record: Record) -> str | None:
     expected = " or ".join(record.expected) or "its project"
     reason, origin = record.reason, record.origin
     if reason == "drift":
+        answered = record.answered or "the project that the server named"
         return (
-            "Run openai-project-guard sync, or register the key for "
-            f"{record.answered or 'the project that the server named'}: the registry has it for "
-            f"{expected}, and the server answered as {record.answered or 'another project'}."
+            f"Correct the registry, which has the key for {expected}, while the server answered as "
+            f"{answered}: openai-project-guard remove {record.key_hint or 'HINT'}, then register "
+            f"{answered} --key-env NAME, where NAME is the variable that holds it. Its calls are "
+            f"then to carry OpenAI-Project {answered}."
         )
     if reason == "unregistered":
         return (
-            "If the key is right, register it: openai-project-guard register "
-            f"{record.actual or 'PROJECT'} --key-env NAME, where NAME is the variable that holds "
-            f"it. If it is not: {_lower(_pass(record, 'another api_key='))}."
+            "If the key is right, register it for the project that it belongs to: "
+            "openai-project-guard register PROJECT --key-env NAME, where NAME is the variable that "
+            f"holds it. If it is not: {_lower(_pass(record, 'another api_key='))}."
         )
     if reason == "scope":
         return (
@@ -39,7 +76,14 @@ def change_for(record: Record) -> str | None:
     if reason == "organization":
         if origin == "extra_headers":
             return f"{_at_call(record)}, take OpenAI-Organization out of extra_headers."
-        return f"{_pass(record, 'the organization= of ' + expected)}."
+        if origin in ("organization=", "OPENAI_ORG_ID"):
+            return f"{_pass(record, f'the organization= that the registry has for {expected}')}."
+        if origin == "OPENAI_CUSTOM_HEADERS":
+            return "Take OpenAI-Organization out of OPENAI_CUSTOM_HEADERS."
+        client = f"of the client{_built(record)}"
+        if origin in ("default_headers", "http_client"):
+            return f"Take OpenAI-Organization out of {origin} {client}."
+        return f"Find what sets the OpenAI-Organization {client}, and take it out."
     if origin == "extra_headers":
         return (
             f"{_at_call(record)}, set OpenAI-Project in extra_headers to {expected}, or leave it "

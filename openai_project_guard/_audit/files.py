@@ -17,9 +17,11 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import datetime, timezone
+from functools import cache
 from typing import Final
 
-from openai_project_guard._audit.line import VERSION, Header, Record, iso, line_of, parse
+from openai_project_guard._audit.line import VERSION, Header, Record, iso, line_of, parse, tidy
+from openai_project_guard._check.call_site import folder_of_paths
 
 ENDING: Final = ".jsonl"
 LIMIT = 2_000_000
@@ -138,17 +140,24 @@ class AuditFile:
         os.makedirs(self._folder, mode=0o700, exist_ok=True)
         if self._path is not None:
             return os.open(self._path, flags, 0o600)
-        host, started = socket.gethostname(), time.time()
-        moment = datetime.fromtimestamp(started, timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+        host, moment = socket.gethostname(), datetime.now(timezone.utc).strftime("%Y%m%dT%H%M%SZ")
         # Containers on one volume may share host name, process number and second.
         distinct = f"{moment}-{os.getpid()}-{secrets.token_hex(3)}"
         name = f"audit-{re.sub(r'[^A-Za-z0-9.-]', '_', host)[:64]}-{distinct}{ENDING}"
         path = os.path.join(self._folder, name)
         descriptor = os.open(path, flags | os.O_EXCL, 0o600)
         self._path = path
-        header = {"version": VERSION, "host": host, "pid": os.getpid(), "started": iso(started)}
+        process = {"host": host, "pid": os.getpid(), "started": _started(os.getpid())}
+        header = {"version": VERSION, **process, "folder": tidy(folder_of_paths())}
         self._header = json.dumps(header, separators=(",", ":")).encode() + b"\n"
         return descriptor
+
+
+@cache
+def _started(pid: int) -> str:
+    """When a process wrote its first file: with its number, that is one process's alone."""
+    del pid  # a forked child has another, and begins anew
+    return iso(time.time())
 
 
 def _write(descriptor: int, data: bytes) -> None:

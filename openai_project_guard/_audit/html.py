@@ -8,6 +8,7 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Any
 
+from openai_project_guard._audit.change import sent_with
 from openai_project_guard._audit.summary import KINDS, Summary, calls_of, day, kind_of
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._versions import how_to_install
@@ -37,7 +38,7 @@ def render(summary: Summary) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"day": day, "number": "{:,}".format}
-    environment.globals["kind_of"] = kind_of
+    environment.globals |= {"kind_of": kind_of, "sent_with": sent_with}
     folder = files("openai_project_guard._audit")
     script = (folder / "page.js").read_text(encoding="utf-8")
     template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))

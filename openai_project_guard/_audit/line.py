@@ -7,6 +7,7 @@ import re
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any, Final, get_args
 
 from openai_project_guard._keys import redact
@@ -21,11 +22,17 @@ _UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\u2027\u202f-\u2065\u2070-\ud7ff\uf9
 _OUTCOMES: Final = frozenset(get_args(Outcome))
 _REASONS: Final = frozenset(get_args(Reason))
 _TRANSPORTS: Final = frozenset(get_args(Transport))
+KEY: Final = (
+    *("call_site", "client_site", "key_hint", "project", "outcome", "reason", "host", "method"),
+    *("origin", "expected", "actual", "answered", "transport", "is_others"),
+)
+"""What tells one record from another: everything but how many calls there were, and when."""
+_key_of = attrgetter(*KEY)
 
 
 @dataclass(slots=True)
 class Record:
-    """Calls that are the same in the first eight fields, and how many of them there were.
+    """Calls that are the same in all that `KEY` names, and how many of them there were.
 
     Attributes:
         call_site: the application's line that made the call; `None` for one that was allowed.
@@ -39,7 +46,7 @@ class Record:
         count: how many calls.
         first: when the first of them was made, in seconds since 1970.
         last: when the last of them was made.
-        origin: what set the wrong value, at the last of them.
+        origin: what set the wrong value.
         expected: the projects that would have passed.
         actual: the `OpenAI-Project` header.
         answered: on `drift`, the project that the server named.
@@ -68,20 +75,13 @@ class Record:
     @property
     def key(self) -> tuple[object, ...]:
         """What tells one record from another."""
-        return (
-            *(self.call_site, self.client_site, self.key_hint, self.project, self.outcome),
-            *(self.reason, self.host, self.method, self.is_others),
-        )
+        return tuple(_key_of(self))
 
     def add(self, other: Record) -> None:
-        """Counts the other's calls too; what is not counted stays the later one's."""
+        """Counts the other's calls too."""
         self.count = min(self.count + other.count, _LARGEST)
         self.first = min(self.first, other.first)
-        if other.last >= self.last:
-            self.last = other.last
-            self.origin, self.expected = other.origin, other.expected
-            self.actual, self.answered = other.actual, other.answered
-            self.transport = other.transport
+        self.last = max(self.last, other.last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +92,15 @@ class Header:
         version: of the format.
         host: the name of the machine.
         pid: the number of the process.
-        started: when it wrote its first line, ISO 8601.
+        started: when it began to keep an audit, ISO 8601; the same in all its files.
+        folder: the directory from which its lines name paths, if that is known.
     """
 
     version: int
     host: str
     pid: int
     started: str
+    folder: str | None = None
 
 
 _TEXTS: Final = (
@@ -164,9 +166,11 @@ def parse(line: bytes) -> Record | Header | None:
 
 def _header(told: dict[str, Any]) -> Header | None:
     host, pid, started = told.get("host"), told.get("pid"), told.get("started")
+    folder = told.get("folder")
     if not (type(told["version"]) is type(pid) is int and type(host) is type(started) is str):
         return None
-    return Header(told["version"], tidy(host), pid, tidy(started))
+    folder = tidy(folder) if isinstance(folder, str) and folder else None
+    return Header(told["version"], tidy(host), pid, tidy(started), folder)
 
 
 def _record(told: dict[str, Any]) -> Record | None:

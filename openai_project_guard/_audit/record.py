@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
 from openai_project_guard._audit.files import AuditFile
-from openai_project_guard._audit.line import Record, tidy
+from openai_project_guard._audit.line import KEY, MOST_EXPECTED, Record, tidy
 from openai_project_guard._audit.tally import Tally
 from openai_project_guard._check import terminate
 from openai_project_guard._check.verdict import project_of
@@ -35,8 +35,8 @@ MOST = 10_000
 
 _logger = logging.getLogger("openai_project_guard")
 
-_Key = tuple["str | None", ...]
-"""What tells calls apart: the fields of a record, up to its method."""
+_Key = tuple[Any, ...]
+"""What tells calls apart: the fields that `KEY` names, or the first of them."""
 
 
 class Audit:
@@ -109,7 +109,9 @@ class Audit:
             self.record_allowed(said.client_site, said.key_hint, project, said.host, said.method)
             return
         site = (said.call_site, said.client_site, said.key_hint, project)
-        self._count((*site, said.outcome, said.reason, said.host, said.method), verdict)
+        what = (said.outcome, said.reason, said.host, said.method)
+        sent = (said.origin, said.expected, said.actual, said.answered, said.transport)
+        self._count(tuple(map(_tidied, (*site, *what, *sent))), verdict)
 
     def flush(self) -> None:
         """Writes what was counted since the last time."""
@@ -143,7 +145,7 @@ class Audit:
                 tally = self._tally(key, now)
                 is_first = len(self._tallies) > known
                 if verdict is not None:
-                    tally.see(verdict, now)
+                    tally.see(now)
                 else:
                     tally.step()
                     if not (tally.record.is_others or self._is_closed):
@@ -158,8 +160,8 @@ class Audit:
         """The tally of one kind of call; of all the others, if there are too many kinds."""
         tally = self._tallies.get(key)
         if tally is None and len(self._tallies) < MOST:
-            texts: Any = [part and tidy(part) for part in key]
-            tally = self._tallies[key] = Tally(Record(*texts), now)
+            fields = dict(zip(KEY, map(_tidied, key), strict=False))
+            tally = self._tallies[key] = Tally(Record(**fields), now)
         if tally is None:
             kind = key[4:6]
             if kind not in self._others:
@@ -247,6 +249,13 @@ class Audit:
                 tidy(str(error)),
                 INTERVAL,
             )
+
+
+def _tidied(part: Any) -> Any:
+    """One or more texts as they may be written."""
+    if isinstance(part, tuple):
+        return tuple(map(tidy, part[:MOST_EXPECTED]))
+    return part and tidy(part)
 
 
 _open: Final[WeakSet[Audit]] = WeakSet()

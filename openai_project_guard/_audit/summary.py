@@ -9,9 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from openai_project_guard._audit.change import change_for
+from openai_project_guard._audit.change import Change, change_for
 from openai_project_guard._audit.files import ENDING, read
 from openai_project_guard._audit.line import VERSION, Header, Record, iso, seconds_of
+from openai_project_guard._audit.sites import whole
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import shown
 
@@ -24,20 +25,6 @@ _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([smhdw])")
 
 
 @dataclass(slots=True)
-class Change:
-    """One change to make, and the places that it puts in order.
-
-    Attributes:
-        sentence: what to change.
-        places: where the wrong calls are made, worst first: one record each, over all hosts and
-            methods. They have key, project and client in common.
-    """
-
-    sentence: str
-    places: list[Record]
-
-
-@dataclass(slots=True)
 class Summary:
     """What the files say.
 
@@ -45,8 +32,12 @@ class Summary:
         records: one for each distinct call, worst first.
         changes: what to change, worst first.
         projects: how many calls of each kind, by project; `None` is where it is not known.
+        drifts: by key and expected projects, where the server named another project.
         files: how many files had something to say.
+        processes: which processes wrote them.
         hosts: the names of the machines that wrote them.
+        folders: the directories from which they name paths; if there is not just one, the paths
+            here are whole.
         skipped: lines that could not be read.
         unreadable: the files that could not be, and why.
         since: what was asked for, in seconds since 1970.
@@ -55,8 +46,11 @@ class Summary:
     records: list[Record] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)
     projects: dict[str | None, dict[str, int]] = field(default_factory=dict)
+    drifts: dict[tuple[object, ...], Record] = field(default_factory=dict)
     files: int = 0
+    processes: set[tuple[object, ...]] = field(default_factory=set)
     hosts: set[str] = field(default_factory=set)
+    folders: set[str] = field(default_factory=set)
     skipped: int = 0
     unreadable: list[tuple[str, str]] = field(default_factory=list)
     since: float | None = None
@@ -80,6 +74,22 @@ class Summary:
     def others(self) -> int:
         """Calls that were too many to be told apart."""
         return sum(record.count for record in self.records if record.is_others)
+
+    @property
+    def wrong_sites(self) -> int:
+        """How many lines make wrong calls; where that is not known, how many clients do."""
+        places = [place for change in self.changes for place in change.places]
+        return len({place.call_site or place.client_site for place in places})
+
+    def change_for(self, record: Record) -> str | None:
+        """What to change about a call."""
+        return change_for(self.fault_of(record))
+
+    def fault_of(self, record: Record) -> Record:
+        """What is wrong with a call: it, or what the registry says of its key, if that drifted."""
+        if record.reason in (None, "drift"):
+            return record
+        return self.drifts.get((record.key_hint, record.expected), record)
 
     def total(self, kind: str) -> int:
         """How many calls there were of a kind."""
@@ -119,10 +129,13 @@ def read_since(text: str, now: float | None = None) -> float:
     duration = _DURATION.fullmatch(text.strip())
     if duration is not None:
         number, unit = duration.groups()
-        return (time.time() if now is None else now) - float(number) * _UNITS[unit]
+        since = (time.time() if now is None else now) - float(number) * _UNITS[unit]
     try:
-        return seconds_of(text)
-    except (ValueError, OverflowError):
+        if duration is None:
+            since = seconds_of(text)
+        iso(since)  # which years there are
+        return since
+    except (ValueError, OverflowError, OSError):
         raise ConfigurationError(
             f"--since {shown(text)} is not understood. Expected a duration, such as 90m, 24h or "
             "7d, or a time, such as 2026-11-25 or 2026-11-25T14:00:00Z."
@@ -140,14 +153,18 @@ def summarize(paths: Iterable[str], since: float | None = None) -> Summary:
     found: dict[tuple[object, ...], Record] = {}
     for path in _files(paths, summary):
         _read_file(path, summary, found)
-    summary.records = sorted(found.values(), key=_badness)
-    summary.changes = _changes(_places(summary.records))
+    summary.records = sorted(_with_whole_paths(found), key=_badness)
+    drifts = [record for record in summary.records if record.reason == "drift"]
+    summary.drifts = {(drift.key_hint, drift.expected): drift for drift in reversed(drifts)}
+    summary.changes = _changes(summary)
     summary.projects = _by_project(summary.records)
     return summary
 
 
 def _read_file(path: str, summary: Summary, found: dict[tuple[object, ...], Record]) -> None:
     is_ours = False
+    folder: str | None = None
+    processes: set[tuple[object, ...]] = set()
     try:
         for line in read(path):
             if line is None:
@@ -158,20 +175,37 @@ def _read_file(path: str, summary: Summary, found: dict[tuple[object, ...], Reco
                 if line.version > VERSION:
                     raise OSError(f"version {line.version} of the format; upgrade this package")
                 summary.hosts.add(line.host)
+                processes.add((line.host, line.pid, line.started))
+                folder = line.folder
+                summary.folders |= {folder} if folder else set()
             elif summary.since is None or line.last >= summary.since:
-                _add(line, found)
+                _add(line, found, folder)
     except OSError as error:
         summary.unreadable.append((path, error.strerror or str(error)))
-    summary.files += is_ours
+    if is_ours:
+        summary.files += 1
+        summary.processes |= processes or {(path,)}
 
 
-def _add(line: Record, found: dict[tuple[object, ...], Record]) -> None:
-    if line.key not in found and len(found) >= _MOST:
+def _add(line: Record, found: dict[tuple[object, ...], Record], folder: str | None = None) -> None:
+    """Adds a line to its equals: those whose paths are said from the same folder."""
+    if (folder, *line.key) not in found and len(found) >= _MOST:
         others = Record(outcome=line.outcome, reason=line.reason, is_others=True)
         line = replace(others, count=line.count, first=line.first, last=line.last)
-    known = found.setdefault(line.key, line)
+    known = found.setdefault((folder, *line.key), line)
     if known is not line:
         known.add(line)
+
+
+def _with_whole_paths(found: dict[tuple[object, ...], Record]) -> Iterable[Record]:
+    """The records; those of processes in one directory as they are written."""
+    if len({folder for folder, *_ in found}) <= 1:
+        return found.values()
+    records: dict[tuple[object, ...], Record] = {}
+    for (folder, *_), record in found.items():
+        sites = [whole(site, str(folder or "")) for site in (record.call_site, record.client_site)]
+        _add(replace(record, call_site=sites[0], client_site=sites[1]), records)
+    return records.values()
 
 
 def _files(paths: Iterable[str], summary: Summary) -> Iterator[str]:
@@ -214,14 +248,20 @@ def _places(records: Iterable[Record]) -> list[Record]:
     return sorted(places.values(), key=_badness)
 
 
-def _changes(places: Iterable[Record]) -> list[Change]:
+def _changes(summary: Summary) -> list[Change]:
     changes: dict[tuple[object, ...], Change] = {}
-    for place in places:
-        sentence = change_for(place)
+    for place in _places(summary.records):
+        fault = summary.fault_of(place)
+        sentence = change_for(fault)
         if sentence is not None:
-            same = (sentence, place.client_site, place.key_hint, place.project)
+            client_site = None if fault.reason == "drift" else place.client_site
+            same = (sentence, client_site, fault.key_hint, fault.project)
             changes.setdefault(same, Change(sentence, [])).places.append(place)
-    return list(changes.values())
+    # A registry that makes calls wrong is corrected before they are.
+    return sorted(
+        changes.values(),
+        key=lambda change: {p.reason == "drift" for p in change.places} != {True, False},
+    )
 
 
 def _by_project(records: Iterable[Record]) -> dict[str | None, dict[str, int]]:

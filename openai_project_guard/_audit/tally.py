@@ -5,12 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import count
-from typing import TYPE_CHECKING
 
-from openai_project_guard._audit.line import MOST_EXPECTED, Record, tidy
-
-if TYPE_CHECKING:
-    from openai_project_guard._check.verdict import Verdict
+from openai_project_guard._audit.line import Record
 
 
 class Tally:
@@ -18,7 +14,6 @@ class Tally:
 
     Attributes:
         record: what it is.
-        verdict: the last one; what set the wrong value may change while the call stays the same.
         seen: how often, where a lock is held.
         step: counts without a lock: a step of `itertools.count` is one C call, so no other thread
             comes between. Reading takes a step too, which `read` makes up for.
@@ -26,20 +21,18 @@ class Tally:
         last: when it was last seen.
     """
 
-    __slots__ = ("first", "last", "read", "record", "seen", "step", "verdict")
+    __slots__ = ("first", "last", "read", "record", "seen", "step")
 
     def __init__(self, record: Record, now: float) -> None:
         self.record = record
-        self.verdict: Verdict | None = None
         self.seen = 0
         self.step: Callable[[], int] = count().__next__
         self.read = 0
         self.first: float | None = now
         self.last = now
 
-    def see(self, verdict: Verdict, now: float) -> None:
-        """Counts a call that was judged; a lock is held."""
-        self.verdict = verdict
+    def see(self, now: float) -> None:
+        """Counts a call that is not in order; a lock is held."""
         self.seen += 1
         self.first = now if self.first is None else self.first
         self.last = now
@@ -53,18 +46,7 @@ class Tally:
             return None
         first, self.first = (since if self.first is None else self.first), None
         last = now if stepped else self.last
-        record = replace(self.record, count=seen, first=min(first, last), last=last)
-        verdict = self.verdict
-        if verdict is None or record.is_others:
-            return record
-        return replace(
-            record,
-            origin=verdict.origin and tidy(verdict.origin),
-            expected=tuple(map(tidy, verdict.expected[:MOST_EXPECTED])),
-            actual=verdict.actual and tidy(verdict.actual),
-            answered=verdict.answered and tidy(verdict.answered),
-            transport=verdict.transport,
-        )
+        return replace(self.record, count=seen, first=min(first, last), last=last)
 
     def give_back(self, record: Record) -> None:
         """Counts again what could not be written."""

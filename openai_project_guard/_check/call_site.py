@@ -1,7 +1,7 @@
 """Where in the application's code a call was made, or a client was built.
 
 Looked up only for what is worth a word; an allowed call pays nothing for it. A path is said from
-the current directory, if the file is below it, and in full otherwise.
+the directory of the process, if the file is below it, and in full otherwise.
 """
 
 from __future__ import annotations
@@ -215,18 +215,25 @@ def _kind_of_file(filename: str, top: str) -> Kind:
     return "between" if is_between else "application"
 
 
+@cache
+def folder_of_paths() -> str:
+    """The directory that paths are said from: the current one when the first of them was said.
+
+    It stays so after a `chdir()`, or one line would have two names. Empty, if it was removed.
+    """
+    try:
+        return os.getcwd()
+    except OSError:
+        return ""
+
+
 def _shown(filename: str) -> str:
     """A path as a reader finds the file; a notebook's cell as its own tracebacks call it."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     cell = None if shell is None else shell.compile.format_code_name(filename)
     if cell is not None:
         return " ".join(cell)  # ("Cell", "In[3]"), of a file in a temporary folder
-    if not os.path.isabs(filename):
-        return filename
-    try:
-        here = os.path.join(os.getcwd(), "")
-    except OSError:  # it was removed
-        return filename
+    here = os.path.join(folder_of_paths(), "")
     is_below = here != os.path.abspath(os.sep) and filename.startswith(here)
     return filename[len(here) :] if is_below else filename
 

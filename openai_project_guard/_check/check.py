@@ -152,8 +152,11 @@ def _judge(
 def _count_allowed(audit: Audit, call: Call, message: Any, adapter: MessageAdapter) -> None:
     """Tells the audit of a call that is in order."""
     hint, project = "", None
-    if call.records:
-        hint, project = call.records[0].hint, call.records[0].project.id
+    for record in call.records:  # of several, that of the header: a key may have more than one
+        hint = record.hint
+        if call.values is not None and record.project.header == call.values.project:
+            project = record.project.id
+            break
     site = call.client_site or adapter.header_sources().client_site
     audit.record_allowed(
         None if site is None else str(site),

@@ -8,7 +8,7 @@ from threading import Lock
 from openai_project_guard._check.call_site import Site
 from openai_project_guard._check.log import log, log_verdict
 from openai_project_guard._check.verdict import Verdict, is_noteworthy
-from openai_project_guard._errors import ConfigurationError
+from openai_project_guard._errors import ConfigurationError, hide_frames
 from openai_project_guard._forks import fork_safe
 from openai_project_guard._keys import shown
 from openai_project_guard._state import STATE
@@ -18,6 +18,7 @@ Observer = Callable[[Verdict], object]
 _writing = fork_safe(Lock())
 
 
+@hide_frames
 def add_observer(fn: Observer) -> None:
     """Has `fn(verdict)` called for every checked call, allowed ones too.
 

@@ -120,8 +120,8 @@ def add_note(error: BaseException, call: Call, adapter: MessageAdapter) -> None:
         note += _on_organization(adapter, texts, records)
     else:
         note += (
-            "The server knows better, so the registry is out of date: run openai-project-guard "
-            "sync, or register the key anew."
+            "The server knows better, so the registry is out of date: openai-project-guard remove "
+            f"{records[0].hint or 'HINT'}, then register the key for its project, or run sync."
         )
     if hasattr(error, "add_note"):
         error.add_note(note)

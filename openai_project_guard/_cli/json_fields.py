@@ -132,7 +132,8 @@ FIELDS = {
 }""",
     "report": """\
 {
-  "files": number, "hosts": [text, ...], "since": ISO 8601 time | null,
+  "files": number, "processes": number, "folders": [text, ...],
+  "hosts": [text, ...], "since": ISO 8601 time | null,
   "first": ISO 8601 time | null, "last": ISO 8601 time | null,
   "skipped_lines": number, "unreadable": [{"file": text, "error": text}, ...],
   "others": number,
@@ -146,7 +147,13 @@ FIELDS = {
     {
       "change": text, "client_site": text | null, "key_hint": text | null,
       "project": project id | null, "count": number,
-      "call_sites": [text | null, ...]
+      "call_sites": [text | null, ...],
+      "sent": [
+        {
+          "actual": text | null, "origin": text | null,
+          "expected": [project id, ...], "count": number
+        }, ...
+      ]
     }, ...
   ],
   "calls": [

@@ -7,7 +7,7 @@ import os
 
 from openai_project_guard import _env
 from openai_project_guard._errors import ConfigurationError
-from openai_project_guard._registry.stores import SCHEMES, is_writable
+from openai_project_guard._registry.stores import SCHEMES, is_url, is_writable
 
 DEFAULT = "openai-projects.toml"
 URLS = f"{'://, '.join(SCHEMES[:-1])}:// or {SCHEMES[-1]}:// URL"
@@ -28,7 +28,8 @@ def address(given: str | None, option: str = "--registry") -> str:
     """The registry that was given, that the environment names, that is there, or a new file here.
 
     Raises:
-        ConfigurationError: the environment names several, or one that cannot be changed.
+        ConfigurationError: the environment names several, or one that cannot be changed, or a file
+            that would be named after a password or a key.
     """
     how = f"{option} FILE or {option} URL" if option.startswith("-") else option
     names = (given,) if given is not None else _env.registry_names()
@@ -38,8 +39,10 @@ def address(given: str | None, option: str = "--registry") -> str:
         )
     if not names:
         return DEFAULT
-    if not is_writable(names[0]):
-        who = _env.REGISTRY if given is None else option
+    who = _env.REGISTRY if given is None else option
+    if not is_url(names[0]):
+        _env.checked_path(who, names[0], f"a file or a {URLS}")
+    elif not is_writable(names[0]):
         # The URL itself is not shown: there may be a password in it.
         raise ConfigurationError(
             f"{who} names a URL at which a registry can be read, not changed. Give a file or a "

@@ -75,8 +75,30 @@ def start(*, is_last: bool = True) -> None:
         from openai_project_guard._api import enable
 
         enable()
+    elif is_last and said is None and override() is None:
+        _warn_if_taken_out()
     if is_last or said is not None:
         decided.mark_decided()
+
+
+def _warn_if_taken_out() -> None:
+    """Says that `run` reached this process, and that the variable it had set is gone.
+
+    So it is where a program hands its children an environment of picked variables.
+    """
+    import os
+
+    folder = os.path.dirname(os.path.abspath(__file__))
+    if folder in os.environ.get("PYTHONPATH", "").split(os.pathsep):
+        import logging
+        from contextlib import suppress
+
+        with suppress(Exception):  # a log handler that raises must not stop the start
+            logging.getLogger("openai_project_guard").warning(
+                "Started under `openai-project-guard run`, but OPENAI_PROJECT_GUARD was taken out "
+                "of this process's environment: calls are not checked, unless the program calls "
+                "enable(). Pass the variables that begin with OPENAI_PROJECT_GUARD on to it."
+            )
 
 
 def _is_site_running() -> bool:

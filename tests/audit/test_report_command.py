@@ -49,7 +49,8 @@ def folder(tmp_path: Path) -> Path:
     for number in (7, 9, 9):
         audit.record(verdict(**{**MISMATCH, "call_site": f"app/jobs.py:{number} in run"}))
     other = {"expected": ("proj_b",), "actual": "proj_b", "key_hint": "sk-proj-…BBBB"}
-    audit.record(verdict(reason="drift", answered="proj_c", call_site="app/web.py:1 in f", **other))
+    drift = {**other, "key_hint": "sk-proj-…CCCC", "answered": "proj_c"}
+    audit.record(verdict(reason="drift", call_site="app/web.py:1 in f", **drift))
     audit.record(
         verdict(
             **{**other, "actual": None},
@@ -81,7 +82,7 @@ def test_the_table_has_the_worst_first_and_what_to_change(run: Report, folder: P
         "key sk-proj-…AAAA of proj_a, sent with OpenAI-Project proj_b (from project=)",
         "2 warned, mismatch app/jobs.py:9 in run",
         "1 warned, mismatch app/jobs.py:7 in run",
-        "2. Run openai-project-guard sync",
+        "2. Correct the registry, which has the key",
         "1 drift app/web.py:1 in f",
         '3. At app/llm.py:9 in other, pass project="proj_b" to the client.',
         "1 injected, missing app/web.py:2 in g",
@@ -123,6 +124,19 @@ def test_calls_that_are_all_in_order_are_said_to_be(run: Report, tmp_path: Path)
     audit.record(verdict())
     audit.close()
     assert "✓ Every call was in order." in run(tmp_path, "--fail-on", "blocked,warned").out
+
+
+@pytest.mark.parametrize("since", ["740000d", "99999999d", "9999-12-31T23:59:59-23:00"])
+def test_a_time_beyond_the_calendar_is_bad_usage(run: Report, folder: Path, since: str) -> None:
+    status, out, err = run(folder, "--since", since)
+    assert (status, out) == (2, "")
+    assert f"--since '{since}' is not understood. Expected a duration, such as 90m" in err
+
+
+def test_a_page_without_a_name_is_bad_usage(run: Report, folder: Path) -> None:
+    status, out, err = run(folder, "--html", "")
+    assert (status, out) == (2, "")
+    assert "--html '' is not the path of a file." in err
 
 
 def test_lines_that_cannot_be_read_are_told(run: Report, folder: Path) -> None:
@@ -218,6 +232,9 @@ def test_json_has_what_the_help_says(run: Report, folder: Path) -> None:
         "project": "proj_a",
         "count": 3,
         "call_sites": ["app/jobs.py:9 in run", "app/jobs.py:7 in run"],
+        "sent": [
+            {"actual": "proj_b", "origin": "project=", "expected": ["proj_a"], "count": 3},
+        ],
     }
     assert [call["count"] for call in told["calls"]] == [2, 1, 1, 1, 1200]
     assert told["calls"][-1]["change"] is None
@@ -281,7 +298,7 @@ def test_the_page_has_the_wrong_call_sites_before_the_bars(
             "At app/llm.py:3 in make, pass project=&#34;proj_a&#34; to the client",
             "<code>app/jobs.py:9 in run</code>",
             "<code>app/jobs.py:7 in run</code>",
-            "Run openai-project-guard sync",
+            "Correct the registry, which has the key",
             "<h2>Calls by project and outcome</h2>",
             "1,201 calls, 1 drift, 1 injected, 1,200 allowed",
             "<h2>In order</h2>",

@@ -55,6 +55,10 @@ def test_a_line_names_both_places_and_counts_the_calls(tmp_path: Path) -> None:
         {"reason": "scope"},
         {"host": "eu.api.openai.com"},
         {"method": "GET"},
+        {"actual": "proj_c"},
+        {"origin": "OPENAI_CUSTOM_HEADERS"},
+        {"answered": "proj_c"},
+        {"transport": "websocket"},
     ],
     ids=lambda other: next(iter(other)),
 )

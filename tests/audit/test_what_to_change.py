@@ -102,17 +102,17 @@ def test_a_key_of_several_projects_leaves_the_choice() -> None:
 def test_an_unregistered_key_is_registered_or_replaced() -> None:
     said = change(reason="unregistered", expected=(), project=None, origin="OPENAI_API_KEY")
     assert said == (
-        "If the key is right, register it: openai-project-guard register proj_b --key-env NAME, "
-        "where NAME is the variable that holds it. If it is not: at app/llm.py:12 in make, pass "
-        "another api_key= to the client."
+        "If the key is right, register it for the project that it belongs to: "
+        "openai-project-guard register PROJECT --key-env NAME, where NAME is the variable that "
+        "holds it. If it is not: at app/llm.py:12 in make, pass another api_key= to the client."
     )
-    assert "register PROJECT" in str(change(reason="unregistered", expected=(), actual=None))
 
 
 def test_drift_is_fixed_in_the_registry() -> None:
     assert change(outcome="allowed", reason="drift", actual="proj_a", answered="proj_c") == (
-        "Run openai-project-guard sync, or register the key for proj_c: the registry has it for "
-        "proj_a, and the server answered as proj_c."
+        "Correct the registry, which has the key for proj_a, while the server answered as proj_c: "
+        "openai-project-guard remove sk-…AAAA, then register proj_c --key-env NAME, where "
+        "NAME is the variable that holds it. Its calls are then to carry OpenAI-Project proj_c."
     )
 
 
@@ -123,9 +123,30 @@ def test_a_pinned_scope_is_fixed_at_the_call() -> None:
     )
 
 
-def test_an_organization_is_fixed_where_it_is_set() -> None:
-    assert change(reason="organization", origin="OPENAI_ORG_ID") == (
-        "At app/llm.py:12 in make, pass the organization= of proj_a to the client."
+@pytest.mark.parametrize("origin", ["organization=", "OPENAI_ORG_ID"])
+def test_an_organization_is_fixed_where_it_is_set(origin: str) -> None:
+    assert change(reason="organization", origin=origin) == (
+        "At app/llm.py:12 in make, pass the organization= that the registry has for proj_a to the "
+        "client."
+    )
+
+
+@pytest.mark.parametrize(
+    ("origin", "where"),
+    [
+        ("OPENAI_CUSTOM_HEADERS", "OPENAI_CUSTOM_HEADERS"),
+        ("default_headers", "default_headers of the client built at app/llm.py:12 in make"),
+        ("http_client", "http_client of the client built at app/llm.py:12 in make"),
+    ],
+)
+def test_an_organization_in_headers_is_taken_out_for_they_win_over_the_argument(
+    origin: str, where: str
+) -> None:
+    said = change(reason="organization", origin=origin)
+    assert said == f"Take OpenAI-Organization out of {where}."
+    assert change(reason="organization", origin="unknown") == (
+        "Find what sets the OpenAI-Organization of the client built at app/llm.py:12 in make, and "
+        "take it out."
     )
     assert change(reason="organization", origin="extra_headers") == (
         "At app/jobs.py:90 in answer, take OpenAI-Organization out of extra_headers."

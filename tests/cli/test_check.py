@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from cli_shell import VERDICT, Shell, command
-from support import STRANGER, A, fingerprint
+from support import STRANGER, A, fingerprint, python
 
 import openai_project_guard as opg
+from openai_project_guard import _env
 from openai_project_guard.loopback import loopback_api
 
 
@@ -65,10 +66,9 @@ def test_json_of_what_is_refused(good: Shell) -> None:
             },
             {
                 "name": "guard_off",
-                "sentence": "OPENAI_PROJECT_GUARD is off or not set: the guard checks only where "
-                "the program itself calls enable() or uses @guard.",
-                "cure": "Set OPENAI_PROJECT_GUARD=enforce and import openai_project_guard at "
-                "start-up, or start the program with openai-project-guard run.",
+                "sentence": "OPENAI_PROJECT_GUARD is off: calls are not checked, except inside "
+                "@guard and where enable() or openai-project-guard run is given a mode.",
+                "cure": "Unset it, or set it to enforce.",
                 "is_wrong": False,
             },
         ],
@@ -159,6 +159,38 @@ def test_the_mode_counts_only_where_it_fills_in_the_header(
     good("check")
 
 
+@pytest.mark.parametrize("variable", ["OPENAI_PROJECT_GUARD", "OPENAI_PROJECT_GUARD_OVERRIDE"])
+def test_a_right_pair_that_nobody_checks_passes_with_a_word_about_it(
+    good: Shell, variable: str
+) -> None:
+    passes = good("check").out
+    good.patch.delenv("OPENAI_PROJECT_GUARD")
+    assert good("check").out == passes  # `run` may be what switches the guard on
+    good.patch.setenv(variable, "off")
+    ran = good("check")
+    said = " ".join(ran.out.removeprefix(passes).split())
+    assert (ran.status, ran.out.startswith(passes)) == (0, True)
+    assert said.startswith(f"! {variable} is off")
+    assert "calls are not checked" in said or "no call is checked" in said
+    assert good("check", "--json").json["passes"] is True
+    good.patch.delenv(variable)
+    Path("off.env").write_text(f"{variable}=off\n")
+    ran = good("check", "--env-file", "off.env")
+    assert (ran.status, ran.out) == (
+        0,
+        "✓ off.env: passes: key sk-proj-…AAAA, project proj_a. Calls are not checked: "
+        f"{variable} is off.\n",
+    )
+
+
+def test_an_override_that_switches_the_guard_on_is_not_off(good: Shell) -> None:
+    good.patch.setenv("OPENAI_PROJECT_GUARD", "off")
+    good.patch.setenv("OPENAI_PROJECT_GUARD_OVERRIDE", "enforce")
+    assert "off" not in good("check").out
+    names = [mistake["name"] for mistake in good("doctor", "--json").json["mistakes"]]
+    assert names == ["override"]
+
+
 @pytest.mark.parametrize(
     ("unregistered", "status", "shown"),
     [
@@ -202,27 +234,54 @@ def test_a_base_url_of_somebody_else_is_not_checked(good: Shell) -> None:
 # Configuration
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "complaint"),
-    [
-        ("OPENAI_PROJECT_GUARD", "enforced", "OPENAI_PROJECT_GUARD is 'enforced'"),
-        ("OPENAI_PROJECT_GUARD_REGISTRY", "gone.toml", "gone.toml: there is no such file"),
-        ("OPENAI_PROJECT_GUARD_REGISTRY", "redis://h/0?prefx=x", "did you mean prefix="),
-        ("OPENAI_PROJECT_GUARD_KEYS", f"proj_a={A}", "pair 1 cannot be read"),
-        ("OPENAI_PROJECT_GUARD_PROJECT", "nobody", "OPENAI_PROJECT_GUARD_PROJECT 'nobody'"),
-        ("OPENAI_PROJECT_GUARD_HOSTS", "https://x/", "not a host name"),
-    ],
+URL = "redis://svc:not-a-real-password@127.0.0.1:1/0"
+SHOWN = "'redis://…@127.0.0.1:1/0'"
+REFUSED = (
+    ("", "enforced", "OPENAI_PROJECT_GUARD is 'enforced'"),
+    ("_REGISTRY", "gone.toml", "gone.toml: there is no such file"),
+    ("_REGISTRY", "redis://h/0?prefx=x", "did you mean prefix="),
+    ("_KEYS", f"proj_a={A}", "pair 1 cannot be read"),
+    ("_PROJECT", "nobody", "OPENAI_PROJECT_GUARD_PROJECT 'nobody'"),
+    ("_UNREGISTERED", "bogus", "OPENAI_PROJECT_GUARD_UNREGISTERED is 'bogus'"),
+    ("_HOSTS", "https://x/", "not a host name"),
+    ("_LEARNED", URL, f"OPENAI_PROJECT_GUARD_LEARNED is {SHOWN}, a URL"),
+    ("_SCOPE", "bogus", "OPENAI_PROJECT_GUARD_SCOPE is 'bogus'"),
+    ("_SNAPSHOT", URL, f"OPENAI_PROJECT_GUARD_SNAPSHOT is {SHOWN}, a URL"),
+    ("_OVERRIDE", "bogus", "OPENAI_PROJECT_GUARD_OVERRIDE is 'bogus'"),
+    ("_ON_ERROR", "bogus", "OPENAI_PROJECT_GUARD_ON_ERROR is 'bogus'"),
+    ("_AUDIT", URL, f"OPENAI_PROJECT_GUARD_AUDIT is {SHOWN}, a URL"),
+    ("_AUDIT", f"seen/{A}", "OPENAI_PROJECT_GUARD_AUDIT is 'seen/sk-proj-…AAAA', with a key"),
 )
-def test_a_configuration_that_cannot_be_used_is_2(
+"""Values that the import refuses: the rest of the variable's name, the value, the complaint."""
+
+
+def test_every_variable_has_a_value_that_is_refused() -> None:
+    assert {_env.PREFIX + name for name, _, _ in REFUSED} == {v.name for v in _env.VARIABLES}
+
+
+@pytest.mark.parametrize(("variable", "value", "complaint"), REFUSED)
+def test_what_the_import_refuses_is_2_for_every_command(
     good: Shell, variable: str, value: str, complaint: str
 ) -> None:
+    variable = _env.PREFIX + variable
+    environment = {_env.PREFIX: "enforce", variable: value}
+    imported = python("import openai_project_guard", **environment)
+    started = command("run", "--", "-c", "print('started')", env=environment)
+    assert (imported.returncode, started.returncode, started.stdout) == (1, 2, "")
     good.patch.setenv(variable, value)
-    ran = good("check")
-    assert ran.status == 2
-    assert complaint in " ".join(ran.out.split())
-    ran = good("check", "--json")
-    assert (ran.status, complaint in ran.err, complaint in ran.json["error"]) == (2, True, True)
-    assert not ran.json["passes"]
+    said = [imported.stderr, started.stderr]
+    for name in ("check", "doctor"):
+        ran = good(name)
+        assert ran.status == 2
+        said.append(ran.out)
+        ran = good(name, "--json")
+        assert (ran.status, complaint in ran.err) == (2, True)
+        assert not ran.json["passes" if name == "check" else "in_order"]
+        said.append(ran.json["error"])
+    for text in said:
+        assert complaint in " ".join(text.split())
+        assert not any(secret in text for secret in (A, "not-a-real-password"))
+    assert [path.name for path in Path.cwd().iterdir()] == ["openai-projects.toml"]
 
 
 def test_values_in_quotes_as_docker_keeps_them_are_taken_without_them(good: Shell) -> None:

@@ -34,6 +34,22 @@ def test_register_says_what_it_wrote_and_where(run: Shell) -> None:
     assert A not in Path(NAME).read_text()
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("redis:/svc:not-a-real-password@h/0", "'redis:/…@h/0', a URL."),
+        ("redis//svc:not-a-real-password@h/0", "'redis//…@h/0', a URL."),
+        (f"keys/{B}", "'keys/sk-proj-…BBBB', with a key in it."),
+    ],
+)
+def test_no_file_is_named_after_a_password_or_a_key(run: Shell, name: str, said: str) -> None:
+    run.patch.setenv("OPENAI_PROJECT_GUARD_REGISTRY", name)
+    ran = run("register", "proj_a", stdin=A)
+    assert ran.status == 2
+    assert f"OPENAI_PROJECT_GUARD_REGISTRY is {said} Expected a file or a redis://" in ran.err
+    assert not list(Path.cwd().iterdir())
+
+
 def test_a_second_key_goes_to_the_alias(run: Shell) -> None:
     run("register", "proj_a", "--alias", "bot", stdin=A)
     ran = run("register", "bot", stdin=B)

@@ -203,6 +203,35 @@ def test_a_program_that_sets_the_guard_up_by_itself_has_its_way(machine: Machine
     assert machine.output("app.py").split() == ["False", "AuthenticationError"]
 
 
+@pytest.mark.parametrize(
+    ("program", "says_it"),
+    [
+        ("from application import call; print(call('proj_b'))", True),
+        ("import openai_project_guard; from application import call; print(call('proj_b'))", True),
+        ("print('no call')", False),
+        ("import openai_project_guard as g; g.disable(); import openai", False),
+        ("import openai_project_guard as g; g.enable(); import openai", False),
+    ],
+)
+def test_a_child_that_lost_the_variable_says_so_when_it_imports_openai(
+    machine: Machine, program: str, says_it: bool
+) -> None:
+    machine.write(
+        "app.py",
+        f"""
+        import os, subprocess, sys
+        names = [name for name in os.environ if not name.startswith("OPENAI_PROJECT_GUARD")]
+        picked = {{name: os.environ[name] for name in names}}
+        subprocess.run([sys.executable, "-c", {program!r}], env=picked, check=True)
+        """,
+    )
+    done = run(machine, "--", sys.executable, "app.py")
+    assert done.returncode == 0, done.stderr
+    said = "but OPENAI_PROJECT_GUARD was taken out of this process's environment: calls are not"
+    assert done.stderr.count(said) == done.stderr.count("\n") == says_it
+    assert "AuthenticationError" in done.stdout or "call(" not in program  # it was not checked
+
+
 # --- start-up modules of others -----------------------------------------------------------------
 
 OWN = """
@@ -357,6 +386,10 @@ def test_a_child_in_another_directory_finds_the_registry(machine: Machine, is_na
     assert run(machine, *options, "--", "-c", code).stdout.split() == ["answered", REFUSED]
 
 
+URL = "redis://svc:not-a-real-password@127.0.0.1:1/0"
+BROKEN = {"OPENAI_PROJECT_GUARD": "off", "OPENAI_PROJECT_GUARD_REGISTRY": "none.toml"}
+
+
 def test_the_audit_folder_is_absolute(machine: Machine) -> None:
     code = "import os; print(os.environ['OPENAI_PROJECT_GUARD_AUDIT'])"
     done = run(machine, "--audit", "seen", "--", "-c", code)
@@ -366,6 +399,9 @@ def test_the_audit_folder_is_absolute(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("options", "variables", "said"),
     [
+        (["--audit", URL], {}, "OPENAI_PROJECT_GUARD_AUDIT is 'redis://…@127.0.0.1:1/0', a URL"),
+        (["--audit", "redis:/svc:not-a-real-password@h/0"], {}, "'redis:/…@h/0', a URL"),
+        ([], {"OPENAI_PROJECT_GUARD_OVERRIDE": "enforce", **BROKEN}, "none.toml"),
         (["--registry", "none.toml"], {}, "none.toml: there is no such file"),
         (["--registry", "bad.toml"], {}, "bad.toml"),
         ([], {"OPENAI_PROJECT_GUARD": "enforced"}, "OPENAI_PROJECT_GUARD is 'enforced'"),
@@ -385,6 +421,8 @@ def test_a_wrong_setting_stops_before_the_program_starts(
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+    assert "not-a-real-password" not in done.stderr
+    assert not list(machine.directory.rglob("*not-a-real-password*"))
 
 
 def test_in_warn_a_registry_that_cannot_be_read_is_told_of_once(machine: Machine) -> None:

@@ -43,6 +43,13 @@ def test_valid_files_are_valid(run: Shell) -> None:
     assert (ran.status, ran.out, ran.err) == (0, "✓ 2 files valid.\n", "")
 
 
+def test_a_url_is_no_file(run: Shell) -> None:
+    support.write_registry(Path(NAME), bot=f"proj_a:{A}")
+    ran = run("validate", NAME, "redis://svc:not-a-real-password@h/0")
+    assert (ran.status, ran.out) == (2, "")
+    assert "'redis://…@h/0' is a URL, and `validate` checks files. `list --registry`" in ran.err
+
+
 def test_each_mistake_is_a_line_that_editors_understand(run: Shell) -> None:
     Path("broken.toml").write_text(BROKEN)
     support.write_registry(Path(NAME), bot=f"proj_a:{A}")

@@ -41,6 +41,10 @@ def writes(text: str) -> Plant:
     return lambda shell: FILE.write_text(text)
 
 
+def writes_file(name: str) -> Plant:
+    return lambda shell: Path(name).write_text("")
+
+
 def both(*plants: Plant) -> Plant:
     return lambda shell: [plant(shell) for plant in plants]
 
@@ -211,7 +215,27 @@ PLANTED: dict[str, tuple[str, Plant, str]] = {
     "guard off": (
         "guard_off",
         drops("OPENAI_PROJECT_GUARD"),
-        "OPENAI_PROJECT_GUARD is off or not set",
+        "OPENAI_PROJECT_GUARD is not set: the guard checks only where the program itself calls",
+    ),
+    "guard off by hand": (
+        "guard_off",
+        sets(OPENAI_PROJECT_GUARD="off"),
+        "OPENAI_PROJECT_GUARD is off: calls are not checked, except inside @guard and where",
+    ),
+    "override of off": (
+        "override",
+        sets(OPENAI_PROJECT_GUARD_OVERRIDE="off"),
+        "of this process, and no call is checked.",
+    ),
+    "audit folder that cannot be made": (
+        "audit_unwritable",
+        both(writes_file("seen"), sets(OPENAI_PROJECT_GUARD_AUDIT="seen/audit")),
+        "No file can be made in seen/audit, which OPENAI_PROJECT_GUARD_AUDIT names (",
+    ),
+    "audit folder that is a file": (
+        "audit_unwritable",
+        both(writes_file("seen"), sets(OPENAI_PROJECT_GUARD_AUDIT="seen")),
+        "No file can be made in seen, which OPENAI_PROJECT_GUARD_AUDIT names (",
     ),
     "guard only warns": (
         "guard_only_warns",
@@ -294,6 +318,10 @@ PLANTED: dict[str, tuple[str, Plant, str]] = {
 ONLY_WORTH_KNOWING = [
     "legacy user key",
     "guard off",
+    "guard off by hand",
+    "override of off",
+    "audit folder that cannot be made",
+    "audit folder that is a file",
     "guard only warns",
     "override left on",
     "learn left on",
@@ -339,6 +367,15 @@ def test_what_is_only_worth_knowing_is_not_wrong(good: Shell, name: str) -> None
     if name == "legacy user key":
         support.write_registry(FILE, bot=f"proj_a:{LEGACY}")
     assert good("doctor").status == 0
+
+
+@pytest.mark.parametrize("folder", ["seen", "seen/of/today", "."])
+def test_an_audit_folder_that_can_be_made_is_not_made_and_not_mentioned(
+    good: Shell, folder: str
+) -> None:
+    good.patch.setenv("OPENAI_PROJECT_GUARD_AUDIT", folder)
+    assert good("doctor", "--json").json["mistakes"] == []
+    assert [path.name for path in Path().iterdir()] == [FILE.name]
 
 
 def test_an_sdk_without_the_places_is_unusable(good: Shell) -> None:

@@ -177,6 +177,14 @@ def test_a_url_is_no_path(name: str) -> None:
     assert "not-a-real-password" not in run.stderr
 
 
+def test_a_url_that_load_dotenv_sets_for_the_learned_file_is_no_path(
+    clean: pytest.MonkeyPatch,
+) -> None:
+    clean.setenv(GUARD + "_LEARNED", "redis://user:not-a-real-password@h/0")
+    with pytest.raises(opg.ConfigurationError, match=r"_LEARNED is 'redis://…@h/0', a URL"):
+        opg.enable(registry=BOTH, unregistered="learn")
+
+
 def test_an_override_of_off_lets_a_broken_set_up_start(
     clean: pytest.MonkeyPatch, tmp_path: Path, probe: Probe
 ) -> None:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import traceback
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -10,6 +14,7 @@ from openai._base_client import AsyncAPIClient, SyncAPIClient
 from support import (
     KEYS,
     A,
+    B,
     Probe,
     fingerprint,
     frames_holding,
@@ -35,6 +40,18 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "audit of another type": ({"audit": 5}, "audit=5 is not the path of a folder."),
     "empty audit": ({"audit": ""}, "audit='' is not the path of a folder."),
+    "audit named by a URL": (
+        {"audit": "redis://svc:not-a-real-password@h/0"},
+        "audit= is 'redis://…@h/0', a URL. Expected the path of a folder.",
+    ),
+    "audit named by the path of a URL": (
+        {"audit": Path("redis://svc:not-a-real-password@h/0")},
+        "audit= is 'redis:/…@h/0', a URL. Expected the path of a folder.",
+    ),
+    "audit named after a key": (
+        {"audit": Path("seen", A)},
+        f"audit= is {str(Path('seen', 'sk-proj-…AAAA'))!r}, with a key in it.",
+    ),
     "unknown unregistered": (
         {"unregistered": "maybe"},
         "unregistered='maybe' is not understood. Accepted: block, warn, allow, learn.",
@@ -170,3 +187,55 @@ def test_a_mistake_leaves_an_enabled_guard_as_it_was(mistake: str, probe: Probe)
 def test_a_mapping_in_the_mapping_is_refused() -> None:
     with pytest.raises(opg.ConfigurationError, match="is a mapping"):
         opg.enable(registry={"proj_a": {"k": A}})  # type: ignore[dict-item]
+
+
+REGISTRY = {"proj_b": B}
+WRONG_PLACES: dict[str, Callable[[Any], object]] = {
+    "enable(KEY)": lambda key: opg.enable(key),
+    "enable(project=)": lambda key: opg.enable(registry=REGISTRY, project=key),
+    "enable(registry=)": lambda key: opg.enable(registry=key),
+    "enable(registry=[])": lambda key: opg.enable(registry=[key]),
+    "enable(registry={})": lambda key: opg.enable(registry={key: "proj_a"}),
+    "enable(unregistered=)": lambda key: opg.enable(registry=REGISTRY, unregistered=key),
+    "enable(hosts=)": lambda key: opg.enable(registry=REGISTRY, hosts=key),
+    "enable(hosts=[])": lambda key: opg.enable(registry=REGISTRY, hosts=[key]),
+    "enable(scope=)": lambda key: opg.enable(registry=REGISTRY, scope=key),
+    "enable(on_error=)": lambda key: opg.enable(registry=REGISTRY, on_error=key),
+    "enable(audit=)": lambda key: opg.enable(registry=REGISTRY, audit=key),
+    "enable(another=)": lambda key: opg.enable(another=key),  # type: ignore[call-arg]
+    "register(KEY)": lambda key: opg.register(key),  # type: ignore[call-arg]
+    "register(project, KEY)": lambda key: opg.register("proj_a", key),
+    "register(KEY, KEY)": lambda key: opg.register(key, key),
+    "register([KEY])": lambda key: opg.register([key], "proj_a"),  # type: ignore[arg-type]
+    "register(note=)": lambda key: opg.register(key, "proj_a", note=key),
+    "register(organization=)": lambda key: opg.register(key, "proj_a", organization=key),
+    "guard(KEY)": lambda key: opg.guard(key),
+    "guard(mode=)": lambda key: opg.guard(mode=key),
+    "guard(project=)": lambda key: opg.guard(project=key)(places)(),
+    "guard(project=[])": lambda key: opg.guard(project=[key]),  # type: ignore[call-overload]
+    "guard()(KEY)": lambda key: opg.guard()(key),
+    "add_observer(KEY)": lambda key: opg.add_observer(key),
+    "add_observer(fn, KEY)": lambda key: opg.add_observer(print, key),  # type: ignore[call-arg]
+    "remove_observer(fn, KEY)": lambda key: opg.remove_observer(print, key),  # type: ignore[call-arg]
+    "Registry(KEY)": lambda key: opg.Registry(key),  # type: ignore[call-arg]
+    "Registry.from_file(KEY)": lambda key: opg.Registry.from_file(key),
+    "Registry.lookup([KEY])": lambda key: opg.Registry().lookup([key]),  # type: ignore[arg-type]
+}
+
+
+@pytest.mark.parametrize("place", WRONG_PLACES)
+def test_a_key_in_the_wrong_place_is_in_no_message_and_no_frame_of_ours(
+    place: str, clean: pytest.MonkeyPatch
+) -> None:
+    """Error trackers show the locals of every frame that an error passed."""
+    clean.setenv("OPENAI_PROJECT_GUARD_KEYS", f"proj_b={fingerprint(B)}")
+    with pytest.raises((opg.ConfigurationError, TypeError)) as refused:
+        WRONG_PLACES[place](A)
+    assert A not in str(refused.value)
+    shown = traceback.TracebackException.from_exception(refused.value, capture_locals=True)
+    assert (shown.__cause__, refused.value.__context__) == (None, None)
+    ours = os.path.dirname(opg.__file__)
+    for frame in shown.stack:
+        if frame.filename.startswith(ours):
+            assert not any(A in text for text in (frame.locals or {}).values()), frame
+    assert not list(Path.cwd().iterdir())

@@ -15,6 +15,7 @@ from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import redact
 
 _MAY_EXPLAIN_IT = ("dotenv_not_loaded", "mistyped_variable")
+_SAYS_OFF = ("override", "guard_off")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = (
         "One call of a default client is made in this process; nothing leaves it. It is judged by "
         "the environment's settings, in inject mode if OPENAI_PROJECT_GUARD says so, else as "
-        "enforce would. What the guard does not look at does not pass.\n\n"
+        "enforce would; with off, it is said that calls are not checked. What the guard does not "
+        "look at, a call to another host, does not pass.\n\n"
         "With --env-file, each file is judged by itself, as python-dotenv reads it and over the "
         "present environment, in a line of its own. What refers to a variable that is not set "
         "here (OPENAI_API_KEY=${PROD_KEY}) is unknown, which is no fault.\n\n"
@@ -56,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
         if not at.in_order:
             wrong = [f for f in at.findings if f.is_wrong or f.name in _MAY_EXPLAIN_IT]
             render.show_findings(wrong or at.findings, terminal)
+        elif at.off_by:
+            render.show_findings((f for f in at.findings if f.name in _SAYS_OFF), terminal)
     render.show_error(at, is_json=args.json)
     return at.status
 
@@ -89,6 +93,8 @@ def _check_file(
             check = _as_json(at)
         status, unknown, skipped = at.status, at.unknown, env_file.skipped
         passes = None if status == GOOD and unknown else status == GOOD
+        if at.off_by:
+            text += f" Calls are not checked: {at.off_by} is off."
     for line in skipped:
         text += f" Line {line} is not NAME=value, so it was skipped."
     if not args.json:

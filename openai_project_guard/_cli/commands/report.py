@@ -9,9 +9,10 @@ from typing import get_args
 
 from openai_project_guard import _env
 from openai_project_guard._audit.as_json import as_json
+from openai_project_guard._audit.change import sent_with
+from openai_project_guard._audit.line import Record
 from openai_project_guard._audit.summary import (
     KINDS,
-    Change,
     Summary,
     calls_of,
     day,
@@ -62,6 +63,8 @@ def add_arguments(parser: Parser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Reports; what is wrong with the arguments is said before anything is read."""
     words = _words(args.fail_on)
+    if args.html == "":
+        raise ConfigurationError("--html '' is not the path of a file.")
     since = None if args.since is None else read_since(args.since)
     paths = args.paths or _default_paths()
     summary = summarize(paths, since)
@@ -117,7 +120,8 @@ def _write_page(summary: Summary, path: str) -> None:
 def _show(summary: Summary, terminal: Terminal) -> None:
     since = "" if summary.since is None else f", since {day(summary.since)}"
     span = f"; {day(summary.first)} to {day(summary.last)} UTC" if summary.records else ""
-    processes = f"{summary.files:,} process{'' if summary.files == 1 else 'es'}"
+    number = len(summary.processes)
+    processes = f"{number:,} process{'' if number == 1 else 'es'}"
     terminal.paragraph(f"{processes} on {count(len(summary.hosts), 'host')}{since}{span}")
     if summary.records:
         _show_projects(summary, terminal)
@@ -165,31 +169,31 @@ def _show_changes(summary: Summary, terminal: Terminal) -> None:
         if not any(map(is_wrong, summary.records)):
             terminal.good("Every call was in order.")
         return
-    places = count(sum(len(change.places) for change in summary.changes), "wrong call site")
+    places = count(summary.wrong_sites, "wrong call site")
     changes = count(len(summary.changes), "change")
     terminal.paragraph(f"{places}, {changes} to make:", "bold", first="✗ ")
     for number, change in enumerate(summary.changes, 1):
         terminal.line()
         style = _STYLES[kind_of(change.places[0])]
         terminal.paragraph(change.sentence, style, first=f"{number}. ")
-        _show_places(change, terminal)
+        for position, places_of_header in enumerate(change.by_header):
+            if position:
+                terminal.line()
+            _show_places(places_of_header, change.sentence, terminal)
 
 
-def _show_places(change: Change, terminal: Terminal) -> None:
-    record, indent = change.places[0], "   "
-    if not record.client_site or record.client_site not in change.sentence:
+def _show_places(places: list[Record], sentence: str, terminal: Terminal) -> None:
+    record, indent = places[0], "   "
+    if not record.client_site or record.client_site not in sentence:
         built = record.client_site or "at a place that is not known"
         terminal.paragraph(f"client built at {built}", "dim", first=indent)
     expected = " or ".join(record.expected) or "no project"
-    header = f"OpenAI-Project {record.actual}" if record.actual else "no OpenAI-Project"
-    is_set = record.origin not in (None, "unknown", "unset")
-    origin = f" (from {record.origin})" if is_set else ""
     # In a scope, `expected` is what it is pinned to, whatever the key belongs to.
     whose = f", in a scope pinned to {expected}" if record.reason == "scope" else f" of {expected}"
-    sent = f"key {record.key_hint}{whose}, sent with {header}{origin}"
+    sent = f"key {record.key_hint}{whose}, sent with {sent_with(record)}"
     terminal.paragraph(sent, "dim", first=indent)
     rows = []
-    for total in change.places:
+    for total in places:
         outcome = "drift" if total.reason == "drift" else f"{total.outcome}, {total.reason}"
         site, first, last = total.call_site or "not known", day(total.first), day(total.last)
         rows.append(cells(str(total.count), outcome, site, first[5:], last[5:]))

@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "console script. A .py file, or -m MODULE, or -c CODE, runs under this Python.\n\n"
         "The guard is enabled when the program, or a process that it starts, imports openai. Not "
         "reached is a Python with the options -I, -E or -S, or one that is started without the "
-        "variable PYTHONPATH.\n\n"
+        "variables PYTHONPATH and OPENAI_PROJECT_GUARD as they are set here.\n\n"
         "Exit status: that of COMMAND; 2 if a setting is wrong or there is no such command."
     )
     parser.add_argument(

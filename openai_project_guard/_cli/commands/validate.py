@@ -8,9 +8,11 @@ import os
 from openai_project_guard._cli import GOOD, NOT_IN_ORDER, UNUSABLE
 from openai_project_guard._cli.output import Terminal, count
 from openai_project_guard._cli.parsers import Parser
-from openai_project_guard._keys import redact
+from openai_project_guard._errors import ConfigurationError
+from openai_project_guard._keys import redact, shown
 from openai_project_guard._registry.file.mistakes import Mistake
 from openai_project_guard._registry.file.parse import find_mistakes
+from openai_project_guard._registry.stores import is_url
 
 
 def add_arguments(parser: Parser) -> None:
@@ -26,6 +28,12 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Reads the files and shows their mistakes."""
+    urls = [shown(path) for path in args.files if is_url(path)]
+    if urls:
+        raise ConfigurationError(
+            f"{urls[0]} is a URL, and `validate` checks files. `list --registry` says whether "
+            "a registry in Redis can be read."
+        )
     found = [(redact(path), mistake) for path in args.files for mistake in find_mistakes(path)]
     terminal = Terminal()
     if args.json:

@@ -48,8 +48,10 @@ class Diagnosis:
 
     env_file: EnvFile | None  # that the environment is taken from
     hooks: HooksReport | None  # if they were looked at
-    registries: list[RegistryStatus] = field(default_factory=registry_statuses)
+    registries: list[RegistryStatus] = field(default_factory=list)
     mode: Mode = Mode.OFF  # the guard's, as the environment has it
+    override: Mode | None = None  # what beats it
+    off_by: str | None = None  # the variable that somebody has set to off, if that counts
     judged_as: Mode = Mode.ENFORCE  # or inject
     settings: _settings.Settings | None = None  # if they are in order
     settings_error: str | None = None
@@ -132,8 +134,13 @@ def collect(*, live: bool, hooks: HooksReport | None, env_file: EnvFile | None) 
     is_sent = at.client_error is None
     if live and is_sent and not at.unknown:  # or a key may go where it is not meant to
         at.live = ask()
+    with suppress(ConfigurationError):  # a variable's, which is said below
+        at.registries = registry_statuses()
     try:
-        at.mode = _env.mode()
+        at.mode, at.override = _env.mode(), _env.override()
+        _env.check_choices()
+        if (at.override or _env.given_mode()) is Mode.OFF:
+            at.off_by = _env.OVERRIDE if at.override else _env.PREFIX
         at.judged_as = at.mode if at.mode is Mode.INJECT else Mode.ENFORCE
         # It beats the mode, and would leave nothing to see of the others.
         with without_variables(_env.OVERRIDE.__eq__), enabled(at.judged_as) as verdicts:

@@ -47,6 +47,7 @@ FINDINGS: dict[str, tuple[str, ...]] = {
     "learn_in_enforce": (_env.PREFIX,),
     "guard_off": (_env.PREFIX,),
     "guard_only_warns": (_env.PREFIX,),
+    "audit_unwritable": (_env.PREFIX,),
 }
 """The findings by name, in the order in which they are shown, each with the variables that it
 depends on: with one of these unknown, it would be a guess. Those of the guard count as one.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
+from pathlib import Path
 
 from openai_project_guard import _env
 from openai_project_guard._cli.diagnosis.collect import CUSTOM, Diagnosis, Finding, note
@@ -31,6 +32,7 @@ def find(at: Diagnosis) -> Iterator[Finding]:
     yield from _on_hooks(at)
     yield from _on_the_host(at)
     yield from _on_settings(at)
+    yield from _on_the_audit(at)
     yield from _on_files(at)
     yield from _on_misspelt_variables()
 
@@ -43,7 +45,7 @@ def _on_registries(at: Diagnosis) -> Iterator[Finding]:
             f"A registry cannot be read. {' '.join(registry.error or '' for registry in broken)}",
             _fix_of_unreadable(broken, _env.registry_names()),
         )
-    elif not any(len(each.registry) for each in at.registries):
+    elif not any(len(each.registry) for each in at.registries) and not at.settings_error:
         names = " and ".join(registry.name for registry in at.registries)
         yield Finding(
             "registry_empty",
@@ -115,12 +117,12 @@ def _on_settings(at: Diagnosis) -> Iterator[Finding]:
     is_said = any(registry.error for registry in at.registries) or (at.hooks and at.hooks.error)
     if at.settings_error is not None and not is_said:
         yield Finding("settings_unusable", at.settings_error, "Correct or unset that setting.")
-    override = _env.text(_env.OVERRIDE)
-    if override is not None:
+    if at.override is not None:
+        unchecked = ", and no call is checked" if at.override is Mode.OFF else ""
         yield note(
             "override",
-            f"{_env.OVERRIDE} is {override}: it beats every setting, argument and scope of this "
-            "process.",
+            f"{_env.OVERRIDE} is {at.override}: it beats every setting, argument and scope of this "
+            f"process{unchecked}.",
             "Unset it when the emergency is over.",
         )
     learns = at.settings is not None and at.settings.policy.unregistered == "learn"
@@ -132,19 +134,47 @@ def _on_settings(at: Diagnosis) -> Iterator[Finding]:
             "pays.",
             f"Set {_env.POLICY_UNREGISTERED} to block, or unset it, when all keys are learned.",
         )
-    if at.mode is Mode.OFF and not at.settings_error:
+    if at.off_by == _env.PREFIX:
         yield note(
             "guard_off",
-            f"{_env.PREFIX} is off or not set: the guard checks only where the program itself "
-            "calls enable() or uses @guard.",
+            f"{_env.PREFIX} is off: calls are not checked, except inside @guard and where enable() "
+            "or openai-project-guard run is given a mode.",
+            "Unset it, or set it to enforce.",
+        )
+    elif at.mode is Mode.OFF and not (at.override or at.settings_error):
+        yield note(
+            "guard_off",
+            f"{_env.PREFIX} is not set: the guard checks only where the program itself calls "
+            "enable() or uses @guard.",
             f"Set {_env.PREFIX}=enforce and import openai_project_guard at start-up, or start the "
             "program with openai-project-guard run.",
         )
-    if at.mode is Mode.WARN:
+    if at.mode is Mode.WARN and at.override in (None, Mode.WARN):
         yield note(
             "guard_only_warns",
             f"{_env.PREFIX} is warn: a wrong call is logged and sent nevertheless.",
             f"Set {_env.PREFIX}=enforce when no wrong call is logged any more.",
+        )
+
+
+def _on_the_audit(at: Diagnosis) -> Iterator[Finding]:
+    named = None if at.settings_error else _env.path(_env.AUDIT)
+    if named is None:
+        return
+    from tempfile import TemporaryFile
+
+    folder = Path(named).absolute()
+    # What is missing of it would be made in the nearest that is there.
+    nearest = next(filter(os.path.lexists, (folder, *folder.parents)), folder)
+    try:
+        with TemporaryFile(dir=nearest):  # os.access() says that root can write anywhere
+            pass
+    except OSError as error:
+        yield note(
+            "audit_unwritable",
+            f"No file can be made in {named}, which {_env.AUDIT} names ({error.strerror}): no "
+            "audit would be kept.",
+            f"Set {_env.AUDIT} to a folder that this user can write to, or unset it.",
         )
 
 

@@ -28,13 +28,13 @@ def guard_children(environ: MutableMapping[str, str], options: Mapping[str, str 
     environ.update({name: value for name, value in options.items() if value is not None})
     if _env.text(_env.PREFIX) is None:
         environ[_env.PREFIX] = Mode.ENFORCE
-    names = [name if "://" in name else _absolute(name) for name in _env.registry_names()]
+    names = [name if "://" in name else os.path.abspath(name) for name in _env.registry_names()]
     if names and not any("," in name for name in names if "://" not in name):
         environ[_env.REGISTRY] = ",".join(names)
     for variable in _PATHS:
-        path = _env.text(variable)
+        path = _env.path(variable)
         if path is not None:
-            environ[variable] = _absolute(path)
+            environ[variable] = os.path.abspath(path)
     ours = startup_folder()
     if os.pathsep in ours:  # Python would look for two other folders, and say nothing
         raise ConfigurationError(
@@ -50,11 +50,7 @@ def check_settings() -> None:
     """Reads the settings as the program will, so that it need not start to find them wrong."""
     _env.check_choices()
     mode = _env.mode()
-    if mode is not Mode.OFF:
+    if (_env.override() or mode) is not Mode.OFF:
         # What is only logged, such as a lost registry in warn, is logged by the program, once.
         logging.getLogger("openai_project_guard").disabled = True
         _settings.build(mode, Registry())
-
-
-def _absolute(path: str) -> str:
-    return os.path.abspath(os.path.expanduser(path))
