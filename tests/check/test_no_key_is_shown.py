@@ -26,6 +26,7 @@ from support import (
 )
 
 import openai_project_guard as opg
+from openai_project_guard._check.call import HeaderSources
 from openai_project_guard._keys import redact
 from openai_project_guard._state import STATE
 
@@ -289,3 +290,9 @@ def test_a_registered_key_in_the_place_of_the_project_is_not_shown(
         client.models.list()
     assert FORMLESS not in f"{refused.value} {refused.value.verdict} {caplog.text}"
     assert "…dkfi" in str(refused.value.verdict.actual)
+
+
+def test_where_headers_come_from_is_shown_without_their_values() -> None:
+    bearer = {"Authorization": f"Bearer {A}"}
+    sources = HeaderSources(True, bearer, bearer, bearer, {"api_key": A})
+    assert A not in repr(sources)

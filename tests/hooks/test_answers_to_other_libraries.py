@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from support import STRANGER, A, B
 
 import openai_project_guard as opg
+from openai_project_guard._hooks.other_clients import READER
 from openai_project_guard._state import STATE
 from openai_project_guard.loopback import LoopbackAPI, loopback_api
 
@@ -144,3 +146,11 @@ def test_a_path_with_two_slashes_names_no_host(path: str, api: LoopbackAPI) -> N
         pool.urlopen("GET", path, headers=headers(A, "proj_a"))
     assert [verdict.host for verdict in seen] == ["127.0.0.1"]
     pool.close()
+
+
+def test_a_project_that_is_no_text_is_read_as_the_bytes_that_came() -> None:
+    # aiohttp keeps what is not UTF-8 as surrogates
+    answer = SimpleNamespace(
+        headers={"OpenAI-Project": b"proj_\xff".decode(errors="surrogateescape")}
+    )
+    assert READER.response_project(answer) == b"proj_\xff"

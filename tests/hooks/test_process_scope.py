@@ -124,6 +124,26 @@ def test_inject_puts_the_header_in(post: Post, empty: str | None, api: LoopbackA
 
 
 @EVERY
+def test_inject_replaces_an_empty_header_in_whatever_case(post: Post, api: LoopbackAPI) -> None:
+    enable("inject")
+    given = {"Authorization": f"Bearer {A}", "openai-project": ""}
+    assert post(f"{api.base_url}/responses", given) == 200
+    assert [line.project_header for line in api.ledger] == ["proj_a"]
+
+
+def test_inject_replaces_an_empty_header_that_stands_in_a_plain_dict(api: LoopbackAPI) -> None:
+    requests = pytest.importorskip("requests")
+    enable("inject")
+    url = f"{api.base_url}/responses"
+    request = requests.Request("POST", url, json={}, headers=headers(A, None)).prepare()
+    request.headers = {**request.headers, "openai-project": ""}
+    with requests.Session() as session:
+        session.trust_env = False
+        assert session.send(request).status_code == 200
+    assert [line.project_header for line in api.ledger] == ["proj_a"]
+
+
+@EVERY
 def test_the_default_scope_does_not_touch_them(
     post: Post, api: LoopbackAPI, verdicts: list[opg.Verdict]
 ) -> None:

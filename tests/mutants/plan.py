@@ -71,6 +71,17 @@ TESTS: dict[str, list[str]] = {
         "hooks/test_retries_and_rotated_keys.py",
         "hooks/test_calls_within_calls.py",
     ],
+    "_check/call": [
+        *_VERDICTS,
+        "check/test_drift_and_learning.py",
+        "hooks/test_retries_and_rotated_keys.py",
+        "hooks/test_calls_within_calls.py",
+        "hooks/test_event_hooks_auth_and_redirects.py",
+        "hooks/test_workload_identity.py",
+        "hooks/test_faults_of_ours_and_of_others.py",
+        *_TEXTS,
+        "audit/test_what_is_counted.py",
+    ],
     "_check/response": [
         "check/test_drift_and_learning.py",
         "hooks/test_answers_to_other_libraries.py",
@@ -86,6 +97,14 @@ TESTS: dict[str, list[str]] = {
     "_check/waiting": ["check/test_where_was_it_called.py"],
     "_check/terminate": ["check/test_where_was_it_called.py"],
     "_hooks/": _HOOKS,
+    "_hooks/message": [
+        "hooks/test_answers_to_other_libraries.py",
+        "hooks/test_process_scope.py",
+        "hooks/test_websockets_opened_directly.py",
+        "hooks/test_websockets_of_the_sdk.py",
+        "hooks/test_mocks_and_other_callables.py",
+        "check/test_no_key_is_shown.py",
+    ],
     "_hooks/websockets": [
         "hooks/test_websockets_of_the_sdk.py",
         "hooks/test_websockets_opened_directly.py",
