@@ -189,6 +189,7 @@ def in_processes(*, is_async: bool, turns: int, processes: int) -> list[Times]:
 def call_and_idle(turns: int, processes: int) -> tuple[Row, Row]:
     """Time added to the transport's method, enforcing and idle, against an empty wrapper."""
     enforcing: dict[str, float] = {}
+    of_file: dict[str, float] = {}
     idle: dict[str, float] = {}
     details: list[str] = []
     idle_details: list[str] = []
@@ -208,6 +209,8 @@ def call_and_idle(turns: int, processes: int) -> tuple[Row, Row]:
             (idle_details if name == "idle" else details).append(line)
             if name == "enforce":
                 enforcing[case] = ratio
+            elif name == "enforce, registry file":
+                of_file[f"registry file, {case}"] = ratio
             elif name == "idle":
                 idle[case] = ratio
         added = statistics.median(
@@ -223,11 +226,13 @@ def call_and_idle(turns: int, processes: int) -> tuple[Row, Row]:
     return (
         Row(
             "call",
-            "time added to `_send_single_request`, allowed call, against an empty wrapt wrapper",
+            "time added to `_send_single_request`, allowed call, registry from a mapping, against "
+            "an empty wrapt wrapper",
             "x",
             5,
             enforcing,
             details,
+            beside=of_file,
         ),
         Row(
             "idle",

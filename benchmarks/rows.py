@@ -17,6 +17,7 @@ class Row:
         measured: by the name of the case; the worst of them counts. Empty: not measured.
         details: lines for whoever wants to see how it came about.
         skipped: why nothing was measured.
+        beside: what was measured with it, by the name of the case; it has no target.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Row:
     details: list[str] = field(default_factory=list)
     at_least: bool = False
     skipped: str | None = None
+    beside: dict[str, float] = field(default_factory=dict)
 
     @property
     def worst(self) -> float:
@@ -48,11 +50,22 @@ class Row:
     def measured_text(self) -> str:
         if not self.measured:
             return self.skipped or ""
-        if len(self.measured) == 1:
-            (case,) = self.measured
-            return f"{_number(self.worst)}{self.unit}" + (f" ({case})" if case else "")
-        return ", ".join(f"{case} {_number(v)}{self.unit}" for case, v in self.measured.items())
+        text = self._figures(self.measured)
+        return f"{text} ({self._figures(self.beside)})" if self.beside else text
+
+    def _figures(self, values: dict[str, float]) -> str:
+        if list(values) == [""]:
+            return f"{_number(values[''], self.target)}{self.unit}"
+        return ", ".join(
+            f"{case} {_number(value, self.target)}{self.unit}" for case, value in values.items()
+        )
 
 
-def _number(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+def _number(value: float, target: float | None = None) -> str:
+    """With three digits, or as many more as tell it from a target that it is not."""
+    text = f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+    digits = 3
+    while value != target and float(text) == target:
+        digits += 1
+        text = f"{value:.{digits}g}"
+    return text

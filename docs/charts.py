@@ -65,7 +65,7 @@ def _bar(row: dict[str, Any], case: str, value: float, y: int) -> list[str]:
     part = row["target"] / value if row["at_least"] else value / row["target"]
     kind = "met" if part <= 1 else "missed"
     width = min(part * (LIMIT - START), END - START)
-    measured = f"{case}: " * bool(case) + f"{number(value)}{_unit(row)}"
+    measured = f"{case}: " * bool(case) + _figure(row, value)
     inside = width > 8 * len(measured) + 16
     return [
         f'<rect class="{kind}" x="{START}" y="{y - 13}" width="{width:.1f}" height="17" rx="3"/>',
@@ -88,10 +88,9 @@ def table(results: dict[str, Any]) -> str:
     for row in results["rows"]:
         bound = "at least" if row["at_least"] else "at most"
         unit = _unit(row)
-        measured = "; ".join(
-            f"{case}: {number(value)}{unit}" if case else f"{number(value)}{unit}"
-            for case, value in row["measured"].items()
-        )
+        measured = _figures(row, row["measured"])
+        if row.get("beside"):
+            measured += f" ({_figures(row, row['beside'])})"
         verdict = {None: "skipped", True: "met", False: "missed"}[row["met"]]
         target = f"{bound} {number(row['target'])}{unit}"
         lines.append(f"| {row['what']} | {target} | {measured or row['skipped']} | {verdict} |")
@@ -104,9 +103,22 @@ def _unit(row: dict[str, Any]) -> str:
     return unit if len(unit) == 1 else f" {unit.strip()}"
 
 
-def number(value: float) -> str:
-    """With three digits, without what is no figure."""
-    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+def _figures(row: dict[str, Any], values: dict[str, float]) -> str:
+    return "; ".join(f"{case}: " * bool(case) + _figure(row, each) for case, each in values.items())
+
+
+def _figure(row: dict[str, Any], value: float) -> str:
+    return f"{number(value, row['target'])}{_unit(row)}"
+
+
+def number(value: float, target: float | None = None) -> str:
+    """With three digits, or as many more as tell it from a target that it is not."""
+    text = f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+    digits = 3
+    while value != target and float(text.replace(",", "")) == target:
+        digits += 1
+        text = f"{value:,.{digits}g}"
+    return text
 
 
 def page(text: str, results: dict[str, Any]) -> str:

@@ -24,8 +24,9 @@ def page() -> str:
     """The page in Markdown."""
     sections = [HEAD]
     for command in FIELDS:
+        # A heading `list` alone would be where the API pages link the type of that name to.
         described = textwrap.dedent(describe(command).partition("\n")[2])
-        sections.append(f"## `{command}`\n\n```text\n{described}\n```\n")
+        sections.append(f"## `{command} --json`\n\n```text\n{described}\n```\n")
     return "\n".join(sections)
 
 

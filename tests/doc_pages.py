@@ -49,6 +49,10 @@ MAY_BE_MISSING = ("promtool",)
 NOT_RUN = {
     ("performance.md", "python benchmarks/run.py"): "takes minutes; tests/benchmarks runs parts",
     ("performance.md", "python benchmarks/run.py --json >docs/benchmark.json"): "the same",
+    (
+        "tenants.md",
+        "export SUPPORT_KEY=sk-proj-not-a-real-key-Gh6j BILLING_KEY=sk-proj-not-a-real-key-Ef5g",
+    ): "it serves until it is interrupted",
     ("testing.md", "python -m openai_project_guard.loopback"): "it serves until it is interrupted",
     ("command-line.md", "python -m openai_project_guard.loopback"): "it serves until then",
     ("examples.md", "python examples/celery_task.py"): "tests/ecosystem/test_examples.py runs it",

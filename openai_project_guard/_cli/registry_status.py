@@ -41,13 +41,18 @@ class RegistryStatus:
         known = self.registry.snapshot.projects
         return [project for name, project in known.items() if name == project.id]
 
+    @property
+    def keys(self) -> int:
+        """How many keys it has; one of several projects counts once."""
+        return len(self.registry.snapshot.keys)
+
     def as_json(self) -> dict[str, object]:
         """As `--json` of `list` and `doctor` has it."""
         return {
             "kind": self.kind,
             "name": self.name,
             "projects": len(self.projects),
-            "keys": len(self.registry),
+            "keys": self.keys,
             "age_seconds": None if self.age is None else round(self.age),
             "error": self.error,
         }

@@ -113,6 +113,8 @@ def _instructions(api: LoopbackAPI, keys: dict[str, tuple[str, tuple[str, ...]]]
         f"export OPENAI_API_KEY={first}",
         f"export OPENAI_PROJECT_ID={project}",
         f"export OPENAI_ADMIN_KEY={ADMIN_KEY}",
+        # Else a key that is not registered is neither refused here nor learned.
+        "export OPENAI_PROJECT_GUARD_HOSTS=127.0.0.1",
         f"export OPENAI_PROJECT_GUARD_KEYS={registered}",
         *(f"# Another key, of {', '.join(projects)}: {key}" for key, projects in others),
     ]

@@ -30,6 +30,20 @@ def test_a_call_is_judged_and_marked_where_it_is_timed(is_async: bool) -> None:
     assert fastest["marked"] > 2 * fastest["marking, idle"]
 
 
+def test_a_figure_that_misses_its_target_is_shown_as_another() -> None:
+    code = """
+from rows import Row
+for measured in ({"": 1.05001}, {"": 1.05}, {"sync": 1.05001, "async": 1.0}):
+    row = Row("name", "what", "x", 1.05, measured, beside={"file": 2.0})
+    print(row.target_text(), row.measured_text(), row.verdict, sep="; ")
+"""
+    assert run(code).splitlines() == [
+        "at most 1.05x; 1.05001x (file 2x); MISSED",
+        "at most 1.05x; 1.05x (file 2x); met",
+        "at most 1.05x; sync 1.05001x, async 1x (file 2x); MISSED",
+    ]
+
+
 def test_whole_calls_are_refused_with_the_hooks_and_not_without_them() -> None:
     code = """
 import hot_path, stage

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -100,6 +101,18 @@ def test_list_as_json(run: Shell) -> None:
             },
         ],
     }
+
+
+def test_a_key_of_several_projects_is_one_key(run: Shell) -> None:
+    run("register", "proj_a", stdin=LEGACY)
+    run("register", "proj_b", "--also", stdin=LEGACY)
+    ran = run("list")
+    assert ran.out.endswith("\n1 key, 2 projects\n")
+    listed = run("list", "--json").json
+    assert [key["project"] for key in listed["keys"]] == ["proj_b", "proj_a"]
+    assert [source["keys"] for source in listed["sources"]] == [1]
+    ran = run("doctor")
+    assert re.search(r"openai-projects\.toml +│ +2 │ +1 │", ran.out), ran.out
 
 
 def test_list_of_nothing_says_how_to_begin(run: Shell) -> None:

@@ -172,7 +172,8 @@ PLANTED: dict[str, tuple[str, Plant, str]] = {
     "base URL of a gateway, registered key": (
         "other_host",
         sets(OPENAI_BASE_URL="https://gateway.example/v1"),
-        "the guard looks at its calls only because this key is registered",
+        "The base URL is not OpenAI's (https://gateway.example/v1); the guard looks at its calls "
+        "only because this key is registered.",
     ),
     "hooks removed": (
         "hooks_removed",

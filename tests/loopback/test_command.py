@@ -121,13 +121,16 @@ def test_a_program_with_what_is_to_be_exported() -> None:
     """The real SDK, by the variables alone; under the guard a wrong call is refused before."""
     code = (
         "import openai\n"
-        "for project in (None, 'proj_two'):\n"
-        "    try: print(openai.OpenAI(project=project).models.list().object)\n"
+        "for wrong in ({}, {'project': 'proj_two'}, {'api_key': 'sk-proj-nobodys-key-Zz9y'}):\n"
+        "    try: print(openai.OpenAI(**wrong).models.list().object)\n"
         "    except openai.OpenAIError as error: print(type(error).__name__)\n"
     )
     with serving() as server:
         variables = environment(**server.exported)
-        for guard, refused in (("off", "AuthenticationError"), ("enforce", "ProjectMismatchError")):
+        for guard, refused in (
+            ("off", ["AuthenticationError", "AuthenticationError"]),
+            ("enforce", ["ProjectMismatchError", "UnregisteredKeyError"]),
+        ):
             run = subprocess.run(
                 [sys.executable, "-c", f"import openai_project_guard\n{code}"],
                 env={**variables, "OPENAI_PROJECT_GUARD": guard},
@@ -135,7 +138,7 @@ def test_a_program_with_what_is_to_be_exported() -> None:
                 text=True,
                 check=False,
             )
-            assert run.stdout.split() == ["list", refused], run.stderr
+            assert run.stdout.split() == ["list", *refused], run.stderr
 
 
 def test_a_port_of_ones_choice_at_once_again() -> None:

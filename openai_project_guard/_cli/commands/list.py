@@ -46,7 +46,7 @@ def _show(found: list[RegistryStatus], terminal: Terminal, *, fingerprints: bool
             continue
         if number:
             terminal.line()
-        keys, projects = len(registry.registry), len(registry.projects)
+        keys, projects = registry.keys, len(registry.projects)
         terminal.line(registry.name, "bold")
         if fingerprints:
             for entry in registry.registry:  # a table would break them

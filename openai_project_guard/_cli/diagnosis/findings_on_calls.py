@@ -177,7 +177,7 @@ def _on_the_verdict(at: Diagnosis) -> Iterator[Finding]:
             f"{at.sent.project}.",
             f"Use a key and a header of {pinned}, or change {_env.PROJECT}.",
         )
-    keys = {each.name: len(each.registry) for each in at.registries}
+    keys = {each.name: each.keys for each in at.registries}
     # Not where the key's fault or the empty registry has been named already.
     if reason == "unregistered" and not _fault_of_key() and any(keys.values()):
         looked_in = (f"{name} ({count(number, 'key')})" for name, number in keys.items())

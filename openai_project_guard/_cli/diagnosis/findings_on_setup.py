@@ -45,7 +45,7 @@ def _on_registries(at: Diagnosis) -> Iterator[Finding]:
             f"A registry cannot be read. {' '.join(registry.error or '' for registry in broken)}",
             _fix_of_unreadable(broken, _env.registry_names()),
         )
-    elif not any(len(each.registry) for each in at.registries) and not at.settings_error:
+    elif not any(each.keys for each in at.registries) and not at.settings_error:
         names = " and ".join(registry.name for registry in at.registries)
         yield Finding(
             "registry_empty",
@@ -101,11 +101,11 @@ def _on_the_host(at: Diagnosis) -> Iterator[Finding]:
     is_unseen = at.verdict is None
     yield Finding(
         "other_host",
-        f"The base URL is not OpenAI's ({shown_url(url) if url else at.sent.host}), "
+        f"The base URL is not OpenAI's ({shown_url(url) if url else at.sent.host})"
         + (
-            "so the guard does not look at its calls."
+            ", so the guard does not look at its calls."
             if is_unseen
-            else "the guard looks at its calls only because this key is registered."
+            else "; the guard looks at its calls only because this key is registered."
         ),
         f"Unset OPENAI_BASE_URL, or, if {at.sent.host} forwards calls to OpenAI, add it to "
         f"{_env.HOSTS}.",

@@ -223,7 +223,7 @@ def _show_registries(at: Diagnosis, terminal: Terminal) -> None:
                 (
                     Cell(registry.name),
                     Cell(str(len(registry.projects))),
-                    Cell(str(len(registry.registry))),
+                    Cell(str(registry.keys)),
                     Cell("" if registry.age is None else f"{_duration(registry.age)} ago"),
                 )
                 for registry in good

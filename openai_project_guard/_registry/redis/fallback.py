@@ -26,6 +26,22 @@ _SHARE = 20  # writing takes at most one part in so many of the time
 _HEAD = re.compile(rb"# The last good version of (.+), revision (\S*)\.\n")
 
 
+class _CopyPlace(FilePlace):
+    """The file is a copy: an entry is corrected where the copy was made."""
+
+    __slots__ = ("_registry",)
+
+    def __init__(self, path: str, registry: str) -> None:
+        super().__init__(path)
+        self.path = os.path.realpath(self.path)
+        self._registry = registry
+
+    def of(self, needle: str, project: str = "") -> str:
+        """The registry, and that this is what the file has of it."""
+        del needle, project
+        return f"{self._registry} (as saved in {self.name})"
+
+
 class FallbackFile:
     """The file that `OPENAI_PROJECT_GUARD_SNAPSHOT` names.
 
@@ -34,8 +50,7 @@ class FallbackFile:
     """
 
     def __init__(self, path: str, registry: str) -> None:
-        self._place = FilePlace(path)
-        self._place.path = os.path.realpath(self._place.path)
+        self._place = _CopyPlace(path, registry)
         self.name = self._place.name
         self._registry = registry  # as its URL has it, without a password
         self._has: str | None = None  # the revision that the file has

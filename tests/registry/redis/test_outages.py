@@ -117,13 +117,35 @@ def test_a_last_good_version_stands_in_at_the_start(
     source = open_source(server.url)
     assert has(source, KEY)
     assert source.registry.lookup(KEY)[0].organization == "org-A"
-    assert source.registry.lookup(KEY)[0].place.startswith("last.toml, line ")
+    # The file is a copy: an entry is corrected in Redis.
+    saved = f"redis://127.0.0.1:{server.port}/0 (as saved in last.toml)"
+    assert source.registry.lookup(KEY)[0].place == saved
     assert source.status().state == "stale"
     assert any("The last good version, in last.toml, is active" in text for text in log())
     server.start()
     edit.remove(server.url, [fingerprint(KEY)])
     wait(lambda: not has(source, KEY))
     assert has(source, OTHER)
+
+
+def test_a_refusal_by_a_last_good_version_says_to_correct_redis_and_not_the_copy(
+    server: RedisServer, fallback: Path
+) -> None:
+    openai = pytest.importorskip("openai")
+    add(server, KEY, "proj_a")
+    url = f"redis://:secret@127.0.0.1:{server.port}/0"
+    server.client().config_set("requirepass", "secret")
+    open_source(url)
+    wait(fallback.exists)
+    server.kill()
+    opg.enable(registry=url)
+    with pytest.raises(opg.ProjectMismatchError) as caught:
+        openai.OpenAI(api_key=KEY, project="proj_b").models.list()
+    text = " ".join(str(caught.value).split())
+    place = f"redis://127.0.0.1:{server.port}/0 (as saved in last.toml)"
+    assert f"for project proj_a, in {place}." in text
+    assert f"correct it in {place}" in text
+    assert "secret" not in text
 
 
 def test_a_last_good_version_is_written_by_one_process_at_a_time(
