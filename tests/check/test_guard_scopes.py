@@ -278,7 +278,7 @@ def test_what_was_started_in_a_scope_that_was_left_keeps_none_of_those_around_it
 
     def scopes() -> int:
         gc.collect()
-        return sum(isinstance(found, Scope) for found in gc.get_objects())
+        return sum(type(found) is Scope for found in gc.get_objects())
 
     before = scopes()
     context = contextvars.copy_context()
