@@ -113,11 +113,11 @@ class Audit:
         sent = (said.origin, said.expected, said.actual, said.answered, said.transport)
         self._count(tuple(map(_tidied, (*site, *what, *sent))), verdict)
 
-    def flush(self) -> None:
-        """Writes what was counted since the last time."""
+    def flush(self, only: Tally | None = None) -> None:
+        """Writes what was counted since the last time, of one kind of call or of all."""
         try:
             with self._writing:
-                self._write()
+                self._write(only)
         except Exception as error:
             self._complain(error)
 
@@ -152,7 +152,7 @@ class Audit:
                         self._allowed[key[1:4] + key[6:]] = tally.step
             self._keep_writing()
             if is_first and verdict is not None:
-                self.flush()
+                self.flush(tally)
         except OWN_FAULTS as error:
             self._complain(error)
 
@@ -170,15 +170,17 @@ class Audit:
             tally = self._others[kind]
         return tally
 
-    def _write(self) -> None:
+    def _write(self, only: Tally | None) -> None:
         now = time.time()
         taken: list[tuple[Tally, Record]] = []
         with self._lock:
-            for tally in (*self._tallies.values(), *self._others.values()):
+            every = (*self._tallies.values(), *self._others.values()) if only is None else (only,)
+            for tally in every:
                 record = tally.take(self._taken_at, now)
                 if record is not None:
                     taken.append((tally, record))
-            self._taken_at = now
+            if only is None:
+                self._taken_at = now
         if not taken:
             return
         try:
