@@ -12,6 +12,7 @@ import redis_server
 from redis_server import RedisServer
 
 import openai_project_guard as opg
+from openai_project_guard._check.log import take_counts
 from openai_project_guard._registry.redis import follower, open_source
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def _calm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setattr(follower, "_LONGEST", 0.3)
     yield
     opg.disable()
+    take_counts()  # or they are logged in a later test, a minute on
 
 
 @pytest.fixture
