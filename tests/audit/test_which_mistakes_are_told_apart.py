@@ -340,6 +340,7 @@ def test_a_process_that_keeps_several_files_is_one_process(report: Report, tmp_p
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork()")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the audit has a thread
 def test_a_forked_child_is_a_process_of_its_own(tmp_path: Path) -> None:
     audit = Audit(str(tmp_path))
     audit.record(verdict())
