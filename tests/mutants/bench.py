@@ -29,9 +29,8 @@ from mutants.swap import renew, replacements, swap
 TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent
 PACKAGE = "openai_project_guard"
-KILLED, SURVIVED, UNKNOWN = "killed", "survived", "unknown"
+KILLED, SURVIVED, UNKNOWN, TIMED_OUT = "killed", "survived", "unknown", "timed out"
 CODES = {1: KILLED, 0: SURVIVED, 3: UNKNOWN}
-TIMED_OUT = 1
 OPTIONS = (
     *("-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--tb=short"),
     *("--show-capture=no", "-W", "ignore::pytest.PytestAssertRewriteWarning"),  # imported before
@@ -69,7 +68,7 @@ class Bench:
         left = []
         try:
             for number, outcome, seconds in self._in_forks(seen, source, mutants, tests):
-                if outcome == KILLED:
+                if outcome in (KILLED, TIMED_OUT):
                     yield mutants[number], outcome, seconds
                 else:
                     left.append((mutants[number], seconds))
@@ -146,7 +145,7 @@ class Bench:
         if not done:
             os.waitpid(child, 0)
         shutil.rmtree(temporary, ignore_errors=True)
-        return CODES.get(os.waitstatus_to_exitcode(status), KILLED) if done else KILLED
+        return CODES.get(os.waitstatus_to_exitcode(status), KILLED) if done else TIMED_OUT
 
 
 class Seen:

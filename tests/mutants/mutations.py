@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from cosmic_ray.ast import ast_nodes, get_ast
-from cosmic_ray.mutating import mutate_code
 from cosmic_ray.operators.operator import Operator
 from cosmic_ray.plugins import get_operator
 from parso.python import tree
@@ -30,7 +30,7 @@ COSMIC_RAY = [
     *("core/ReplaceUnaryOperator_Delete_Not", "core/ReplaceUnaryOperator_Delete_USub"),
     *("core/AddNot", "core/ReplaceTrueWithFalse", "core/ReplaceFalseWithTrue"),
     *("core/ReplaceAndWithOr", "core/ReplaceOrWithAnd", "core/ReplaceBreakWithContinue"),
-    *("core/ReplaceContinueWithBreak", "core/ExceptionReplacer", "core/NumberReplacer"),
+    *("core/ReplaceContinueWithBreak", "core/NumberReplacer"),
     *("core/RemoveDecorator", "core/ZeroIterationForLoop"),
 ]
 
@@ -84,6 +84,23 @@ class ChangeText(_Own):
         return tree.String(f"{node.value[:-1]}XX{node.value[-1]}", node.start_pos, node.prefix)
 
 
+class ReplaceException(_Own):
+    """Another error is caught. (cosmic-ray's operator stops at `except module.Error`.)"""
+
+    def fits(self, node: Any) -> bool:
+        if node.parent is not None and node.parent.type == "testlist_comp":  # `except (A, B):`
+            return node.type != "operator" and _is_caught(node.parent.parent)
+        return node.type != "atom" and _is_caught(node)
+
+    def mutate(self, node: Any, index: int) -> Any:
+        return tree.Name("CosmicRayTestingException", node.start_pos, node.get_first_leaf().prefix)
+
+
+def _is_caught(node: Any) -> bool:
+    around = node.parent
+    return around is not None and around.type == "except_clause" and node is around.children[1]
+
+
 def _is_type(node: Any) -> bool:
     """Whether it stands in a `Literal[...]`, where mypy looks at it and nothing else."""
     while node is not None and node.type != "trailer":
@@ -91,7 +108,10 @@ def _is_type(node: Any) -> bool:
     return node is not None and node.get_previous_sibling().get_code().strip() == "Literal"
 
 
-OWN = {operator.__name__: operator for operator in (RemoveStatement, ReturnNone, ChangeText)}
+OWN = {
+    operator.__name__: operator
+    for operator in (RemoveStatement, ReturnNone, ChangeText, ReplaceException)
+}
 
 
 @dataclass(frozen=True)
@@ -114,15 +134,18 @@ class Mutant:
 def mutants_of(root: Path, module: str) -> list[Mutant]:
     """Every mutant of a module, each changed text once."""
     source = (root / module).read_text("utf-8")
+    nodes = list(ast_nodes(get_ast(source)))
     found: dict[str, Mutant] = {}
     for operator in [*COSMIC_RAY, *OWN]:
         make = OWN.get(operator) or get_operator(operator)
         positions = [
-            p for node in ast_nodes(get_ast(source)) for p in make().mutation_positions(node)
+            (node, index, line)
+            for node in nodes
+            for index, ((line, _), _) in enumerate(make().mutation_positions(node))
         ]
-        for occurrence, ((line, _), _) in enumerate(positions):
-            code = mutate_code(source, make(), occurrence)
-            if code is None or code == source or not compiles(code):
+        for occurrence, (node, index, line) in enumerate(positions):
+            code = mutated(source, node, make(), index)
+            if code == source or not compiles(code):
                 continue
             before, after = first_difference(source, code)
             if operator == "core/AddNot" and COMPARED.search(before):
@@ -133,6 +156,20 @@ def mutants_of(root: Path, module: str) -> list[Mutant]:
                 continue  # what mypy alone looks at; the `*` of a signature
             found.setdefault(code, Mutant(module, operator, occurrence, line, before, after, code))
     return sorted(found.values(), key=lambda mutant: (mutant.line, mutant.operator))
+
+
+def mutated(source: str, node: Any, operator: Operator, index: int) -> str:
+    """The source with one node changed: a copy of it, since operators change what they get."""
+    one = copy.deepcopy(node, {id(node.parent): node.parent})
+    begin = _offset(source, node.get_start_pos_of_prefix())
+    changed = operator.mutate(one, index)  # None where it is left out
+    text = "" if changed is None else changed.get_code()
+    return source[:begin] + text + source[_offset(source, node.end_pos) :]
+
+
+def _offset(source: str, position: tuple[int, int]) -> int:
+    line, column = position
+    return sum(map(len, source.splitlines(keepends=True)[: line - 1])) + column
 
 
 def compiles(code: str) -> bool:

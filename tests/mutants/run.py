@@ -115,10 +115,12 @@ def print_summary(counts: dict[str, Counter[str]]) -> None:
 
 
 def share(count: Counter[str]) -> str:
-    told = count["killed"] + count["survived"]
-    rate = 100 * count["killed"] / told if told else 100.0
-    killed = f"{count['killed']:4} of {told:4} killed ({rate:5.1f} %)"
-    return f"{killed}, {count['equivalent']:2} equivalent"
+    killed = count["killed"] + count["timed out"]
+    told = killed + count["survived"]
+    rate = 100 * killed / told if told else 100.0
+    by_time = f", {count['timed out']} of them by time" if count["timed out"] else ""
+    rate_killed = f"{killed:4} of {told:4} killed ({rate:5.1f} %)"
+    return f"{rate_killed}{by_time}, {count['equivalent']:2} equivalent"
 
 
 if __name__ == "__main__":
