@@ -54,7 +54,9 @@ def equivalents() -> dict[tuple[str, str, str], str]:
     return {(row["module"], row["before"], row["after"]): row["reason"] for row in rows}
 
 
-def outcomes(mutants: list[Mutant], bench: Bench) -> Iterator[tuple[Mutant, str, float]]:
+def outcomes(
+    mutants: list[Mutant], bench: Bench, is_quick: bool
+) -> Iterator[tuple[Mutant, str, float]]:
     """Each mutant, what became of it, and the seconds that took."""
     known = equivalents()
     for name in sorted({mutant.module for mutant in mutants}):
@@ -63,7 +65,7 @@ def outcomes(mutants: list[Mutant], bench: Bench) -> Iterator[tuple[Mutant, str,
         yield from ((mutant, "equivalent", 0.0) for mutant in of_module if mutant not in unknown)
         rows = tests_for(name.removeprefix(f"{PACKAGE}/"))
         tests = [test for test in rows if (bench.folder / "tests" / test).exists()]
-        yield from bench.outcomes(name, unknown, tests)
+        yield from bench.outcomes(name, unknown, tests, is_quick=is_quick)
 
 
 def main() -> int:
@@ -73,6 +75,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of the sample; default: 1")
     parser.add_argument("--matching", default="", help="only mutants with this text in their line")
     parser.add_argument("--again", type=Path, help="only where this earlier output has survivors")
+    parser.add_argument("--quick", action="store_true", help="do not look at survivors again")
     parser.add_argument("--list", action="store_true", help="name them and run nothing")
     options = parser.parse_args()
     mutants = chosen(wanted(options.rooms), options.sample, options.seed)
@@ -97,7 +100,7 @@ def main() -> int:
     assert PACKAGE not in sys.modules
     counts: dict[str, Counter[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for mutant, outcome, seconds in outcomes(mutants, Bench(Path(folder))):
+        for mutant, outcome, seconds in outcomes(mutants, Bench(Path(folder)), options.quick):
             counts.setdefault(mutant.module, Counter())[outcome] += 1
             print(f"{outcome:10} {seconds:5.1f} s  {mutant.name}", flush=True)
             if outcome == "survived":
