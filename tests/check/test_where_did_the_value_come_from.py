@@ -8,7 +8,7 @@ from typing import Any
 import openai
 import pytest
 import support
-from support import A, B, Recorder, http, sync_client
+from support import STRANGER, A, B, Recorder, http, sync_client
 
 import openai_project_guard as opg
 
@@ -149,3 +149,154 @@ def test_drift_shows_what_the_call_carried_and_what_the_server_said(
         "project drift: the server answered as proj_moved, the registry says proj_a: GET "
         "api.openai.com/v1/models with OpenAI-Project 'proj_a', key sk-proj-…AAAA"
     ) in caplog.text
+
+
+# --- where a key comes from -----------------------------------------------------------------------
+
+
+def test_an_unregistered_key_of_one_call_is_put_right_in_that_call() -> None:
+    client = sync_client(Recorder(), project="proj_a")
+    origin, text = refused(client, extra_headers={"Authorization": f"Bearer {STRANGER}"})
+    assert origin == "extra_headers"
+    assert "The key comes from `extra_headers` of this call." in text
+    assert "if it is not, correct its `extra_headers`. " in text
+
+
+@pytest.mark.parametrize("space", ["", " "])
+def test_an_unregistered_key_of_the_variable_is_put_right_there(
+    space: str, clean: pytest.MonkeyPatch
+) -> None:
+    clean.setenv("OPENAI_API_KEY", f"{STRANGER}{space}")
+    origin, text = refused(sync_client(Recorder(), api_key=STRANGER))
+    assert origin == "OPENAI_API_KEY"
+    assert "The key comes from OPENAI_API_KEY in the environment." in text
+    assert "if it is not, correct OPENAI_API_KEY. " in text
+
+
+def test_an_unregistered_key_of_the_client_is_put_right_there(clean: pytest.MonkeyPatch) -> None:
+    clean.setenv("OPENAI_API_KEY", A)
+    origin, text = refused(sync_client(Recorder(), api_key=STRANGER))
+    assert origin == "api_key="
+    assert "The key comes from the client's `api_key=`." in text
+    assert "if it is not, give the client the right `api_key=`. " in text
+
+
+@pytest.mark.parametrize("method", ["with_options", "copy"])
+def test_an_unregistered_key_of_a_derived_client_is_put_right_where_that_was_derived(
+    method: str,
+) -> None:
+    first = sync_client(Recorder(), project="proj_a")
+    if method == "copy":
+        client = first.copy(api_key=STRANGER)
+    else:
+        client = first.with_options(api_key=STRANGER)
+    origin, text = refused(client.with_options(timeout=5))
+    assert origin == "api_key="
+    assert f"if it is not, correct the `api_key=` of that {method}(), at " in text
+
+
+@pytest.mark.skipif(not support.VERSION >= (3,), reason="OPENAI_CUSTOM_HEADERS came with openai 2")
+def test_an_unregistered_key_of_the_variable_for_headers_is_put_right_there(
+    clean: pytest.MonkeyPatch,
+) -> None:
+    clean.setenv("OPENAI_CUSTOM_HEADERS", f"no header\nauthorization : Bearer  {STRANGER}\n")
+    origin, text = refused(sync_client(Recorder(), project="proj_a"))
+    assert origin == "OPENAI_CUSTOM_HEADERS"
+    assert "The key comes from OPENAI_CUSTOM_HEADERS in the environment." in text
+    assert "if it is not, correct OPENAI_CUSTOM_HEADERS. " in text
+
+
+def test_an_unregistered_key_of_an_event_hook_is_looked_for_outside_of_the_client() -> None:
+    def swap(request: Any) -> None:
+        request.headers["Authorization"] = f"Bearer {STRANGER}"
+
+    client = support.hooked(Recorder(), hooks={"request": [swap]}, project="proj_a")
+    origin, text = refused(client)
+    assert origin == "unknown"
+    assert "The key comes from outside the client's `api_key=` (a header, an event hook" in text
+    assert "if it is not, look for the code that sets Authorization. " in text
+
+
+def test_of_two_keys_on_a_call_it_is_said_where_the_first_comes_from() -> None:
+    client = sync_client(Recorder(), project="proj_a", default_headers={"api-key": B})
+    origin, text = refused(client)
+    assert origin == "api_key="
+    assert "To fix it: give the client the right `api_key=`" in text
+
+
+# --- where a project comes from, or why there is none ---------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["with_options", "copy"])
+def test_a_project_of_a_derived_client_is_put_right_where_that_was_derived(method: str) -> None:
+    first = sync_client(Recorder(), project="proj_a")
+    if method == "copy":
+        client = first.copy(project="proj_b")
+    else:
+        client = first.with_options(project="proj_b")
+    origin, text = refused(client.with_options(timeout=5))
+    assert origin == "project="
+    assert f"To fix it: correct the `project=` of that {method}(), at " in text
+
+
+def test_a_client_that_got_another_key_and_never_a_project() -> None:
+    origin, text = refused(sync_client(Recorder()).with_options(api_key=B))
+    assert origin == "unset"
+    assert (
+        "Nothing sets the header: neither the client nor with_options(), which gave it another "
+        "key, has a `project=`."
+    ) in text
+    assert "To fix it: pass `project=` to that with_options() too, at " in text
+
+
+def test_a_call_that_brings_its_key_and_no_project() -> None:
+    headers = {"Authorization": f"Bearer {B}"}
+    origin, text = refused(sync_client(Recorder()), extra_headers=headers)
+    assert origin == "unset"
+    assert "Nothing sets the header; the key comes from `extra_headers` of this call." in text
+
+
+def test_a_client_with_an_empty_project() -> None:
+    origin, text = refused(sync_client(Recorder(), project=""))
+    assert origin == "project="
+    assert "The client's `project=` is an empty string." in text
+    assert "To fix it: give the client's `project=` a value (expected: proj_a)" in text
+
+
+def test_a_project_that_something_takes_out() -> None:
+    def take_out(request: Any) -> None:
+        del request.headers["OpenAI-Project"]
+
+    client = support.hooked(Recorder(), hooks={"request": [take_out]}, project="proj_a")
+    origin, text = refused(client)
+    assert origin == "unknown"
+    assert "The client has a `project=`, but something took the header out." in text
+    assert "To fix it: look for the code that removes OpenAI-Project (expected: proj_a)" in text
+
+
+@pytest.mark.skipif(not support.VERSION >= (3,), reason="OPENAI_CUSTOM_HEADERS came with openai 2")
+def test_a_variable_for_headers_that_empties_the_project(clean: pytest.MonkeyPatch) -> None:
+    clean.setenv("OPENAI_CUSTOM_HEADERS", "OpenAI-Project:")
+    origin, text = refused(sync_client(Recorder(), project="proj_a"))
+    assert origin == "OPENAI_CUSTOM_HEADERS"
+    assert "OPENAI_CUSTOM_HEADERS sets OpenAI-Project to nothing." in text
+    assert "To fix it: take OpenAI-Project out of OPENAI_CUSTOM_HEADERS, or fill it" in text
+
+
+def test_a_key_that_stands_as_the_project_of_a_client_is_found_though_it_is_not_shown() -> None:
+    origin, text = refused(sync_client(Recorder(), default_headers={"OpenAI-Project": STRANGER}))
+    assert origin == "default_headers"
+    assert STRANGER not in text
+
+
+@pytest.mark.parametrize(
+    ("value", "are_quotes"),
+    [('"p"', True), ("'proj_a'", True), ('""', False), ("'proj_a\"", False), ("proj_b", False)],
+)
+def test_what_counts_as_quotes_that_docker_kept(
+    value: str, are_quotes: bool, clean: pytest.MonkeyPatch
+) -> None:
+    clean.setenv("OPENAI_PROJECT_ID", value)
+    _, text = refused(sync_client(Recorder()))
+    assert ("To fix it: take the quotes off the value in OPENAI_PROJECT_ID" in text) == are_quotes
+    assert ("To fix it: correct or unset OPENAI_PROJECT_ID" in text) != are_quotes

@@ -70,6 +70,8 @@ TESTS: dict[str, list[str]] = {
         "audit/test_what_is_counted.py",
         "hooks/test_retries_and_rotated_keys.py",
         "hooks/test_calls_within_calls.py",
+        "check/test_whichever_way_a_call_takes.py",
+        "check/test_guard_scopes.py",
     ],
     "_check/call": [
         *_VERDICTS,
