@@ -10,12 +10,15 @@ from typing import Any
 import openai
 import pytest
 from openai._base_client import BaseClient
+from openai._models import FinalRequestOptions
 from support import (
+    BOTH,
     VERSION,
     Recorder,
     async_client,
     chat,
     http,
+    needs_sdk,
     output,
     sync_client,
 )
@@ -114,6 +117,22 @@ def test_a_hooked_method_looks_like_the_original(owner: Any, name: str) -> None:
         assert getattr(hooked, attribute) == getattr(original, attribute)
     assert inspect.unwrap(hooked) is original
     assert inspect.getsource(hooked) == inspect.getsource(original)
+
+
+@BOTH
+def test_a_retry_says_which_it_is_as_without_the_guard(way: Any) -> None:
+    sent = Recorder(statuses=[500, 500])
+    way.run(lambda: chat(way.client(sent, project="proj_a")))
+    counts = [request.headers.get("x-stainless-retry-count") for request in sent.requests]
+    assert counts == (["0", "1", "2"] if VERSION >= (1, 47) else [None] * 3)
+
+
+@needs_sdk(VERSION >= (1, 47), "retries_taken= of _build_request()")
+def test_an_argument_that_the_sdk_does_not_know_is_its_own_type_error(sent: Recorder) -> None:
+    client = sync_client(sent, project="proj_a")
+    options = FinalRequestOptions(method="get", url="/models")
+    with pytest.raises(TypeError, match="'colour'"):
+        client._build_request(options, retries_taken=1, colour="red")  # type: ignore[call-arg]
 
 
 RESULTS: dict[str, Callable[[Any], Any]] = {

@@ -118,6 +118,17 @@ def test_an_error_of_the_sdk_that_passes_through_our_frames(way: Any) -> None:
     assert SECRET not in our_locals(failed.value)
 
 
+@pytest.mark.parametrize("way", [Sync, Async])
+def test_an_error_of_the_sdk_over_a_header_that_cannot_be_sent(way: Any, sent: Recorder) -> None:
+    opg.enable(registry={"proj_a": CANARY})
+    client = way.client(sent, project="proj_a")
+    headers = {"Authorization": f"Bearer {CANARY}", "X-Name": "é"}
+    with pytest.raises(UnicodeEncodeError) as failed:
+        way.run(lambda: chat(client, extra_headers=headers))
+    assert our_locals(failed.value)
+    assert SECRET not in our_locals(failed.value)
+
+
 @needs_sdk(VERSION >= (3,), "WebSocket with the client's project")
 @pytest.mark.parametrize("project", ["proj_a", "proj_b"])
 @pytest.mark.parametrize("is_async", [False, True])

@@ -30,12 +30,19 @@ def take_away(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, str], None]:
 CLASSES = (BaseClient, SyncAPIClient, AsyncAPIClient, openai.OpenAI, http.Client, http.AsyncClient)
 
 
+SENDING = ("_send_request",)
+"""What the guard hooks in both clients. Of releases before `_send_request` came, other methods."""
+if not hasattr(SyncAPIClient, "_send_request"):
+    SENDING = ("request", "_prepare_request")
+
+
 # --- an SDK without a method to hook --------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("owner", "name"),
     [
+        *((owner, name) for owner in (SyncAPIClient, AsyncAPIClient) for name in SENDING),
         (BaseClient, "_build_request"),
         (BaseClient, "_make_status_error_from_response"),
         (http.Client, "_send_single_request"),

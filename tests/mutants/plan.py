@@ -99,6 +99,15 @@ TESTS: dict[str, list[str]] = {
     "_check/waiting": ["check/test_where_was_it_called.py"],
     "_check/terminate": ["check/test_where_was_it_called.py"],
     "_hooks/": _HOOKS,
+    "_hooks/sdk.py": [
+        *_HOOKS,
+        "hooks/test_no_key_leaks.py",
+        "hooks/test_workload_identity.py",
+        "hooks/test_import_order.py",
+        "check/test_error_texts.py",
+        "check/test_whichever_way_a_call_takes.py",
+        "check/test_where_was_it_called.py",
+    ],
     "_hooks/message": [
         "hooks/test_answers_to_other_libraries.py",
         "hooks/test_process_scope.py",
