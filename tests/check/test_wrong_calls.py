@@ -225,8 +225,10 @@ def test_two_project_headers_are_refused_even_if_both_are_right(way: Any, sent: 
         return request
 
     client._build_request = twice
-    with pytest.raises(opg.MalformedHeaderError):
+    with pytest.raises(opg.MalformedHeaderError) as refused:
         way.run(lambda: chat(client))
+    assert refused.value.verdict.actual == "proj_a, proj_a"
+    assert "and OpenAI-Project 'proj_a' and 'proj_a', which is there more" in str(refused.value)
     assert sent.requests == []
 
 

@@ -17,6 +17,7 @@ from openai._models import FinalRequestOptions
 from support import CHUNKS, STRANGER, A, B, Recorder, async_client, chat, http, sync_client
 
 import openai_project_guard as opg
+from openai_project_guard._check import faults
 from openai_project_guard._check.call import Call
 
 pytestmark = pytest.mark.usefixtures("clean")
@@ -302,7 +303,14 @@ def unreachable(request: Any) -> Any:
     raise http.ConnectError("nobody there")
 
 
-@pytest.mark.parametrize("project", ["proj_a", "proj_b"])
+ERRORS = {
+    "proj_a": opg.ProjectMismatchError,
+    "proj_b": openai.APIConnectionError,
+    "proj_é": opg.MalformedHeaderError,
+}
+
+
+@pytest.mark.parametrize("project", ERRORS)
 @pytest.mark.parametrize("is_stand_in", [False, True])
 @pytest.mark.parametrize("is_async", [False, True])
 def test_the_frames_of_an_error_hold_nothing_of_the_call(
@@ -322,11 +330,26 @@ def test_the_frames_of_an_error_hold_nothing_of_the_call(
         retrieved = client.models.retrieve("x")
         return asyncio.run(retrieved) if is_async else retrieved
 
-    expected = opg.ProjectMismatchError if project == "proj_a" else openai.APIConnectionError
-    with pytest.raises(expected) as raised:
+    with pytest.raises(ERRORS[project]) as raised:
         call()
-    frames = [*frames_of_ours(raised.value), *frames_of_ours(raised.value.__cause__)]
+    assert_frames_hold_nothing(raised.value)
+
+
+def assert_frames_hold_nothing(error: BaseException) -> None:
+    frames = [*frames_of_ours(error), *frames_of_ours(error.__cause__)]
     assert frames
     for frame in frames:
         held = reachable(list(frame.f_locals.values()))
         assert [thing for thing in held if of_a_call(thing)] == [], frame
+
+
+def test_the_frames_of_a_fault_of_ours_hold_nothing_of_the_call(
+    clean: pytest.MonkeyPatch,
+) -> None:
+    clean.setattr(faults, "_logged", set())
+    opg.enable(registry=REGISTRY)
+    client = sync_client(unreachable, api_key=B, project="proj_b")
+    client.workload_identity = {"no": "account"}  # type: ignore[assignment,unused-ignore]
+    with pytest.raises(opg.ProjectGuardError, match="KeyError.* cannot be checked") as raised:
+        client.models.retrieve("x")
+    assert_frames_hold_nothing(raised.value)

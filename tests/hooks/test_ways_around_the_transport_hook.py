@@ -78,6 +78,34 @@ def test_a_step_that_is_replaced_in_the_class_itself_is_judged_before_it(step: s
     assert len(sent.requests) == 1
 
 
+def test_a_client_that_sends_its_own_way_is_judged_in_a_scope_where_the_guard_is_not_enabled() -> (
+    None
+):
+    class Own(http.Client):  # type: ignore[misc]
+        def send(self, request: Any, **_: Any) -> Any:
+            answer = sent(request)
+            answer.request = request
+            return answer
+
+    opg.disable()
+    opg.register(A, "proj_a")
+    sent = Recorder()
+    client = openai.OpenAI(api_key=A, project="proj_b", max_retries=0, http_client=Own())
+    with opg.guard(), pytest.raises(opg.ProjectMismatchError):
+        client.models.list()
+    assert sent.requests == []
+
+
+def test_a_request_outside_of_every_scope_bears_nothing_of_the_guard() -> None:
+    opg.disable()
+    sent = Recorder()
+    with opg.guard():
+        pass  # its hooks stay
+    sync_client(sent, project="proj_b").models.list()
+    (request,) = sent.requests
+    assert not [name for name in request.extensions if "guard" in name]
+
+
 @pytest.mark.parametrize("step", ["send", "_send_handling_auth"])
 def test_a_step_that_a_tool_wraps_still_comes_by_the_transport_hook(step: str) -> None:
     """So what an event hook puts right is not refused too early."""

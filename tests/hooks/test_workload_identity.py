@@ -159,7 +159,8 @@ def test_an_explicit_key_on_such_a_client_is_judged_by_itself(
         return lambda: chat(client, extra_headers=headers)
 
     refused(way, with_key(B, "proj_a"), opg.ProjectMismatchError)
-    refused(way, with_key(STRANGER, "proj_a"), opg.UnregisteredKeyError)
+    verdict = refused(way, with_key(STRANGER, "proj_a"), opg.UnregisteredKeyError)
+    assert verdict.origin == "extra_headers"
     assert exchange.requests == []
     way.run(with_key(B, "proj_b"))
     assert (exchange.keys, exchange.projects) == ([B], ["proj_b"])

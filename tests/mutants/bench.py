@@ -33,6 +33,7 @@ KILLED, SURVIVED, UNKNOWN, TIMED_OUT = "killed", "survived", "unknown", "timed o
 CODES = {1: KILLED, 0: SURVIVED, 3: UNKNOWN}
 OPTIONS = (
     *("-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--tb=short"),
+    "--assert=plain",  # or pytest rewrites our functions with an assert, and they are not known
     *("--show-capture=no", "-W", "ignore::pytest.PytestAssertRewriteWarning"),  # imported before
 )
 
