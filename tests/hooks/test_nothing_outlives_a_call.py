@@ -350,6 +350,6 @@ def test_the_frames_of_a_fault_of_ours_hold_nothing_of_the_call(
     opg.enable(registry=REGISTRY)
     client = sync_client(unreachable, api_key=B, project="proj_b")
     client.workload_identity = {"no": "account"}  # type: ignore[assignment,unused-ignore]
-    with pytest.raises(opg.ProjectGuardError, match="KeyError.* cannot be checked") as raised:
+    with pytest.raises(opg.ProjectGuardError, match=r"KeyError.* cannot be checked") as raised:
         client.models.retrieve("x")
     assert_frames_hold_nothing(raised.value)
