@@ -9,13 +9,15 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 from audit.seen import lines
-from support import A, B, Recorder, outcomes, sync_client, write_registry
+from support import A, B, Recorder, http, outcomes, sync_client, write_registry
 
 import openai_project_guard as opg
 from openai_project_guard._check import faults
@@ -124,6 +126,25 @@ def test_it_is_counted_once_with_its_client_its_key_and_its_project(
     assert [line[name] for name in told] == [
         *("allowed", None, "proj_a", "sk-proj-…AAAA", "api.openai.com", "GET", 3)
     ]
+
+
+def test_a_call_that_is_sent_by_another_thread_is_counted_with_its_client(tmp_path: Path) -> None:
+    class InAThread(http.Client):  # type: ignore[misc]
+        def send(self, request: Any, **options: Any) -> Any:
+            with ThreadPoolExecutor(1) as pool:
+                return pool.submit(super().send, request, **options).result()
+
+    opg.enable(registry={"proj_a": A}, audit=tmp_path)
+    transport = http.MockTransport(Recorder())
+    openai.OpenAI(
+        api_key=A, project="proj_a", http_client=InAThread(transport=transport)
+    ).models.list()
+    opg.disable()
+    (line,) = lines(tmp_path)
+    assert line["client_site"].endswith(
+        " in test_a_call_that_is_sent_by_another_thread_is_counted_with_its_client"
+    )
+    assert (line["project"], line["count"]) == ("proj_a", 1)
 
 
 @WAYS

@@ -28,7 +28,7 @@ from support import (
 
 import openai_project_guard as opg
 from openai_project_guard._check import faults
-from openai_project_guard._hooks import sdk
+from openai_project_guard._hooks import sdk, unsendable
 from openai_project_guard._registry.model import Snapshot
 from openai_project_guard.loopback import loopback_api
 
@@ -162,6 +162,17 @@ def test_in_warn_a_call_that_cannot_be_judged_is_sent(
     assert len(sent.requests) == 3
     assert len(caplog.records) == 1
     assert "sent without a check" in caplog.text
+
+
+def test_a_fault_over_a_header_that_cannot_be_sent_leaves_the_sdks_own_error(
+    clean: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clean.setattr(faults, "_logged", set())
+    clean.setattr(unsendable, "Message", None)
+    opg.enable(registry=REGISTRY)
+    with pytest.raises(UnicodeEncodeError):
+        sync_client(Recorder(), project="proj_é").models.list()
+    assert "The SDK's own error was raised." in caplog.text
 
 
 def test_a_fault_after_a_call_was_sent_is_logged_and_the_answer_returned(

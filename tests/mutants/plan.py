@@ -97,7 +97,7 @@ TESTS: dict[str, list[str]] = {
     "_check/learn": [
         *_ANSWERS,
         "hooks/test_faults_of_ours_and_of_others.py",
-        "registry/redis/test_learned_keys.py",
+        "registry/redis/test_learning.py",
     ],
     "_check/origin": [
         "check/test_where_did_the_value_come_from.py",
