@@ -96,9 +96,10 @@ def _fast_path_allows(
                 and (project.organization is None or organization is None)
                 and (settings.policy.pinned is None or settings.policy.pinned == project.id)
             ):
-                call.values = values
+                before, call.values = call.values, values
                 call.records = (record,)
-                if settings.audit is not None:
+                # A client with a `send()` of its own is judged before that and after it.
+                if settings.audit is not None and (before != values or call.is_sent):
                     _count_allowed(settings.audit, call, message, adapter)
                 return True
     return False
