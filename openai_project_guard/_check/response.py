@@ -69,7 +69,6 @@ def _check_other_project(
     elif call.learns and call.values.key_digest is not None:
         from openai_project_guard._check.learn import learn
 
-        call.learns = False
         learn(
             call.values.key_digest,
             read_hint(adapter.headers(message)),

@@ -96,7 +96,7 @@ def test_a_registered_key_is_never_learned_anew(verdicts: list[opg.Verdict]) -> 
     assert [verdict.reason for verdict in verdicts] == [None, "drift", None, "drift"]
 
 
-def test_a_key_registered_during_its_call_keeps_its_project() -> None:
+def test_a_key_registered_during_its_call_keeps_its_project(verdicts: list[opg.Verdict]) -> None:
     learn()
 
     class Registers(Server):
@@ -104,8 +104,10 @@ def test_a_key_registered_during_its_call_keeps_its_project() -> None:
             opg.register(STRANGER, "proj_s")
             return super().__call__(request)
 
-    call(Registers())
+    call(Registers("proj_x"))
+    assert [verdict.reason for verdict in verdicts] == ["unregistered"]
     call(Server("proj_s"), project="proj_s")
+    assert [verdict.reason for verdict in verdicts] == ["unregistered", None]
 
 
 def test_two_answers_at_once_that_name_different_projects_teach_one_of_them(
@@ -223,8 +225,8 @@ def test_a_401_of_the_server_is_noted_where_the_guard_allowed_the_call(code: str
         notes = getattr(failed.value, "__notes__", [])
         assert len(notes) == (code != "other")
         if notes:
-            assert "for project proj_s" in notes[0]
-            assert "out of date" in notes[0]
+            assert "for project proj_s (in the mapping given to enable(" in notes[0]
+            assert "out of date: openai-project-guard remove sk-proj-…ZZZZ, then " in notes[0]
 
 
 @pytest.mark.parametrize(
@@ -269,3 +271,100 @@ def test_nothing_is_learned_where_that_was_not_asked_for(send: Any, unregistered
     opg.enable(unregistered=unregistered)
     send(Server("proj_x"))
     assert len(STATE.registered) == 0
+
+
+# --- in a scope, and where the guard goes meanwhile -----------------------------------------------
+
+
+@EACH
+def test_drift_is_seen_in_a_scope_where_the_guard_is_not_enabled(
+    send: Any, verdicts: list[opg.Verdict]
+) -> None:
+    opg.register(STRANGER, "proj_s")
+    with opg.guard():
+        send(Server("proj_elsewhere"), project="proj_s")
+    assert [verdict.reason for verdict in verdicts] == [None, "drift"]
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_drift_of_a_call_that_was_sent_with_a_warning_shows_no_key_in_its_header(
+    is_enabled: bool, verdicts: list[opg.Verdict]
+) -> None:
+    pasted = "a-key-of-a-gateway-that-looks-like-none"
+    opg.register(STRANGER, "proj_s")
+    opg.register(pasted, "proj_s")
+    if is_enabled:
+        opg.enable("warn")
+    with opg.guard(mode="warn"):
+        call(Server("proj_elsewhere"), project=pasted)
+    assert [verdict.reason for verdict in verdicts] == ["mismatch", "drift"]
+    assert pasted not in repr(verdicts)
+
+
+def test_drift_is_told_with_what_was_sent_where_the_guard_goes_during_the_call(
+    verdicts: list[opg.Verdict],
+) -> None:
+    class Disables(Server):
+        def __call__(self, request: Any) -> Any:
+            opg.disable()
+            return super().__call__(request)
+
+    opg.enable(registry={"proj_s": STRANGER})
+    call(Disables("proj_elsewhere"), project="proj_s")
+    assert [(verdict.reason, verdict.actual) for verdict in verdicts[1:]] == [("drift", "proj_s")]
+
+
+# --- the note on a 401 ----------------------------------------------------------------------------
+
+
+def note_on(code: str, **options: Any) -> str:
+    def disagrees(_: Any) -> Any:
+        return http.Response(401, json={"error": {"message": "no", "code": code}})
+
+    with pytest.raises(openai.AuthenticationError) as failed:
+        call(disagrees, project="proj_s", **options)
+    (note,) = failed.value.__notes__  # type: ignore[attr-defined]
+    return str(note)
+
+
+OF_A_PROJECT = (
+    "The server knows better, so the registry is out of date: openai-project-guard remove "
+    "sk-proj-…ZZZZ, then register the key for its project, or run sync."
+)
+
+
+def test_a_401_for_the_project_speaks_of_that_whatever_the_organization() -> None:
+    opg.enable(registry={"proj_s": STRANGER})
+    assert note_on("mismatched_project", organization="org-1").endswith(OF_A_PROJECT)
+
+
+def test_a_401_for_an_organization_that_no_header_named_speaks_of_the_project() -> None:
+    opg.enable(registry={"proj_s": STRANGER})
+    assert note_on("mismatched_organization").endswith(OF_A_PROJECT)
+
+
+def test_a_401_for_an_organization_that_the_registry_has_too_says_to_correct_it_there() -> None:
+    registry = opg.Registry()
+    registry.register(STRANGER, "proj_s", organization="org-1")
+    opg.enable(registry=registry)
+    assert note_on("mismatched_organization", organization="org-1").endswith(
+        "The registry also has org-1 as the project's organization. The server knows better, so "
+        "the registry is out of date: correct the organization there."
+    )
+
+
+def test_a_401_shows_no_key_that_stands_in_the_header_of_the_organization() -> None:
+    opg.enable(registry={"proj_s": STRANGER, "proj_a": "a-key-that-looks-like-none"})
+    note = note_on("mismatched_organization", organization="a-key-that-looks-like-none")
+    assert "a-key-that-looks-like-none" not in note
+
+
+def test_a_401_names_the_key_by_what_the_registry_knows_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    path.write_text(
+        'version = 1\n[projects.s]\nid = "proj_s"\n'
+        f'keys = [{{ fingerprint = "{fingerprint_of(digest(STRANGER))}" }}]\n',
+        encoding="utf-8",
+    )
+    opg.enable(registry=path)
+    assert "openai-project-guard remove HINT, then " in note_on("mismatched_project")

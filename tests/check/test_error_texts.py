@@ -226,8 +226,12 @@ def test_the_servers_401_gets_a_note(sent: Recorder) -> None:
     with pytest.raises(openai.AuthenticationError) as failed:
         client.models.list()
     (note,) = failed.value.__notes__  # type: ignore[attr-defined]
-    assert "the registry has its key for project proj_a" in note
-    assert "out of date" in note
+    assert note == (
+        "openai-project-guard let this call pass: the registry has its key for project proj_a "
+        "(in openai-projects.toml, line 8), and that is what its OpenAI-Project header said. The "
+        "server knows better, so the registry is out of date: openai-project-guard remove "
+        "sk-proj-…AAAA, then register the key for its project, or run sync."
+    )
 
 
 def test_the_fix_for_a_name_in_the_header_is_the_id(sent: Recorder) -> None:

@@ -104,7 +104,8 @@ def test_an_unregistered_service_account_is_refused(
         way.run(lambda: chat(client))
     assert exchange.requests == []
     text = str(caught.value)
-    assert "for the service account user-svc-x, by the client's workload identity." in text
+    assert caught.value.verdict.origin == "workload_identity"
+    assert "for the service account user-svc-x, by the client's workload identity.\n" in text
     assert "To fix it: list user-svc-x under service_accounts of its project" in text
 
 

@@ -23,6 +23,7 @@ _SCOPES = [
     "check/test_guard_decorator.py",
     "properties/test_scopes_over_trees.py",
 ]
+_AFTERWARDS = "hooks/test_nothing_outlives_a_call.py"
 _HOOKS = [
     *_VERDICTS,
     "hooks/test_http_clients.py",
@@ -34,10 +35,10 @@ _HOOKS = [
     "hooks/test_mocks_and_other_callables.py",
     "hooks/test_subclasses_and_copies.py",
     "hooks/test_ways_around_the_transport_hook.py",
-    "hooks/test_nothing_outlives_a_call.py",
+    f"{_AFTERWARDS}::test_the_frames_of_an_error_hold_nothing_of_the_call",
+    f"{_AFTERWARDS}::test_the_frames_of_a_fault_of_ours_hold_nothing_of_the_call",
     "hooks/test_faults_of_ours_and_of_others.py",
     "hooks/test_unsupported_sdk.py",
-    "hooks/test_threads_imports_and_signals.py",
 ]
 
 TESTS: dict[str, list[str]] = {
@@ -104,10 +105,8 @@ TESTS: dict[str, list[str]] = {
         "check/test_error_texts.py",
         "hooks/test_workload_identity.py",
         "hooks/test_process_scope.py",
-        "hooks/test_websockets_of_the_sdk.py",
-        "hooks/test_websockets_opened_directly.py",
-        "hooks/test_faults_of_ours_and_of_others.py",
-        *_LOG,
+        "hooks/test_websockets_of_the_sdk.py::"
+        "test_where_the_sdk_leaves_the_project_off_the_refusal_says_so",
     ],
     "_check/explain": [
         "check/test_error_texts.py",
@@ -115,8 +114,9 @@ TESTS: dict[str, list[str]] = {
         "check/test_keys_in_several_registries.py",
         "check/test_wrong_calls.py",
         "hooks/test_workload_identity.py",
-        "hooks/test_websockets_of_the_sdk.py",
-        *_LOG,
+        "hooks/test_websockets_of_the_sdk.py::"
+        "test_where_the_sdk_leaves_the_project_off_the_refusal_says_so",
+        "check/test_no_key_is_shown.py",
     ],
     "_check/call_site": ["check/test_where_was_it_called.py"],
     "_check/faults": ["hooks/test_faults_of_ours_and_of_others.py", "registry/test_file_reload.py"],
@@ -150,7 +150,33 @@ TESTS: dict[str, list[str]] = {
         "hooks/test_process_scope.py",
         "hooks/test_answers_to_other_libraries.py",
     ],
-    "_hooks/threads": ["check/test_guard_in_tasks_and_threads.py", *_HOOKS],
+    "_hooks/__init__": [
+        "hooks/test_unsupported_sdk.py",
+        "hooks/test_import_order.py",
+        "hooks/test_hooks_are_transparent.py",
+        "hooks/test_process_scope.py",
+        "hooks/test_threads_imports_and_signals.py",
+        "hooks/test_other_wrappers.py",
+        "check/test_guard_scopes.py",
+        "check/test_guard_in_tasks_and_threads.py",
+    ],
+    "_hooks/patch": [
+        "hooks/test_other_wrappers.py",
+        "hooks/test_mocks_and_other_callables.py",
+        "hooks/test_hooks_are_transparent.py",
+        "hooks/test_ways_around_the_transport_hook.py",
+        "hooks/test_unsupported_sdk.py",
+        "hooks/test_subclasses_and_copies.py",
+        "hooks/test_process_scope.py",
+        "hooks/test_import_order.py",
+        _AFTERWARDS,
+    ],
+    "_hooks/threads": [
+        "check/test_guard_in_tasks_and_threads.py",
+        "hooks/test_threads_imports_and_signals.py",
+        "hooks/test_ways_around_the_transport_hook.py",
+        "hooks/test_other_wrappers.py",
+    ],
     "_hooks/sdk_facts": [
         "hooks/test_workload_identity.py",
         "check/test_where_did_the_value_come_from.py",

@@ -64,7 +64,7 @@ def outcomes(
         unknown = [m for m in of_module if (name, m.before, m.after) not in known]
         yield from ((mutant, "equivalent", 0.0) for mutant in of_module if mutant not in unknown)
         rows = tests_for(name.removeprefix(f"{PACKAGE}/"))
-        tests = [test for test in rows if (bench.folder / "tests" / test).exists()]
+        tests = [t for t in rows if (bench.folder / "tests" / t.partition("::")[0]).exists()]
         yield from bench.outcomes(name, unknown, tests, is_quick=is_quick)
 
 
