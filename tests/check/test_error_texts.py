@@ -165,7 +165,10 @@ def test_extra_headers_empty_the_header(sent: Recorder) -> None:
 def test_malformed_says_what_is_wrong_with_it(sent: Recorder, value: str, fault: str) -> None:
     lines = refusal(Sync.client(sent, project="proj_a"), {"OpenAI-Project": value})
     assert lines[0].endswith(fault)
-    assert "send one OpenAI-Project header" in lines[-1]
+    assert lines[-1] == (
+        "To fix it: correct its `extra_headers` (expected: proj_a); send one OpenAI-Project header "
+        "and one Authorization header, Bearer KEY."
+    )
 
 
 @pytest.mark.parametrize("variable", [True, False])
@@ -178,14 +181,27 @@ def test_unregistered_says_where_the_key_comes_from(
     assert lines[1] == "This key is not in any registry: not in openai-projects.toml."
     place = "OPENAI_API_KEY in the environment" if variable else "the client's `api_key=`"
     assert lines[2] == f"The key comes from {place}."
-    assert "openai-project-guard register PROJECT --key-env NAME" in lines[5]
+    fix = "correct OPENAI_API_KEY" if variable else "give the client the right `api_key=`"
+    assert lines[5] == (
+        "To fix it: if the key is right, register it: openai-project-guard register PROJECT "
+        "--key-env NAME, where NAME is the variable that holds the key, or add it to what "
+        f"enable(registry=...) was given; if it is not, {fix}. To let such calls through "
+        'meanwhile: unregistered="warn".'
+    )
 
 
 def test_scope_names_the_pinned_project(sent: Recorder) -> None:
     with opg.guard(project="billing"):
         lines = refusal(Sync.client(sent, project="proj_a"))
-    assert lines[1].endswith("; the scope here is pinned to project proj_b.")
-    assert lines[5].startswith("To fix it: use a key and an OpenAI-Project of proj_b here, or ")
+    assert lines[1] == (
+        "The registry has this key for project proj_a (support-bot) of org-1, in "
+        "openai-projects.toml, line 8; the scope here is pinned to project proj_b."
+    )
+    assert lines[5] == (
+        "To fix it: use a key and an OpenAI-Project of proj_b here, or make this call outside the "
+        "scope that is pinned to it (guard(project=...), enable(project=...) or "
+        "OPENAI_PROJECT_GUARD_PROJECT)."
+    )
 
 
 def test_organization(sent: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,4 +254,76 @@ def test_the_fix_for_a_name_in_the_header_is_the_id(sent: Recorder) -> None:
     with pytest.raises(opg.ProjectMismatchError) as refused:
         Sync.client(sent, project="my billing project").models.list()
     assert "register my billing" not in str(refused.value)
-    assert "the header takes a project's id, proj_…" in str(refused.value)
+    assert str(refused.value).endswith(
+        "To fix it: give the client the right `project=` (expected: proj_a): the header takes a "
+        "project's id, proj_…, not its name or its alias."
+    )
+
+
+def test_two_keys_say_what_is_wrong_with_the_call(sent: Recorder) -> None:
+    lines = refusal(Sync.client(sent, project="proj_a", default_headers={"api-key": B}))
+    assert lines[0].endswith(
+        "and OpenAI-Project 'proj_a', which goes with more than one key, or with a registered key "
+        "in an unusual form."
+    )
+    assert lines[-1] == (
+        "To fix it: give the client the right `api_key=`; send one OpenAI-Project header and one "
+        "Authorization header, Bearer KEY."
+    )
+
+
+def test_a_wrong_name_for_a_key_that_was_registered_by_code_names_that_line(sent: Recorder) -> None:
+    key = "sk-proj-not-a-real-key-of-code-CCCC"
+    opg.register(key, "proj_c")
+    lines = refusal(Sync.client(sent, api_key=key, project="proj_a"))
+    assert re.search(
+        r" If this key does belong to proj_a, the registry's entry is wrong: correct it in "
+        r"register\(\) at .*test_error_texts\.py:\d+\.$",
+        lines[-1],
+    )
+
+
+# --- several registries, or none ------------------------------------------------------------------
+
+
+def test_every_project_of_a_key_is_named_with_its_place(sent: Recorder) -> None:
+    opg.register(A, "proj_c", organization="org-3")
+    lines = refusal(Sync.client(sent, project="proj_b"))
+    assert re.fullmatch(
+        r"The registry has this key for project proj_a \(support-bot\) of org-1, in "
+        r"openai-projects\.toml, line 8; and for proj_c of org-3, in register\(\) at .*:\d+\.",
+        lines[1],
+    )
+
+
+def test_every_organization_that_would_do_is_named(sent: Recorder) -> None:
+    opg.register(A, "proj_a", organization="org-3")
+    lines = refusal(Sync.client(sent, project="proj_a", organization="org-2"))
+    assert lines[-1] == (
+        "To fix it: give the client the right `organization=` (expected: org-1 or org-3), or "
+        "correct the registry's entry."
+    )
+
+
+def test_every_registry_that_was_looked_in_is_named(
+    sent: Recorder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "more.toml").write_text("version = 1\n", encoding="utf-8")
+    monkeypatch.setenv("OPENAI_PROJECT_GUARD_REGISTRY", "openai-projects.toml,more.toml")
+    opg.enable()
+    lines = refusal(Sync.client(sent, api_key=STRANGER))
+    assert lines[1] == ("This key is not in any registry: not in openai-projects.toml, more.toml.")
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+def test_a_registry_of_code_alone_has_no_name(
+    is_enabled: bool, sent: Recorder, tmp_path: Path
+) -> None:
+    (tmp_path / "openai-projects.toml").unlink()
+    opg.disable()
+    opg.register(A, "proj_a")
+    if is_enabled:
+        opg.enable()
+    with opg.guard():
+        lines = refusal(Sync.client(sent, api_key=STRANGER))
+    assert lines[1] == "This key is not in any registry."

@@ -161,7 +161,22 @@ def test_a_wrong_socket_is_refused_before_any_connection(
     with pytest.raises(opg.ProjectGuardError) as refused:
         way.open(manager)
     assert type(refused.value) is error
-    assert refused.value.verdict.transport == "websocket"
+    verdict, lines = refused.value.verdict, str(refused.value).splitlines()
+    assert verdict.transport == "websocket"
+    assert lines[0].startswith(
+        f"A WebSocket to 127.0.0.1{verdict.path} was about to be opened with key "
+        f"{verdict.key_hint} and {'no ' if reason == 'missing' else ''}OpenAI-Project "
+    )
+    if reason == "missing":
+        assert verdict.origin == "unset"
+        assert lines[2] == (
+            "Nothing sets the header on this WebSocket: neither the client nor connect() names a "
+            "project."
+        )
+        assert lines[-1] == (
+            "To fix it: pass `project=` to the client, or extra_headers={'OpenAI-Project': ...} to "
+            'connect() (expected: proj_a), or use mode="inject" to have it put in.'
+        )
     assert listener.saw_no_connection()
 
 

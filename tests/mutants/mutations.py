@@ -150,7 +150,8 @@ def mutants_of(root: Path, module: str) -> list[Mutant]:
             before, after = first_difference(source, code)
             if operator == "core/AddNot" and COMPARED.search(before):
                 continue  # turning the comparison round says the same
-            if before.startswith("__slots__") and after == "pass":
+            is_without_slots = before.replace("slots=True", "slots=False") == after
+            if is_without_slots or (before.startswith("__slots__") and after == "pass"):
                 continue  # they save memory, and nothing asks for other attributes
             if before == "if TYPE_CHECKING:" or (KEYWORDS_ONLY.search(before) and "/" in after):
                 continue  # what mypy alone looks at; the `*` of a signature
