@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
+import os
 import re
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any, get_args
 
@@ -15,6 +17,7 @@ import pytest
 from support import STRANGER, A, B, Recorder, async_client, chat, output, sync_client
 
 import openai_project_guard as opg
+from openai_project_guard._activation import isolated
 from openai_project_guard._check import log as _log
 from openai_project_guard._state import STATE
 from openai_project_guard._types import Outcome, Reason
@@ -393,3 +396,144 @@ def test_under_load_from_many_threads_no_verdict_is_lost_from_the_counts(
     said = [text for _, text in lines(caplog)]
     assert len(said) == 2
     assert re.search(r"\(and (\d+) more\)$", said[1]).group(1) == "79"  # type: ignore[union-attr]
+
+
+# --- what a line says -----------------------------------------------------------------------------
+
+
+def test_a_line_says_where_it_was_called_and_where_the_wrong_value_comes_from(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    opg.enable(registry={"proj_a": A})
+    refused(sync_client(Recorder(), api_key=STRANGER, project="proj_a"))
+    refused(sync_client(Recorder()))
+    unregistered, missing = (
+        record.getMessage() for record in caplog.records if record.levelname == "WARNING"
+    )
+    call = r"POST api\.openai\.com/v1/chat/completions"
+    sites = r"called at .*:\d+ in chat; the client was built at .*:\d+ in sync_client"
+    assert re.fullmatch(
+        rf"refused: its key is not in any registry: {call} with OpenAI-Project 'proj_a', key "
+        rf"sk-proj-…ZZZZ, expected no registered project; {sites}; set by api_key=",
+        unregistered,
+    )
+    assert re.fullmatch(
+        rf"refused: no OpenAI-Project header: {call}, key sk-proj-…AAAA, expected proj_a; {sites}",
+        missing,
+    )
+
+
+def test_a_line_of_a_key_with_several_projects_names_each(caplog: pytest.LogCaptureFixture) -> None:
+    registry = opg.Registry()
+    registry.register(A, "proj_a")
+    registry.register(A, "proj_b")
+    opg.enable(registry=registry)
+    refused(sync_client(Recorder(), project="proj_c"))
+    with opg.guard(project="proj_a"):
+        refused(sync_client(Recorder(), project="proj_c"))
+    of_key, of_scope = (text for level, text in lines(caplog) if level == "WARNING")
+    assert of_key.endswith(", key sk-proj-…AAAA, expected proj_a or proj_b")
+    assert of_scope.endswith(
+        ", key sk-proj-…AAAA, expected proj_a; its key is registered for proj_a or proj_b"
+    )
+
+
+@pytest.mark.parametrize("is_told", [True, False])
+def test_a_log_handler_that_raises_is_told_of_as_logging_tells_of_it(
+    is_told: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: logging.LogRecord) -> bool:
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(logging, "raiseExceptions", is_told)
+    logger = logging.getLogger(LOGGER)
+    logger.addFilter(fail)
+    try:
+        chat(sync_client(Recorder(), project="proj_b"))
+        _log.log("error", "No %s.", "matter")
+    finally:
+        logger.removeFilter(fail)
+    said = "openai-project-guard: a log handler raised an error.\n" * 2
+    assert capsys.readouterr().err == (said if is_told else "")
+
+
+def test_what_nobody_reads_is_not_made(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger(LOGGER).setLevel(logging.ERROR)
+    chat(sync_client(Recorder(), project="proj_b"))
+    assert lines(caplog) == []
+
+
+# --- what is counted ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kinds", [499, 500])
+def test_many_kinds_of_verdicts_at_once_are_each_a_first_time_again(
+    kinds: int, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    verdict = opg.Verdict("warned", "missing", ("proj_a",), None, "sk-…", "GET", "h", "/", "http")
+    for _ in range(2):
+        for number in range(kinds):
+            _log.log_verdict(dataclasses.replace(verdict, path=f"/{number}"))
+    caplog.clear()
+    clock.now += 60
+    for number in range(kinds):
+        _log.log_verdict(dataclasses.replace(verdict, path=f"/{number}"))
+    said = [record.getMessage().endswith(" (and 1 more)") for record in caplog.records]
+    assert said == [True] * kinds + [False] * (kinds if kinds == 500 else 0)
+
+
+def test_no_thread_waits_for_counts_that_were_logged() -> None:
+    def waiting() -> list[str]:
+        names = [thread.name for thread in threading.enumerate()]
+        return [name for name in names if name == "openai-project-guard-log"]
+
+    client = sync_client(Recorder(), project="proj_b")
+    for _ in range(2):
+        client.models.list()
+    assert len(waiting()) == 1
+    _log.flush()
+    deadline = time.monotonic() + 30
+    while waiting() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert waiting() == []
+
+
+def test_what_waits_is_kept_by_a_guard_that_is_isolated_meanwhile(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = sync_client(Recorder(), project="proj_b")
+
+    def call(times: int) -> None:
+        for _ in range(times):
+            client.models.list()
+
+    call(3)
+    with isolated():
+        call(2)
+    call(1)
+    _log.flush()
+    counts = [text.partition(" (and ")[2] for _, text in lines(caplog)]
+    assert counts == ["", "", "3 more)"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+def test_a_forked_child_logs_none_of_its_parents_counts() -> None:
+    said = output(
+        """
+import logging, os, sys
+logging.basicConfig(stream=sys.stdout, format="%(process)d %(message)s")
+import openai_project_guard as opg, support
+opg.enable("warn", registry=support.KEYS)
+client = support.sync_client(support.Recorder(), project="proj_b")
+for _ in range(3):
+    client.models.list()
+sys.stdout.flush()
+child = os.fork()
+if child:
+    os.waitpid(child, 0)
+    print("parent", os.getpid())
+"""
+    )
+    (parent,) = re.findall(r"^parent (\d+)$", said, re.MULTILINE)
+    counts = [line for line in said.splitlines() if line.endswith(" more)")]
+    assert [line.partition(" ")[0] for line in counts] == [parent]
