@@ -61,7 +61,9 @@ def test_a_users_own_http_client_is_judged(has_hooks: bool, library: str, way: A
     hooks = {"request": [way.function(lambda _: None)]} if has_hooks else {}
     client = way.client(answer, {"event_hooks": hooks}, module, project="proj_a")
     wrong = client.with_options(project="proj_b")
-    refused(way, lambda: wrong.get("/models", cast_to=object), opg.ProjectMismatchError)
+    verdict = refused(way, lambda: wrong.get("/models", cast_to=object), opg.ProjectMismatchError)
+    assert (verdict.method, verdict.host, verdict.path) == ("GET", "api.openai.com", "/v1/models")
+    assert verdict.transport == "http"
     assert requests == []
     way.run(lambda: client.get("/models", cast_to=object))
     assert len(requests) == 1

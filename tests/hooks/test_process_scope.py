@@ -284,8 +284,16 @@ def test_drift_is_seen_by_requests(api: LoopbackAPI, verdicts: list[opg.Verdict]
 
 def test_the_error_does_not_speak_of_a_client_that_is_not_there(api: LoopbackAPI) -> None:
     enable()
-    with pytest.raises(opg.ProjectMismatchError, match="does not go through the openai package"):
+    with pytest.raises(opg.ProjectMismatchError) as refused:
         by_requests(f"{api.base_url}/responses", headers(A, "proj_b"))
+    lines = str(refused.value).splitlines()
+    assert refused.value.verdict.origin == "unknown"
+    assert lines[2] == (
+        "This request does not go through the openai package: what sends it sets OpenAI-Project."
+    )
+    assert lines[-1].startswith(
+        "To fix it: have the code that sends it set OpenAI-Project (expected: proj_a), or use "
+    )
 
 
 def test_urllib3_takes_its_arguments_by_position(api: LoopbackAPI) -> None:

@@ -23,6 +23,7 @@ _SCOPES = [
     "check/test_guard_decorator.py",
     "properties/test_scopes_over_trees.py",
 ]
+_SOCKETS = "hooks/test_websockets_of_the_sdk.py"
 _AFTERWARDS = "hooks/test_nothing_outlives_a_call.py"
 _HOOKS = [
     *_VERDICTS,
@@ -39,6 +40,7 @@ _HOOKS = [
     f"{_AFTERWARDS}::test_the_frames_of_a_fault_of_ours_hold_nothing_of_the_call",
     "hooks/test_faults_of_ours_and_of_others.py",
     "hooks/test_unsupported_sdk.py",
+    "check/test_guard_scopes.py",
 ]
 
 TESTS: dict[str, list[str]] = {
@@ -105,8 +107,8 @@ TESTS: dict[str, list[str]] = {
         "check/test_error_texts.py",
         "hooks/test_workload_identity.py",
         "hooks/test_process_scope.py",
-        "hooks/test_websockets_of_the_sdk.py::"
-        "test_where_the_sdk_leaves_the_project_off_the_refusal_says_so",
+        f"{_SOCKETS}::test_a_wrong_socket_is_refused_before_any_connection",
+        f"{_SOCKETS}::test_where_the_sdk_leaves_the_project_off_the_refusal_says_so",
     ],
     "_check/explain": [
         "check/test_error_texts.py",
@@ -114,8 +116,8 @@ TESTS: dict[str, list[str]] = {
         "check/test_keys_in_several_registries.py",
         "check/test_wrong_calls.py",
         "hooks/test_workload_identity.py",
-        "hooks/test_websockets_of_the_sdk.py::"
-        "test_where_the_sdk_leaves_the_project_off_the_refusal_says_so",
+        f"{_SOCKETS}::test_a_wrong_socket_is_refused_before_any_connection",
+        f"{_SOCKETS}::test_where_the_sdk_leaves_the_project_off_the_refusal_says_so",
         "check/test_no_key_is_shown.py",
     ],
     "_check/call_site": ["check/test_where_was_it_called.py"],
