@@ -230,6 +230,108 @@ def test_of_two_keys_on_a_call_it_is_said_where_the_first_comes_from() -> None:
 # --- where a project comes from, or why there is none ---------------------------------------------
 
 
+HEADER = {"OpenAI-Project": "proj_b"}
+
+
+def test_a_project_of_one_call_is_put_right_in_that_call() -> None:
+    client = sync_client(Recorder(), project="proj_a")
+    origin, text = refused(client, extra_headers=HEADER)
+    assert origin == "extra_headers"
+    assert "\nThat OpenAI-Project comes from `extra_headers` of this call.\n" in text
+    assert "To fix it: correct its `extra_headers` (expected: proj_a), or use a key of " in text
+
+
+def test_a_project_of_a_clients_headers_is_put_right_there() -> None:
+    origin, text = refused(sync_client(Recorder(), project="proj_a", default_headers=HEADER))
+    assert origin == "default_headers"
+    assert "\nThat OpenAI-Project comes from `default_headers` of the client.\n" in text
+    assert "To fix it: correct its `default_headers` (expected: proj_a), or use a key of " in text
+
+
+def test_a_project_of_an_http_client_is_taken_out_there() -> None:
+    sent = http.Client(transport=http.MockTransport(Recorder()), headers=HEADER)
+    _, text = refused(openai.OpenAI(api_key=A, http_client=sent))
+    assert (
+        "To fix it: take OpenAI-Project out of them, and pass `project=` to the client (expected: "
+    ) in text
+
+
+def test_a_project_of_an_event_hook_is_looked_for_outside_of_the_sdk() -> None:
+    def put_in(request: Any) -> None:
+        request.headers.update(HEADER)
+
+    client = support.hooked(Recorder(), hooks={"request": [put_in]}, project="proj_a")
+    origin, text = refused(client)
+    assert origin == "unknown"
+    assert (
+        "That OpenAI-Project comes from outside the SDK's settings (a subclass, an event hook or "
+        "an auth flow).\n"
+    ) in text
+    assert "To fix it: look for the code that sets OpenAI-Project (expected: proj_a), or " in text
+
+
+@pytest.mark.skipif(not support.VERSION >= (3,), reason="OPENAI_CUSTOM_HEADERS came with openai 2")
+def test_a_project_of_the_variable_for_headers_is_put_right_there(
+    clean: pytest.MonkeyPatch,
+) -> None:
+    clean.setenv("OPENAI_CUSTOM_HEADERS", "OpenAI-Project: proj_b")
+    origin, text = refused(sync_client(Recorder(), project="proj_a"))
+    assert origin == "OPENAI_CUSTOM_HEADERS"
+    assert "To fix it: correct OPENAI_CUSTOM_HEADERS (expected: proj_a), or use a key of " in text
+
+
+@pytest.mark.parametrize("is_variable", [True, False])
+def test_an_organization_is_put_right_where_it_was_set(
+    is_variable: bool, clean: pytest.MonkeyPatch
+) -> None:
+    registry = opg.Registry()
+    registry.register(A, "proj_a", organization="org-1")
+    opg.enable(registry=registry)
+    options = {} if is_variable else {"organization": "org-2"}
+    if is_variable:
+        clean.setenv("OPENAI_ORG_ID", "org-2")
+    client = sync_client(Recorder(), project="proj_a", **options)
+    origin, text = refused(client.with_options(project="proj_a"))
+    name = "OPENAI_ORG_ID" if is_variable else "organization="
+    assert origin == name
+    fix = f"correct or unset {name}" if is_variable else f"give the client the right `{name}`"
+    assert f"To fix it: {fix} (expected: org-1), or correct the registry's entry." in text
+
+
+def test_a_header_that_a_client_spells_in_another_way_is_dropped_by_the_sdk() -> None:
+    client = sync_client(Recorder(), default_headers={"openai-project": "proj_a"})
+    with opg.guard(mode="off"):
+        sent = Recorder()
+        sync_client(sent, default_headers={"openai-project": "proj_a"}).models.list()
+    if sent.projects == ["proj_a"]:
+        pytest.skip("this SDK sends it")
+    origin, text = refused(client)
+    assert origin == "default_headers"
+    assert (
+        "To fix it: spell it OpenAI-Project there, or pass `project=` to the client (expected: "
+    ) in text
+
+
+def test_a_header_that_a_call_takes_out_is_put_back_in_that_call() -> None:
+    client = sync_client(Recorder(), project="proj_a")
+    origin, text = refused(client, extra_headers={"OpenAI-Project": ""})
+    assert origin == "extra_headers"
+    assert "To fix it: take OpenAI-Project out of its `extra_headers` (expected: proj_a)" in text
+
+
+def test_a_header_that_a_client_empties_is_filled_there() -> None:
+    _, text = refused(sync_client(Recorder(), default_headers={"OpenAI-Project": ""}))
+    assert "To fix it: take OpenAI-Project out of default_headers, or fill it (expected: " in text
+
+
+def test_an_empty_variable_is_given_a_value(clean: pytest.MonkeyPatch) -> None:
+    clean.setenv("OPENAI_PROJECT_ID", "")
+    _, text = refused(sync_client(Recorder()))
+    assert (
+        "To fix it: give OPENAI_PROJECT_ID a value, or pass `project=` to the client (expected: "
+    ) in text
+
+
 @pytest.mark.parametrize("method", ["with_options", "copy"])
 def test_a_project_of_a_derived_client_is_put_right_where_that_was_derived(method: str) -> None:
     first = sync_client(Recorder(), project="proj_a")
