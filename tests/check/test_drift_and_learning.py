@@ -50,7 +50,8 @@ def test_a_key_is_learned_from_an_answer_and_judged_from_then_on(
     assert [(verdict.outcome, verdict.reason) for verdict in verdicts] == [
         ("allowed", "unregistered")
     ]
-    assert "belongs to project proj_x" in caplog.text
+    assert "Learned from the server: key sk-proj-…ZZZZ belongs to project proj_x." in caplog.text
+    assert [entry.note for entry in STATE.registered] == ["learned"]
     send(Server("proj_x"), project="proj_x")
     assert verdicts[-1].reason is None
     refused = Server("proj_x")
@@ -79,6 +80,24 @@ def test_nothing_is_learned_from_an_error_or_a_malformed_id(
         with contextlib.suppress(openai.APIStatusError):
             send(server)
     assert {verdict.reason for verdict in verdicts} == {"unregistered"}
+
+
+@pytest.mark.parametrize("status", [201, 299, 300])
+def test_an_answer_teaches_as_long_as_it_is_a_success(status: int) -> None:
+    learn()
+    with contextlib.suppress(openai.APIStatusError):
+        call(Server("proj_x", status=status))
+    assert len(STATE.registered) == (status < 300)
+
+
+def test_a_key_is_learned_in_a_scope_where_the_guard_is_not_enabled(
+    clean: pytest.MonkeyPatch, verdicts: list[opg.Verdict]
+) -> None:
+    clean.setenv("OPENAI_PROJECT_GUARD_UNREGISTERED", "learn")
+    with opg.guard():
+        call(Server("proj_x"))
+        call(Server("proj_x"), project="proj_x")
+    assert [verdict.reason for verdict in verdicts] == ["unregistered", None]
 
 
 def test_nothing_is_learned_from_a_host_that_is_not_openai(verdicts: list[opg.Verdict]) -> None:
@@ -148,7 +167,7 @@ def test_what_was_learned_is_kept_in_the_file(clean: Any, tmp_path: Path) -> Non
     while not path.exists() and time.monotonic() < deadline:
         time.sleep(0.01)
     (entry,) = opg.Registry.from_file(path)
-    assert (entry.project, entry.note) == ("proj_x", "learned")
+    assert (entry.project, entry.hint, entry.note) == ("proj_x", "sk-proj-…ZZZZ", "learned")
     assert entry.fingerprint == fingerprint_of(digest(STRANGER))
     assert STRANGER not in path.read_text(encoding="utf-8")
 
@@ -178,7 +197,7 @@ def test_a_file_that_cannot_be_written_is_logged(
     deadline = time.monotonic() + 60
     while "could not be kept" not in caplog.text and time.monotonic() < deadline:
         time.sleep(0.01)
-    assert "could not be kept" in caplog.text
+    assert f"What was learned could not be kept in {tmp_path / 'learned.toml'}: " in caplog.text
 
 
 @EACH

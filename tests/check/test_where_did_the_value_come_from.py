@@ -270,6 +270,41 @@ def test_a_project_of_an_event_hook_is_looked_for_outside_of_the_sdk() -> None:
     assert "To fix it: look for the code that sets OpenAI-Project (expected: proj_a), or " in text
 
 
+def test_a_variable_that_the_client_did_not_take_over_is_not_blamed(
+    clean: pytest.MonkeyPatch,
+) -> None:
+    def put_in(request: Any) -> None:
+        request.headers.update(HEADER)
+
+    client = support.hooked(Recorder(), hooks={"request": [put_in]}, project="proj_a")
+    clean.setenv("OPENAI_PROJECT_ID", "proj_b")
+    assert refused(client)[0] == "unknown"
+
+
+@pytest.mark.parametrize("is_variable", [True, False])
+def test_a_project_of_a_websocket_that_is_opened_without_the_sdk(
+    is_variable: bool, clean: pytest.MonkeyPatch
+) -> None:
+    sockets = pytest.importorskip("websockets.sync.client")
+    if is_variable:
+        clean.setenv("OPENAI_PROJECT_ID", "proj_b")
+    headers = {"Authorization": f"Bearer {A}", **HEADER}
+    with pytest.raises(opg.ProjectMismatchError) as error:
+        sockets.connect("wss://api.openai.com/v1/realtime", additional_headers=headers)
+    text = str(error.value)
+    if is_variable:
+        assert error.value.verdict.origin == "OPENAI_PROJECT_ID"
+        assert "That OpenAI-Project comes from OPENAI_PROJECT_ID in the environment." in text
+        return
+    assert error.value.verdict.origin == "unknown"
+    assert (
+        "That OpenAI-Project comes from the client's `project=` or `extra_headers` of connect().\n"
+    ) in text
+    assert (
+        "To fix it: correct the client's `project=` or the `extra_headers` of connect() (expected: "
+    ) in text
+
+
 @pytest.mark.skipif(not support.VERSION >= (3,), reason="OPENAI_CUSTOM_HEADERS came with openai 2")
 def test_a_project_of_the_variable_for_headers_is_put_right_there(
     clean: pytest.MonkeyPatch,

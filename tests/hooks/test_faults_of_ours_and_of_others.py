@@ -109,7 +109,9 @@ def test_a_thread_that_cannot_be_started_while_learning_is_logged(
     clean.setattr(threading.Thread, "start", refuse)
     client = sync_client(Answering("proj_a"), api_key=STRANGER, project="proj_a")
     assert client.models.list().data == []
-    assert "could not be kept" in caplog.text
+    assert (
+        f"What was learned could not be kept in {tmp_path / 'learned.toml'}: can't start new thread"
+    ) in caplog.text
 
 
 # --- faults of ours -------------------------------------------------------------------------------

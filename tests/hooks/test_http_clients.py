@@ -246,6 +246,16 @@ def test_a_wrong_call_is_refused_where_a_tool_took_off_the_transport_hook() -> N
     assert run.stdout.strip() == "refused 0", run.stderr
 
 
+@BOTH
+def test_what_the_application_sends_by_the_same_library_is_its_own_affair(way: Any) -> None:
+    opg.enable(registry=KEYS)
+    sent = Recorder()
+    client = getattr(http, way.kind)(transport=http.MockTransport(sent))
+    answer = way.run(lambda: client.send(request_of(A, "proj_b")))
+    assert answer.json() == {"object": "list", "data": []}
+    assert sent.projects == ["proj_b"]
+
+
 # --- however a step is called, whatever a header is -----------------------------------------------
 
 
