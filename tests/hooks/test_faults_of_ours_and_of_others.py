@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import importlib
 import logging
+import re
 import threading
 import typing
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ import openai_project_guard as opg
 from openai_project_guard._check import faults
 from openai_project_guard._hooks import sdk, unsendable
 from openai_project_guard._registry.model import Snapshot
+from openai_project_guard._state import STATE
 from openai_project_guard.loopback import loopback_api
 
 pytestmark = pytest.mark.usefixtures("clean")
@@ -154,6 +156,76 @@ def test_a_call_that_cannot_be_judged_is_refused(
     assert A not in caplog.text
 
 
+FAULT = (
+    r"openai-project-guard failed at \S+test_faults_of_ours_and_of_others\.py:\d+ \(keys\) with "
+    r"TypeError: broken, and sk-proj-…AAAA is in it\."
+)
+
+
+def test_a_fault_is_named_with_the_place_where_it_arose(
+    broken: opg.Registry, caplog: pytest.LogCaptureFixture
+) -> None:
+    opg.enable(registry=broken)
+    with pytest.raises(opg.ProjectGuardError) as caught:
+        sync_client(Recorder(), project="proj_a").models.list()
+    assert re.fullmatch(
+        rf"{FAULT} So this call cannot be checked, and nothing was sent\. Please report it\. To send "
+        'such calls meanwhile: mode="warn", or OPENAI_PROJECT_GUARD_OVERRIDE=warn',
+        str(caught.value),
+    )
+    assert caught.value.verdict == opg.Verdict("blocked", None, (), None, "", "", "", "", "http")
+    (said,) = caplog.messages
+    assert re.fullmatch(rf"{FAULT} The call was refused\. Please report it\.", said)
+
+
+def test_of_a_long_fault_the_beginning_is_said(
+    clean: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clean.setattr(faults, "_logged", set())
+    faults.log_fault(ValueError("x" * 1000), "Nothing came of it.")
+    (said,) = caplog.messages
+    assert said == (
+        "openai-project-guard failed at an unknown place with ValueError: "
+        f"{'x' * 488}. Nothing came of it. Please report it."
+    )
+
+
+def test_of_faults_without_end_a_hundred_are_said(
+    clean: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clean.setattr(faults, "_logged", set())
+    for number in range(150):
+        for _ in range(2):
+            faults.log_fault(ValueError(str(number)), "Nothing came of it.")
+    assert len(caplog.messages) == 100
+
+
+@pytest.mark.parametrize(
+    ("enabled", "scope", "is_sent"),
+    [
+        ("enforce", "warn", True),
+        ("warn", "enforce", False),
+        ("inject", None, False),
+        (None, "enforce", False),
+        (None, "warn", True),
+    ],
+)
+def test_the_mode_that_holds_here_decides_what_a_fault_does(
+    enabled: Any, scope: Any, is_sent: bool, broken: opg.Registry
+) -> None:
+    sent = Recorder()
+    opg.register(A, "proj_a")
+    if enabled:
+        opg.enable(enabled, registry=broken)
+    with opg.guard(mode=scope) if scope else nullcontext():
+        settings = STATE.settings or STATE.scope_settings
+        assert settings is not None
+        settings.registries = (broken,)
+        with nullcontext() if is_sent else pytest.raises(opg.ProjectGuardError):
+            sync_client(sent, project="proj_a").models.list()
+    assert len(sent.requests) == is_sent
+
+
 def test_in_warn_a_call_that_cannot_be_judged_is_sent(
     broken: opg.Registry, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -200,8 +272,6 @@ def test_a_source_that_raises_keeps_its_last_good_registry(
     clean: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
     from support import write_registry
-
-    from openai_project_guard._state import STATE
 
     clean.setattr(faults, "_logged", set())
     opg.enable(registry=write_registry(tmp_path / "r.toml", a=f"proj_a:{A}"))

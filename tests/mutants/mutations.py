@@ -63,10 +63,12 @@ class RemoveStatement(_Own):
 
 
 class ReturnNone(_Own):
-    """A function returns nothing."""
+    """A function returns nothing. (`False` is as good as `None`, and another operator's.)"""
 
     def fits(self, node: Any) -> bool:
-        return node.type == "return_stmt" and node.children[1].get_code().strip() != "None"
+        if node.type != "return_stmt":
+            return False
+        return node.children[1].get_code().strip() not in ("None", "False")
 
     def mutate(self, node: Any, index: int) -> Any:
         return tree.Keyword("return", node.start_pos, node.get_first_leaf().prefix)

@@ -158,7 +158,12 @@ TESTS: dict[str, list[str]] = {
         "hooks/test_process_scope.py",
         "hooks/test_answers_to_other_libraries.py",
     ],
-    "_hooks/httpx": [*_HOOKS, "hooks/test_process_scope.py", *_ANSWERS],
+    "_hooks/httpx": [
+        *_HOOKS,
+        "hooks/test_process_scope.py",
+        "hooks/test_workload_identity.py",
+        *_ANSWERS,
+    ],
     "_hooks/__init__": [
         "hooks/test_unsupported_sdk.py",
         "hooks/test_import_order.py",
