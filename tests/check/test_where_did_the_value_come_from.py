@@ -359,6 +359,17 @@ def test_a_header_that_a_client_empties_is_filled_there() -> None:
     assert "To fix it: take OpenAI-Project out of default_headers, or fill it (expected: " in text
 
 
+def test_of_a_derived_client_the_key_is_no_matter_where_its_organization_is_wrong(
+    clean: pytest.MonkeyPatch,
+) -> None:
+    registry = opg.Registry()
+    registry.register(B, "proj_b", organization="org-1")
+    opg.enable(registry=registry)
+    client = sync_client(Recorder(), organization="org-2")
+    _, text = refused(client.with_options(api_key=B, project="proj_b"))
+    assert "To fix it: give the client the right `organization=` (expected: org-1), or " in text
+
+
 def test_an_empty_variable_is_given_a_value(clean: pytest.MonkeyPatch) -> None:
     clean.setenv("OPENAI_PROJECT_ID", "")
     _, text = refused(sync_client(Recorder()))

@@ -169,8 +169,8 @@ def test_a_fault_is_named_with_the_place_where_it_arose(
     with pytest.raises(opg.ProjectGuardError) as caught:
         sync_client(Recorder(), project="proj_a").models.list()
     assert re.fullmatch(
-        rf"{FAULT} So this call cannot be checked, and nothing was sent\. Please report it\. To send "
-        'such calls meanwhile: mode="warn", or OPENAI_PROJECT_GUARD_OVERRIDE=warn',
+        rf"{FAULT} So this call cannot be checked, and nothing was sent\. Please report it\. To "
+        'send such calls meanwhile: mode="warn", or OPENAI_PROJECT_GUARD_OVERRIDE=warn',
         str(caught.value),
     )
     assert caught.value.verdict == opg.Verdict("blocked", None, (), None, "", "", "", "", "http")
