@@ -308,6 +308,17 @@ def test_the_first_of_identical_verdicts_is_logged_at_once_and_the_rest_counted_
     assert lines(caplog)[2:] == [("WARNING", f"{WARNED} (and 2 more)")]
 
 
+def test_nothing_is_logged_again_until_the_minute_is_over(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = sync_client(Recorder(), project="proj_b")
+    for seconds, logged in ((0, 1), (59.9, 1), (0.1, 2), (59.9, 2), (0.1, 3)):
+        clock.now += seconds
+        chat(client)
+        assert len(lines(caplog)) == logged
+    assert [text.partition(" (and ")[2] for _, text in lines(caplog)] == ["", "1 more)", "2 more)"]
+
+
 def test_after_a_quiet_minute_it_is_a_first_time_again(
     clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -23,6 +23,14 @@ _SCOPES = [
     "check/test_guard_decorator.py",
     "properties/test_scopes_over_trees.py",
 ]
+_CALLED = "check/test_where_was_it_called.py"
+_LOGGED = (
+    "test_a_log_record_points_at_the_caller",
+    "test_identical_verdicts_are_told_apart_by_their_call_site",
+    "test_a_client_from_before_the_guard_says_so",
+    "test_counts_come_by_themselves_though_nobody_calls",
+    "test_counts_that_wait_are_logged_at_sigterm",
+)
 _SOCKETS = "hooks/test_websockets_of_the_sdk.py"
 _AFTERWARDS = "hooks/test_nothing_outlives_a_call.py"
 _HOOKS = [
@@ -128,7 +136,7 @@ TESTS: dict[str, list[str]] = {
         "check/test_drift_and_learning.py",
         "hooks/test_faults_of_ours_and_of_others.py",
         "check/test_where_did_the_value_come_from.py",
-        "check/test_where_was_it_called.py",
+        *(f"{_CALLED}::{name}" for name in _LOGGED),
     ],
     "_check/waiting": ["check/test_where_was_it_called.py"],
     "_check/terminate": ["check/test_where_was_it_called.py"],
