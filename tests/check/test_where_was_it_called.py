@@ -441,6 +441,14 @@ def test_a_path_below_the_current_directory_is_said_from_there(
     assert seen[0].call_site == line_of("plainly", "plainly").replace(FILE, Path(FILE).name)
 
 
+def test_below_the_root_every_path_is_said_in_full(
+    seen: list[opg.Verdict], clean: pytest.MonkeyPatch
+) -> None:
+    clean.chdir(Path(FILE).anchor)
+    plainly()
+    assert seen[0].call_site == line_of("plainly", "plainly")
+
+
 # --- the line on which the client was built -------------------------------------------------------
 
 
@@ -468,6 +476,19 @@ def test_a_client_names_each_step_in_which_it_was_built(seen: list[opg.Verdict])
         f"{built}, then with_options at {derived}",
         f"{built}, then with_options at {derived}, then copy at {copied}",
     ]
+
+
+def test_of_a_long_chain_of_clients_the_first_and_the_last_steps_are_named(
+    seen: list[opg.Verdict],
+) -> None:
+    here = "test_of_a_long_chain_of_clients_the_first_and_the_last_steps_are_named"
+    derived = client().with_options(timeout=1)  # second
+    for seconds in range(20):
+        derived = derived.with_options(timeout=seconds)  # others
+    derived.models.list()
+    first, *others = str(seen[0].client_site).split(", then ")
+    assert first.endswith(" in sync_client")
+    assert others == [f"with_options at {line_of('others', here)}"] * 7
 
 
 def test_a_subclass_is_built_where_it_is_called(seen: list[opg.Verdict]) -> None:

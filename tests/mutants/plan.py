@@ -191,7 +191,7 @@ TESTS: dict[str, list[str]] = {
         "hooks/test_subclasses_and_copies.py",
         "hooks/test_process_scope.py",
         "hooks/test_import_order.py",
-        _AFTERWARDS,
+        f"{_AFTERWARDS}::test_a_class_made_anew_at_each_rerun_is_freed",
     ],
     "_hooks/threads": [
         "check/test_guard_in_tasks_and_threads.py",
