@@ -220,8 +220,22 @@ def test_observers_come_and_go_while_calls_run() -> None:
 
 
 def test_what_cannot_be_called_is_no_observer() -> None:
-    with pytest.raises(opg.ConfigurationError):
+    with pytest.raises(opg.ConfigurationError) as error:
         opg.add_observer("print")  # type: ignore[arg-type]
+    assert str(error.value) == "An observer is called with each verdict; 'print' cannot be."
+
+
+def test_an_observer_without_a_name_is_called_by_its_class(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Breaks:
+        def __call__(self, verdict: opg.Verdict) -> None:
+            raise ZeroDivisionError
+
+    opg.add_observer(Breaks())
+    chat(sync_client(Recorder(), project="proj_a"))
+    (said,) = (each.getMessage() for each in caplog.records if each.levelname == "ERROR")
+    assert said == f"The observer {Breaks.__qualname__} raised an error."
 
 
 # --- the log ------------------------------------------------------------------------------------
