@@ -31,6 +31,15 @@ _LOGGED = (
     "test_counts_come_by_themselves_though_nobody_calls",
     "test_counts_that_wait_are_logged_at_sigterm",
 )
+_THREADS = "hooks/test_threads_imports_and_signals.py"
+_TOGETHER = (
+    "test_first_scopes_that_are_entered_together_let_nothing_through",
+    "test_enable_and_disable_from_many_threads_end_in_one_state",
+    "test_enable_while_another_thread_imports_the_sdk",
+    "test_a_pool_of_the_sdks_own_is_inside_the_scope",
+    "test_each_submitted_call_takes_the_scope_of_its_submitter",
+    "test_a_thread_is_left_as_it_was",
+)
 _SOCKETS = "hooks/test_websockets_of_the_sdk.py"
 _AFTERWARDS = "hooks/test_nothing_outlives_a_call.py"
 _HOOKS = [
@@ -177,7 +186,7 @@ TESTS: dict[str, list[str]] = {
         "hooks/test_import_order.py",
         "hooks/test_hooks_are_transparent.py",
         "hooks/test_process_scope.py",
-        "hooks/test_threads_imports_and_signals.py",
+        *(f"{_THREADS}::{name}" for name in _TOGETHER),
         "hooks/test_other_wrappers.py",
         "check/test_guard_scopes.py",
         "check/test_guard_in_tasks_and_threads.py",
@@ -207,7 +216,7 @@ TESTS: dict[str, list[str]] = {
     ],
     "_hooks/threads": [
         "check/test_guard_in_tasks_and_threads.py",
-        "hooks/test_threads_imports_and_signals.py",
+        *(f"{_THREADS}::{name}" for name in _TOGETHER),
         "hooks/test_ways_around_the_transport_hook.py",
         "hooks/test_other_wrappers.py",
     ],
