@@ -13,6 +13,7 @@ import pytest
 from support import A, B
 
 import openai_project_guard as opg
+from openai_project_guard import _hooks
 from openai_project_guard.loopback import LoopbackAPI
 
 pytestmark = pytest.mark.usefixtures("clean")
@@ -216,6 +217,9 @@ def test_other_hosts_and_calls_without_a_key_are_not_seen(
     assert verdicts == []
 
 
+BUILD_REQUEST = "openai._base_client.BaseClient._build_request"
+
+
 def test_off_it_costs_nothing_for_nothing_of_theirs_is_replaced(api: LoopbackAPI) -> None:
     hook_points = [
         (pytest.importorskip("requests.adapters").HTTPAdapter, "send"),
@@ -235,8 +239,20 @@ def test_off_it_costs_nothing_for_nothing_of_theirs_is_replaced(api: LoopbackAPI
         assert are_theirs() == {True}
     enable(scope="process")
     assert are_theirs() == {False}
+    hooked = set(_hooks.reached())
+    assert {"requests.adapters.HTTPAdapter.send", BUILD_REQUEST} <= hooked
+    enable(scope="sdk")
+    assert are_theirs() == {True}
+    assert {name for name in hooked - set(_hooks.reached()) if "aiohttp" not in name} == {
+        "requests.adapters.HTTPAdapter.send",
+        "urllib3.connectionpool.HTTPConnectionPool.urlopen",
+    }
+    assert BUILD_REQUEST in _hooks.reached()
+    enable(scope="process")
+    assert are_theirs() == {False}
     opg.disable()
     assert are_theirs() == {True}
+    assert _hooks.reached() == ()
 
 
 @EVERY
