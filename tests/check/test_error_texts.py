@@ -316,6 +316,12 @@ def test_every_registry_that_was_looked_in_is_named(
     assert lines[1] == ("This key is not in any registry: not in openai-projects.toml, more.toml.")
 
 
+def test_an_empty_registry_that_was_looked_in_is_named(sent: Recorder, tmp_path: Path) -> None:
+    (tmp_path / "empty.toml").write_text("version = 1\n", encoding="utf-8")
+    opg.enable(registry="empty.toml")
+    assert refusal(Sync.client(sent))[1] == ("This key is not in any registry: not in empty.toml.")
+
+
 @pytest.mark.parametrize("is_enabled", [True, False])
 def test_a_registry_of_code_alone_has_no_name(
     is_enabled: bool, sent: Recorder, tmp_path: Path

@@ -7,6 +7,8 @@ import dataclasses
 import logging
 import os
 import re
+import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -535,10 +537,22 @@ def test_what_waits_is_kept_by_a_guard_that_is_isolated_meanwhile(
     call(3)
     with isolated():
         call(2)
+        for _ in range(2):
+            chat(client)
     call(1)
     _log.flush()
     counts = [text.partition(" (and ")[2] for _, text in lines(caplog)]
-    assert counts == ["", "", "3 more)"]
+    assert counts == ["", "", "", "3 more)"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
+def test_a_sigterm_is_the_applications_again_when_the_counts_are_logged() -> None:
+    client = sync_client(Recorder(), project="proj_b")
+    for _ in range(2):
+        client.models.list()
+    assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    _log.flush()
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

@@ -7,7 +7,7 @@ from typing import Any
 
 import openai
 import pytest
-from openai._base_client import SyncAPIClient
+from openai._base_client import AsyncAPIClient, SyncAPIClient
 from support import A, B, Recorder, async_client, http, sync_client
 
 import openai_project_guard as opg
@@ -107,3 +107,49 @@ def test_a_refusal_is_not_retried_and_keeps_its_kind() -> None:
             client.with_options(max_retries=2).models.list()
         assert caught.value.__cause__ is None
         assert caught.value.__context__ is None
+
+
+# --- a tool's wrapper on the client's own class ---------------------------------------------------
+
+
+def through(found: Any, calls: list[str]) -> Any:
+    """A tool's wrapper around a method that it found in the base."""
+
+    def request(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls.append("tool")
+        return found(self, *args, **kwargs)
+
+    return request
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_refusal_passes_a_wrapper_that_a_tool_put_on_the_clients_own_class(
+    is_first: bool, clean: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    if not is_first:
+        opg.enable(registry=REGISTRY)
+    wrapper = through(vars(SyncAPIClient)["request"], calls)
+    clean.setattr(openai.OpenAI, "request", wrapper, raising=False)
+    opg.enable(registry=REGISTRY)
+    sent = Recorder()
+    with pytest.raises(opg.ProjectMismatchError) as caught:
+        sync_client(sent, project="proj_b", max_retries=2).models.list()
+    assert caught.value.__context__ is None
+    sync_client(sent, project="proj_a").models.list()
+    assert (calls, len(sent.requests)) == (["tool", "tool"], 1)
+    opg.disable()
+    assert vars(openai.OpenAI)["request"] is wrapper
+
+
+async def test_a_refusal_passes_a_wrapper_around_an_async_request(
+    clean: pytest.MonkeyPatch,
+) -> None:
+    calls: list[str] = []
+    wrapper = through(vars(AsyncAPIClient)["request"], calls)
+    clean.setattr(openai.AsyncOpenAI, "request", wrapper, raising=False)
+    opg.enable(registry=REGISTRY)
+    sent = Recorder()
+    with pytest.raises(opg.ProjectMismatchError):
+        await async_client(sent, project="proj_b", max_retries=2).models.list()
+    assert (calls, sent.requests) == (["tool"], [])
