@@ -509,20 +509,33 @@ def test_many_kinds_of_verdicts_at_once_are_each_a_first_time_again(
     assert said == [True] * kinds + [False] * (kinds if kinds == 500 else 0)
 
 
-def test_no_thread_waits_for_counts_that_were_logged() -> None:
-    def waiting() -> list[str]:
-        names = [thread.name for thread in threading.enumerate()]
-        return [name for name in names if name == "openai-project-guard-log"]
+def test_one_thread_waits_while_there_are_counts_and_keeps_no_process_from_ending() -> None:
+    def waiting() -> list[bool]:
+        each = threading.enumerate()
+        return [thread.daemon for thread in each if thread.name == "openai-project-guard-log"]
 
     client = sync_client(Recorder(), project="proj_b")
     for _ in range(2):
-        client.models.list()
-    assert len(waiting()) == 1
+        for _ in range(3):
+            client.models.list()
+        assert waiting() == [True]
+        _log.flush()
+        deadline = time.monotonic() + 30
+        while waiting() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert waiting() == []
+
+
+def test_what_was_logged_after_its_minute_is_not_logged_again_at_the_end(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = sync_client(Recorder(), project="proj_b")
+    for _ in range(3):
+        chat(client)
+    clock.now += 60
+    client.models.list()
     _log.flush()
-    deadline = time.monotonic() + 30
-    while waiting() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert waiting() == []
+    assert [text.partition(" (and ")[2] for _, text in lines(caplog)] == ["", "2 more)", ""]
 
 
 def test_what_waits_is_kept_by_a_guard_that_is_isolated_meanwhile(

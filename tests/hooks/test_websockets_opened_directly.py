@@ -225,6 +225,16 @@ def test_the_answer_on_a_socket_is_checked(
     ]
 
 
+def test_a_key_is_learned_from_the_answer_on_a_socket(api: LoopbackAPI) -> None:
+    opg.enable(registry={"proj_a": A}, hosts=["127.0.0.1"], unregistered="learn")
+    connect = pytest.importorskip("websockets.sync.client").connect
+    with connect(api.websocket_base_url, additional_headers=headers_of(STRANGER, None)) as socket:
+        socket.recv()
+    with pytest.raises(opg.ProjectMismatchError) as refused:
+        connect(api.websocket_base_url, additional_headers=headers_of(STRANGER, "proj_a"))
+    assert refused.value.verdict.expected == ("proj_x",)
+
+
 xfail_legacy = pytest.mark.xfail(
     strict=True, reason="the legacy client is hooked where it is made, not at its handshake"
 )

@@ -117,7 +117,10 @@ TESTS: dict[str, list[str]] = {
     "_check/learn": [
         *_ANSWERS,
         "hooks/test_faults_of_ours_and_of_others.py",
-        "registry/redis/test_learning.py",
+        "registry/redis/test_learning.py::"
+        "test_what_a_call_teaches_is_kept_in_the_shared_registry_alone",
+        "hooks/test_websockets_opened_directly.py::"
+        "test_a_key_is_learned_from_the_answer_on_a_socket",
     ],
     "_check/origin": [
         "check/test_where_did_the_value_come_from.py",

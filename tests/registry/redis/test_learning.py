@@ -18,11 +18,14 @@ from redis_server import (
     needs_redis,
     wait,
 )
+from support import Server, sync_client
 
+import openai_project_guard as opg
 from openai_project_guard import RegistryError
 from openai_project_guard._keys import digest, hint
 from openai_project_guard._registry import stores as edit
 from openai_project_guard._registry.redis import open_source
+from openai_project_guard._state import STATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +49,17 @@ def test_what_one_process_learns_all_know(server: RedisServer) -> None:
     assert second.registry.lookup(OTHER)[0].note == "learned"
     edit.remove(server.url, [fingerprint(OTHER)])
     wait(lambda: not has(first, OTHER) and not has(second, OTHER))
+
+
+@pytest.mark.usefixtures("clean")
+def test_what_a_call_teaches_is_kept_in_the_shared_registry_alone(server: RedisServer) -> None:
+    add(server, KEY)
+    opg.enable(registry=server.url, unregistered="learn")
+    sync_client(Server("proj_b"), api_key=OTHER).models.list()
+    wait(lambda: [entry.project for entry in edit.read(server.url).lookup(OTHER)] == ["proj_b"])
+    assert len(STATE.registered) == 0
+    with pytest.raises(opg.ProjectMismatchError):
+        sync_client(Server("proj_b"), api_key=OTHER, project="proj_c").models.list()
 
 
 def test_the_first_to_learn_a_key_has_its_way(server: RedisServer) -> None:
