@@ -122,6 +122,11 @@ TESTS: dict[str, list[str]] = {
         "hooks/test_websockets_opened_directly.py::"
         "test_a_key_is_learned_from_the_answer_on_a_socket",
     ],
+    "_check/observers": [
+        "check/test_observers_and_log.py",
+        "check/test_whichever_way_a_call_takes.py",
+        "hooks/test_faults_of_ours_and_of_others.py",
+    ],
     "_check/origin": [
         "check/test_where_did_the_value_come_from.py",
         "check/test_error_texts.py",
@@ -151,7 +156,7 @@ TESTS: dict[str, list[str]] = {
         *(f"{_CALLED}::{name}" for name in _LOGGED),
     ],
     "_check/waiting": ["check/test_where_was_it_called.py"],
-    "_check/terminate": ["check/test_where_was_it_called.py"],
+    "_check/terminate": ["check/test_observers_and_log.py", _CALLED],
     "_hooks/": _HOOKS,
     "_hooks/sdk.py": [
         *_HOOKS,
