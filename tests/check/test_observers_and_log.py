@@ -450,6 +450,17 @@ def test_a_line_says_where_it_was_called_and_where_the_wrong_value_comes_from(
     )
 
 
+@pytest.mark.parametrize("filename", ["<string>", "relative.py"])
+def test_a_record_is_of_the_file_that_calls_whatever_its_name(
+    filename: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    code = compile("\nclient.models.list()\n", filename, "exec")
+    exec(code, {"client": sync_client(Recorder(), project="proj_b"), "__name__": "__main__"})
+    (record,) = (each for each in caplog.records if each.levelname == "WARNING")
+    path = filename if filename == "<string>" else os.path.abspath(filename)
+    assert (record.pathname, record.lineno, record.funcName) == (path, 2, "<module>")
+
+
 def test_a_line_of_a_key_with_several_projects_names_each(caplog: pytest.LogCaptureFixture) -> None:
     registry = opg.Registry()
     registry.register(A, "proj_a")

@@ -132,6 +132,8 @@ def test_a_refusal_passes_a_wrapper_that_a_tool_put_on_the_clients_own_class(
     wrapper = through(vars(SyncAPIClient)["request"], calls)
     clean.setattr(openai.OpenAI, "request", wrapper, raising=False)
     opg.enable(registry=REGISTRY)
+    # Around what is hooked already there is nothing to hook.
+    assert (vars(openai.OpenAI)["request"] is wrapper) != is_first
     sent = Recorder()
     with pytest.raises(opg.ProjectMismatchError) as caught:
         sync_client(sent, project="proj_b", max_retries=2).models.list()

@@ -15,6 +15,7 @@ from cosmic_ray.plugins import get_operator
 from parso.python import tree
 
 COMPARED = re.compile(r" (==|!=|is|not|<|>|<=|>=) ")
+OF_A_TYPE = re.compile(r"[A-Z]\w+ = (Callable|Literal|dict|tuple)\[")
 KEYWORDS_ONLY = re.compile(r"[(,] \*,|^\*,|\(\*,")
 COSMIC_RAY = [
     *(
@@ -155,8 +156,10 @@ def mutants_of(root: Path, module: str) -> list[Mutant]:
             is_without_slots = before.replace("slots=True", "slots=False") == after
             if is_without_slots or (before.startswith("__slots__") and after == "pass"):
                 continue  # they save memory, and nothing asks for other attributes
-            if before == "if TYPE_CHECKING:" or (KEYWORDS_ONLY.search(before) and "/" in after):
-                continue  # what mypy alone looks at; the `*` of a signature
+            if before == "if TYPE_CHECKING:" or (after == "pass" and OF_A_TYPE.match(before)):
+                continue  # what mypy alone looks at
+            if KEYWORDS_ONLY.search(before) and "/" in after:
+                continue  # the `*` of a signature
             found.setdefault(code, Mutant(module, operator, occurrence, line, before, after, code))
     return sorted(found.values(), key=lambda mutant: (mutant.line, mutant.operator))
 
