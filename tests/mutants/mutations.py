@@ -15,7 +15,7 @@ from cosmic_ray.plugins import get_operator
 from parso.python import tree
 
 COMPARED = re.compile(r" (==|!=|is|not|<|>|<=|>=) ")
-OF_A_TYPE = re.compile(r"[A-Z]\w+ = (Callable|Literal|dict|tuple)\[")
+OF_A_TYPE = re.compile(r"_?[A-Z]\w+ = (Callable|Literal|dict|tuple)\[")
 KEYWORDS_ONLY = re.compile(r"[(,] \*,|^\*,|\(\*,")
 COSMIC_RAY = [
     *(
