@@ -226,6 +226,24 @@ def test_the_mode_that_holds_here_decides_what_a_fault_does(
     assert len(sent.requests) == is_sent
 
 
+def test_where_the_guard_goes_meanwhile_a_fault_stops_no_call() -> None:
+    class Disables(Snapshot):
+        @property
+        def keys(self) -> Any:
+            opg.disable()
+            raise TypeError("broken")
+
+        @keys.setter
+        def keys(self, _: Any) -> None: ...
+
+    registry = opg.Registry()
+    registry.snapshot = Disables()
+    opg.enable(registry=registry)
+    sent = Recorder()
+    sync_client(sent, project="proj_a").models.list()
+    assert len(sent.requests) == 1
+
+
 def test_in_warn_a_call_that_cannot_be_judged_is_sent(
     broken: opg.Registry, caplog: pytest.LogCaptureFixture
 ) -> None:

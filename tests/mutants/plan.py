@@ -146,7 +146,11 @@ TESTS: dict[str, list[str]] = {
         "check/test_no_key_is_shown.py",
     ],
     "_check/call_site": ["check/test_where_was_it_called.py"],
-    "_check/faults": ["hooks/test_faults_of_ours_and_of_others.py", "registry/test_file_reload.py"],
+    "_check/faults": [
+        "hooks/test_faults_of_ours_and_of_others.py",
+        "check/test_whichever_way_a_call_takes.py",
+        "registry/test_file_reload.py",
+    ],
     "_check/errors": ["check/test_errors_and_verdicts_are_values.py", *_TEXTS],
     "_check/log": [
         "check/test_observers_and_log.py",
@@ -194,6 +198,8 @@ TESTS: dict[str, list[str]] = {
         "hooks/test_import_order.py",
         "hooks/test_hooks_are_transparent.py",
         "hooks/test_process_scope.py",
+        "hooks/test_websockets_opened_directly.py::"
+        "test_a_socket_that_somebody_opens_directly_passes_or_is_refused",
         *(f"{_THREADS}::{name}" for name in _TOGETHER),
         "hooks/test_other_wrappers.py",
         "check/test_guard_scopes.py",
