@@ -1,4 +1,4 @@
-"""Runs tests on mutants of one module, in a copy of the tree.
+"""Runs tests on mutants of the modules that they are for, in a copy of the tree.
 
 The tests are collected once. Each mutant gets a fork of that process, in which the functions that
 it changes are exchanged, or its constants, and runs the tests that reach them, those that are quick
@@ -62,32 +62,33 @@ class Bench:
         self._moment += 2
         os.utime(path, (self._moment, self._moment))
 
+    def source(self, module: str) -> str:
+        """The module as it is without a mutant."""
+        return (ROOT / module).read_text("utf-8")
+
     def outcomes(
-        self, module: str, mutants: list[Mutant], tests: list[str], *, is_quick: bool = False
+        self, mutants: list[Mutant], tests: list[str], *, is_quick: bool = False
     ) -> Iterator[Any]:
-        """Each mutant of a module, what became of it, and the seconds that took.
+        """Each mutant, what became of it, and the seconds that took.
 
         Quickly: one that the first look lets pass is not looked at again.
         """
-        source = (ROOT / module).read_text("utf-8")
-        seen = Seen(module)
+        seen = Seen()
         left = []
-        try:
-            for number, outcome, seconds in self._in_forks(seen, source, mutants, tests):
-                if outcome in (KILLED, TIMED_OUT) or (is_quick and outcome == SURVIVED):
-                    yield mutants[number], outcome, seconds
-                else:
-                    left.append((mutants[number], seconds))
-            for mutant, before in left:
-                self.write(module, mutant.code)
-                started = time.monotonic()
-                outcome = self._outcome(lambda: self._pytest(tests, seen), 30 + 4 * seen.seconds)
-                yield mutant, outcome, before + time.monotonic() - started
-        finally:
-            self.write(module, source)
+        for number, outcome, seconds in self._in_forks(seen, mutants, tests):
+            if outcome in (KILLED, TIMED_OUT) or (is_quick and outcome == SURVIVED):
+                yield mutants[number], outcome, seconds
+            else:
+                left.append((mutants[number], seconds))
+        for mutant, before in left:
+            started = time.monotonic()
+            self.write(mutant.module, mutant.code)
+            outcome = self._outcome(lambda: self._pytest(tests, seen), 30 + 4 * seen.seconds)
+            self.write(mutant.module, self.source(mutant.module))
+            yield mutant, outcome, before + time.monotonic() - started
 
     def _in_forks(
-        self, seen: Seen, source: str, mutants: list[Mutant], tests: list[str]
+        self, seen: Seen, mutants: list[Mutant], tests: list[str]
     ) -> Iterator[tuple[int, str, float]]:
         """The number of each mutant, what became of it, and the seconds, from a process of its own.
 
@@ -98,7 +99,7 @@ class Bench:
         if not child:
             os.close(reading)
             report = os.fdopen(writing, "w")
-            self._pytest(tests, Collected(self, seen, source, mutants, report))
+            self._pytest(tests, Collected(self, seen, mutants, report))
         os.close(writing)
         with os.fdopen(reading) as report:
             for line in report:
@@ -110,7 +111,7 @@ class Bench:
         os.waitpid(child, 0)
         if not seen.tests:
             print(self.output.read_text("utf-8")[-3000:])
-            sys.exit(f"The tests for {seen.module} fail without a mutant.")
+            sys.exit(f"The tests for {mutants[0].module} fail without a mutant.")
 
     def _pytest(self, tests: list[str], plugin: object) -> NoReturn:
         code = 1
@@ -155,15 +156,14 @@ class Bench:
 
 
 class Seen:
-    """What is known of the tests of a module: how long each takes, what it reaches, what it found.
+    """What is known of the tests of a row: how long each takes, what it reaches, what it found.
 
     As a plugin of pytest it puts the quick ones, and those that found something, first.
     """
 
-    def __init__(self, module: str) -> None:
-        self.module = module
+    def __init__(self) -> None:
         self.tests: dict[str, float] = {}
-        self.lines: dict[str, set[int]] = {}
+        self.lines: dict[str, dict[str, set[int]]] = {}
         self.found: Counter[str] = Counter()
 
     @property
@@ -172,7 +172,8 @@ class Seen:
 
     def take(self, row: dict[str, Any]) -> None:
         self.tests.update(row.get("tests", {}))
-        self.lines.update({test: set(lines) for test, lines in row.get("lines", {}).items()})
+        for module, tests in row.get("lines", {}).items():
+            self.lines[module] = {test: set(lines) for test, lines in tests.items()}
         self.found.update(row.get("found", ()))
 
     def cost(self, test: str) -> float:
@@ -185,12 +186,8 @@ class Seen:
 class Collected:
     """A plugin of pytest: in place of one run of what was collected, a run for each mutant."""
 
-    def __init__(
-        self, bench: Bench, seen: Seen, source: str, mutants: list[Mutant], report: Any
-    ) -> None:
-        self.bench, self.seen, self.source, self.mutants = bench, seen, source, mutants
-        self.path = bench.folder / seen.module
-        self.report = report
+    def __init__(self, bench: Bench, seen: Seen, mutants: list[Mutant], report: Any) -> None:
+        self.bench, self.seen, self.mutants, self.report = bench, seen, mutants, report
         self.notes = bench.folder / "notes"
 
     def pytest_runtestloop(self, session: Any) -> bool:
@@ -211,10 +208,11 @@ class Collected:
         self.report.flush()
 
     def _measure(self, session: Any) -> NoReturn:
-        """How long each test takes without a mutant, and which lines of the module it reaches."""
+        """How long each test takes without a mutant, and which lines of each module it reaches."""
         from coverage import Coverage
 
-        coverage = Coverage(config_file=False, data_file=None, include=[str(self.path)])
+        paths = {mutant.module: str(self.bench.folder / mutant.module) for mutant in self.mutants}
+        coverage = Coverage(config_file=False, data_file=None, include=[*paths.values()])
         coverage.start()
         tests = {}
         for item in session.items:
@@ -223,47 +221,56 @@ class Collected:
             self._run(session, [item])
             tests[item.nodeid] = round(time.monotonic() - started, 4)
         coverage.stop()
-        lines: dict[str, list[int]] = {}
-        for line, names in coverage.get_data().contexts_by_lineno(str(self.path)).items():
-            for test in names:
-                lines.setdefault(test, []).append(line)
+        lines: dict[str, dict[str, list[int]]] = {module: {} for module in paths}
+        for module, path in paths.items():
+            for line, names in coverage.get_data().contexts_by_lineno(path).items():
+                for test in names:
+                    lines[module].setdefault(test, []).append(line)
         self.notes.write_text(json.dumps({"tests": tests, "lines": lines}), "utf-8")
         self._end(0)
 
     def _one(self, session: Any, mutant: Mutant) -> str:
-        changed = replacements(str(self.path), self.source, mutant.code)
+        path, source = str(self.bench.folder / mutant.module), self.bench.source(mutant.module)
+        changed = replacements(path, source, mutant.code)
         is_imported = any(
-            getattr(module, "__file__", None) == str(self.path)
-            for module in list(sys.modules.values())
+            getattr(module, "__file__", None) == path for module in list(sys.modules.values())
         )
+        lines = self.seen.lines[mutant.module]
         reached = {line for code in changed or () for _, _, line in code.co_lines() if line}
         chosen = [
             item
             for item in session.items
-            if not (changed and is_imported) or self.seen.lines.get(item.nodeid, set()) & reached
+            if not (changed and is_imported) or lines.get(item.nodeid, set()) & reached
         ]
         chosen.sort(
             key=lambda item: (
-                mutant.line not in self.seen.lines.get(item.nodeid, ()),
+                mutant.line not in lines.get(item.nodeid, ()),
                 self.seen.cost(item.nodeid),
             )
         )
         limit = 10 + 3 * sum(self.seen.tests[item.nodeid] for item in chosen)
-        self.bench.write(self.seen.module, mutant.code)  # for processes that tests start
+        self.bench.write(mutant.module, mutant.code)  # for processes that tests start
         self.notes.write_text("", "utf-8")
         outcome = self.bench._outcome(
-            lambda: self._try(session, mutant, changed if is_imported else None, chosen), limit
+            lambda: self._try(session, mutant, path, changed if is_imported else None, chosen),
+            limit,
         )
+        self.bench.write(mutant.module, source)
         self._tell({"found": self.notes.read_text("utf-8").split("\n")[:-1]})
         return outcome
 
     def _try(
-        self, session: Any, mutant: Mutant, changed: dict[CodeType, CodeType] | None, items: Any
+        self,
+        session: Any,
+        mutant: Mutant,
+        path: str,
+        changed: dict[CodeType, CodeType] | None,
+        items: Any,
     ) -> NoReturn:
         try:
             if changed:
                 swap(changed)
-            elif not renew(str(self.path), mutant.code):
+            elif not renew(path, mutant.code):
                 self._end(3)
         except Exception:
             self._end(3)

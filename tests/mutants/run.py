@@ -59,13 +59,16 @@ def outcomes(
 ) -> Iterator[tuple[Mutant, str, float]]:
     """Each mutant, what became of it, and the seconds that took."""
     known = equivalents()
-    for name in sorted({mutant.module for mutant in mutants}):
-        of_module = [mutant for mutant in mutants if mutant.module == name]
-        unknown = [m for m in of_module if (name, m.before, m.after) not in known]
-        yield from ((mutant, "equivalent", 0.0) for mutant in of_module if mutant not in unknown)
-        rows = tests_for(name.removeprefix(f"{PACKAGE}/"))
-        tests = [t for t in rows if (bench.folder / "tests" / t.partition("::")[0]).exists()]
-        yield from bench.outcomes(name, unknown, tests, is_quick=is_quick)
+    by_tests: dict[tuple[str, ...], list[Mutant]] = {}
+    for mutant in sorted(mutants, key=lambda mutant: mutant.module):
+        if (mutant.module, mutant.before, mutant.after) in known:
+            yield mutant, "equivalent", 0.0
+            continue
+        tests = tests_for(mutant.module.removeprefix(f"{PACKAGE}/"))
+        by_tests.setdefault(tuple(tests), []).append(mutant)
+    for tests, of_row in by_tests.items():
+        there = [t for t in tests if (bench.folder / "tests" / t.partition("::")[0]).exists()]
+        yield from bench.outcomes(of_row, there, is_quick=is_quick)
 
 
 def main() -> int:
