@@ -135,50 +135,38 @@ def _hook_sending(client_type: type) -> None:
     is_async = issubclass(client_type, sys.modules[BASE_MODULE].AsyncAPIClient)
     with changing:
         if not hasattr(client_type, SEND_REQUEST):
-            sdk_legacy.hook_preparing(client_type, _check_prepared)
+            sdk_legacy.hook_preparing(client_type, lambda *sent: _judge_here(*sent)[1])
         for owner in client_type.__mro__:
             if SEND_REQUEST in owner.__dict__:
                 hook(owner, SEND_REQUEST, judging(_judge_sending, is_async=is_async))
 
 
-def _judge_sending(original: Function, args: Any, kwargs: Any) -> Judged:
-    send = HiddenCall(original, args, kwargs)
-    client, request = args[0], args[1] if len(args) > 1 else kwargs["request"]
-    call = _call_to_judge(client, request)
-    if call is None:
-        return Judged(send)
+def _judge_sending(send: HiddenCall) -> Judged:
+    client, request = send.argument("self", 0), send.argument("request", 1)
+    call, error = _judge_here(client, request)
 
     def check(response: Any) -> None:
-        if not call.is_sent:
+        if call is not None and not call.is_sent:
             check_response(call, response, request, HTTP)
 
-    return Judged(send, call, _refusal(call, client, request), check)
+    return Judged(call, error, check)
 
 
-def _check_prepared(client: Any, request: Any) -> BaseException | None:
-    call = _call_to_judge(client, request)
-    return None if call is None else _refusal(call, client, request)
-
-
-def _call_to_judge(client: Any, request: Any) -> Call | None:
-    if STATE.settings is None and SCOPE.get() is None:
-        return None
-    call: Call | None = request.extensions.get(CALL)
-    if call is None:  # a private method of the SDK was called with a request made elsewhere
-        call = request.extensions[CALL] = new_call(service_account(client))
-    return call
-
-
-def _refusal(call: Call, client: Any, request: Any) -> BaseException | None:
+def _judge_here(client: Any, request: Any) -> tuple[Call | None, BaseException | None]:
     """Judges a request that never gets to the transport hook.
 
     Any other is judged there, but with a workload identity the SDK first asks for a token, which is
     a request, too: so it is found out here whether this one would be refused.
     """
+    if not is_active():
+        return None, None
+    call: Call | None = request.extensions.get(CALL)
+    if call is None:  # a private method of the SDK was called with a request made elsewhere
+        call = request.extensions[CALL] = new_call(service_account(client))
     dry_run = reaches_transport_hook(client._client)
     if dry_run and call.service_account is None:
-        return None
-    return refusal(call, request, HTTP, dry_run=dry_run)
+        return call, None
+    return call, refusal(call, request, HTTP, dry_run=dry_run)
 
 
 def _note_hook(original: Function) -> Function:
