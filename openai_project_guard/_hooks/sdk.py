@@ -35,8 +35,6 @@ MAKE_ERROR = "_make_status_error_from_response"
 SEND_REQUEST = "_send_request"
 """From some release after 2.30.0. An `OpenAIError` raised inside passes through `request()`."""
 
-_NOT_GIVEN = object()
-
 
 def install(openai: ModuleType) -> None:
     """Hooks the installed SDK.
@@ -75,43 +73,25 @@ def unhooked() -> tuple[str, ...]:
 def _marking_hook(original: Function) -> Function:
     """Marks each request as a call of the SDK's when it is made."""
 
-    def _build_request(
-        self: Any, options: Any, *, retries_taken: Any = _NOT_GIVEN, **more: Any
-    ) -> Any:
-        try:  # its arguments by name: *args and **kwargs cost steps on each call
-            if retries_taken is _NOT_GIVEN:  # old releases have no such argument
-                request = original(self, options, **more)
-            elif more:
-                request = original(self, options, retries_taken=retries_taken, **more)
-            else:
-                request = original(self, options, retries_taken=retries_taken)
+    def _build_request(self: Any, options: Any, **more: Any) -> Any:
+        request = error = None
+        try:
+            request = original(self, options, **more)
         except UnicodeEncodeError:
-            error = _unsendable(self, options)
+            error = refusal_of_unsendable(self, options)
             if error is None:
                 raise
         else:
-            error = None
+            if STATE.settings is not None or SCOPE.get() is not None:
+                error = _mark(self, request)
         finally:
             del options, more  # they may hold a key, and their repr shows it
         if error is not None:
-            del self
+            del self, request
             raise error
-        if STATE.settings is not None or SCOPE.get() is not None:
-            error = _mark(self, request)
-            if error is not None:
-                del self, request
-                raise error
         return request
 
     return _build_request
-
-
-def _unsendable(client: Any, options: Any) -> BaseException | None:
-    try:
-        return refusal_of_unsendable(client, options) if is_active() else None
-    except OWN_FAULTS as fault:
-        log_fault(fault, "The SDK's own error was raised.")
-        return None
 
 
 def _mark(client: Any, request: Any) -> BaseException | None:
