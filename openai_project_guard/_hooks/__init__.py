@@ -113,7 +113,7 @@ def reached() -> tuple[str, ...]:
 
 def unreached() -> tuple[str, ...]:
     """The hooks that somebody else took off, by name, and an SDK that was imported anew."""
-    return (*patch.unreached(), *sdk.unhooked())
+    return tuple(dict.fromkeys((*patch.unreached(), *sdk.unhooked())))
 
 
 def _load_what_calls_need() -> None:

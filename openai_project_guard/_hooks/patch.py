@@ -100,11 +100,6 @@ def is_reached(owner: Any, name: str) -> bool:
     return patch is not None and patch.is_reached()
 
 
-def is_hooked(owner: Any, name: str) -> bool:
-    """Whether this very class or module was hooked."""
-    return (id(owner), name) in _patches
-
-
 def reached() -> tuple[str, ...]:
     """The methods whose hook is reached: package, module and name of each."""
     return tuple(patch.path for patch in list(_patches.values()) if patch.is_reached())

@@ -24,7 +24,7 @@ from openai_project_guard._hooks.httpx import (
     note_bypassing_client,
     reaches_transport_hook,
 )
-from openai_project_guard._hooks.patch import Function, hook, is_hooked
+from openai_project_guard._hooks.patch import Function, hook, is_reached
 from openai_project_guard._hooks.sdk_facts import BASE_MODULE, service_account
 from openai_project_guard._hooks.unsendable import refusal_of_unsendable
 from openai_project_guard._scope import SCOPE
@@ -65,7 +65,7 @@ def install(openai: ModuleType) -> None:
 def unhooked() -> tuple[str, ...]:
     """The SDK's classes, where it was reloaded or imported again after it was hooked."""
     module = sys.modules.get(BASE_MODULE)
-    if module is None or is_hooked(module.BaseClient, BUILD_REQUEST):
+    if module is None or is_reached(module.BaseClient, BUILD_REQUEST):
         return ()
     return (f"BaseClient.{BUILD_REQUEST}",)
 
@@ -112,8 +112,11 @@ def _mark(client: Any, request: Any) -> BaseException | None:
 
 def _hook_sending(client_type: type) -> None:
     """Hooks the last methods of a client's classes, before this very call gets there."""
-    is_async = issubclass(client_type, sys.modules[BASE_MODULE].AsyncAPIClient)
+    module = sys.modules[BASE_MODULE]
+    is_async = issubclass(client_type, module.AsyncAPIClient)
     with changing:
+        if not is_reached(module.BaseClient, BUILD_REQUEST):
+            return  # the hooks were taken off since this call began
         if not hasattr(client_type, SEND_REQUEST):
             sdk_legacy.hook_preparing(client_type, lambda *sent: _judge_here(*sent)[1])
         for owner in client_type.__mro__:

@@ -123,3 +123,26 @@ def test_a_job_that_starts_itself_again_holds_one_scope() -> None:
 
     asyncio.run(run())
     assert 0 < deepest <= 3
+
+
+def test_a_call_that_the_guard_leaves_meanwhile_puts_no_hook_in() -> None:
+    """Such a client's last method of the SDK is hooked at its first call."""
+    names = ("_send_request", "_prepare_request")
+    sent = Recorder()
+
+    class LeavingTheGuard(http.Client):  # type: ignore[misc]
+        def send(self, request: Any, **options: Any) -> Any:
+            return super().send(request, **options)
+
+        def __hash__(self) -> int:  # asked when the guard remembers the client
+            opg.disable()
+            return id(self)
+
+    http_client = LeavingTheGuard(transport=http.MockTransport(sent))
+    client = openai.OpenAI(api_key=A, project="proj_a", max_retries=0, http_client=http_client)
+    opg.disable()
+    before = [vars(openai._base_client.SyncAPIClient).get(name) for name in names]
+    opg.enable(registry={"proj_a": A, "proj_b": B})
+    client.models.list()
+    assert not opg.is_enabled()
+    assert [vars(openai._base_client.SyncAPIClient).get(name) for name in names] == before
