@@ -18,18 +18,17 @@ from openai_project_guard._check.call import Call, HeaderSources
 from openai_project_guard._check.check import refusal
 from openai_project_guard._check.headers import PROJECT_HEADER, RawHeaders, name_of
 from openai_project_guard._check.response import check_response
-from openai_project_guard._errors import UnsupportedSDKError
 from openai_project_guard._hooks import sdk_legacy
 from openai_project_guard._hooks.call import OtherCall
 from openai_project_guard._hooks.message import named_project
-from openai_project_guard._hooks.patch import Function, hook, is_reached, wrapper_chain
+from openai_project_guard._hooks.patch import Function, hook, is_reached, require, wrapper_chain
 from openai_project_guard._hooks.sdk_facts import header_sources_of_http, is_sent_by_sdk
 from openai_project_guard._scope import SCOPE
 from openai_project_guard._state import STATE
 from openai_project_guard._types import Destination
 
 SEND_SINGLE_REQUEST = "_send_single_request"
-_STEPS = ("send", "_send_handling_auth", "_send_handling_redirects", SEND_SINGLE_REQUEST)
+_METHODS = ("send", "_send_handling_auth", "_send_handling_redirects", SEND_SINGLE_REQUEST)
 """The way from the SDK to the transport hook, in httpx and httpx2 alike."""
 
 CALL = "openai_project_guard"
@@ -84,10 +83,10 @@ class Http:
 HTTP = Http()
 
 
-_methods_of = attrgetter(*_STEPS)
+_methods_of = attrgetter(*_METHODS)
 
 _HOOKED: dict[type, tuple[Any, ...]] = {}
-"""The hooked client classes, and what their steps were when they were hooked."""
+"""The hooked client classes, and what these methods were when they were hooked."""
 
 _BYPASSING_CLIENTS: WeakSet[Any] = WeakSet()
 """HTTP clients of the SDK whose own `send()` may bypass the transport hook. Whatever they send is a
@@ -98,18 +97,12 @@ def install(module: ModuleType) -> None:
     """Hooks the clients of `httpx` or `httpx2`.
 
     Raises:
-        UnsupportedSDKError: the installed release has no such method.
+        UnsupportedSDKError: the installed release lacks a method on the way; names it.
     """
     for client, make in ((module.Client, _sync_hook), (module.AsyncClient, _async_hook)):
-        if SEND_SINGLE_REQUEST not in client.__dict__:
-            raise UnsupportedSDKError(
-                f"{module.__name__} {module.__version__} has no {client.__name__}."
-                f"{SEND_SINGLE_REQUEST}, where the guard must look at a call before it is sent. "
-                f"Upgrade openai-project-guard, or use a release of {module.__name__} that it "
-                "supports; its README lists them."
-            )
+        require(module, client, *_METHODS)
         hook(client, SEND_SINGLE_REQUEST, functools.partial(make, module=module))
-        _HOOKED[client] = tuple(map(client.__dict__.get, _STEPS))
+        _HOOKED[client] = tuple(client.__dict__[name] for name in _METHODS)
 
 
 def _sync_hook(original: Function, module: ModuleType) -> Function:
@@ -187,25 +180,20 @@ def reaches_transport_hook(client: Any) -> bool:
     """
     cls = type(client)
     base = next(filter(_HOOKED.__contains__, cls.__mro__), None)
-    if base is None or not client.__dict__.keys().isdisjoint(_STEPS):
+    if base is None or not client.__dict__.keys().isdisjoint(_METHODS):
         return False
     return _methods_of(cls) == _HOOKED[base] or all(
-        _has(cls, base, step) and _is_reached(base, step, known)
-        for step, known in zip(_STEPS, _HOOKED[base], strict=True)
+        _is_inherited(cls, base, name) and _still_calls(base, name, known)
+        for name, known in zip(_METHODS, _HOOKED[base], strict=True)
     )
 
 
-def _is_reached(base: type, step: str, known: Any) -> bool:
-    """Whether a call still reaches the step, below what another package has put over it since."""
-    if base.__dict__.get(step) is known:
-        return True
-    if step == SEND_SINGLE_REQUEST:
-        return is_reached(base, step)
-    return any(link is known for link in wrapper_chain(base.__dict__.get(step)))
-
-
-def _has(cls: type, base: type, name: str) -> bool:
+def _is_inherited(cls: type, base: type, name: str) -> bool:
     """Whether a class has a method from this base, and not one of its own."""
-    if getattr(cls, name, None) is base.__dict__.get(name):
-        return True
-    return next((owner for owner in cls.__mro__ if name in owner.__dict__), None) is base
+    return next(owner for owner in cls.__mro__ if name in owner.__dict__) is base
+
+
+def _still_calls(base: type, name: str, known: Any) -> bool:
+    """Whether a call still gets to a method, below what another package has put over it since."""
+    links = wrapper_chain(base.__dict__[name])
+    return is_reached(base, name) or any(link is known for link in links)

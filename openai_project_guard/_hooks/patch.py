@@ -16,6 +16,8 @@ from types import FunctionType
 from typing import Any
 from weakref import ref
 
+from openai_project_guard._errors import UnsupportedSDKError
+
 Function = Callable[..., Any]
 Maker = Callable[[Function], Function]
 """Makes a hook around a method: both take the instance as their first argument."""
@@ -75,6 +77,21 @@ def hook(owner: Any, name: str, make: Maker) -> None:
     ours.__wrapped__ = original  # type: ignore[attr-defined]
     setattr(owner, name, ours)
     _patches[id(owner), name] = Patch(owner, name, ours)
+
+
+def require(package: Any, owner: type, *names: str) -> None:
+    """Makes sure that a class of a package has the methods that a call passes through.
+
+    Raises:
+        UnsupportedSDKError: it lacks one; names it.
+    """
+    for name in names:
+        if name not in owner.__dict__:
+            raise UnsupportedSDKError(
+                f"{package.__name__} {package.__version__} has no {owner.__name__}.{name}, where "
+                "the guard must look at a call before it is sent. Upgrade openai-project-guard, or "
+                f"use a release of {package.__name__} that it supports; its README lists them."
+            )
 
 
 def _call(original: Any, instance: Any, /, *args: Any, **kwargs: Any) -> Any:

@@ -14,7 +14,7 @@ from openai_project_guard._check.call import Call
 from openai_project_guard._check.check import is_active, refusal
 from openai_project_guard._check.faults import log_fault, refusal_for_fault
 from openai_project_guard._check.response import add_note, check_response
-from openai_project_guard._errors import OWN_FAULTS, UnsupportedSDKError
+from openai_project_guard._errors import OWN_FAULTS
 from openai_project_guard._hooks import client_site, sdk_legacy
 from openai_project_guard._hooks.call import HiddenCall, Judged, judging
 from openai_project_guard._hooks.httpx import (
@@ -24,7 +24,7 @@ from openai_project_guard._hooks.httpx import (
     note_bypassing_client,
     reaches_transport_hook,
 )
-from openai_project_guard._hooks.patch import Function, hook, is_reached
+from openai_project_guard._hooks.patch import Function, hook, is_reached, require
 from openai_project_guard._hooks.sdk_facts import BASE_MODULE, service_account
 from openai_project_guard._hooks.unsendable import refusal_of_unsendable
 from openai_project_guard._scope import SCOPE
@@ -45,16 +45,9 @@ def install(openai: ModuleType) -> None:
     module = sys.modules[BASE_MODULE]
     base, clients = module.BaseClient, (module.SyncAPIClient, module.AsyncAPIClient)
     is_legacy = not any(SEND_REQUEST in client.__dict__ for client in clients)
-    needed = [(base, BUILD_REQUEST), (base, MAKE_ERROR)]
-    names = sdk_legacy.NEEDED if is_legacy else (SEND_REQUEST,)
-    needed += [(client, name) for client in clients for name in names]
-    for owner, name in needed:
-        if name not in owner.__dict__:
-            raise UnsupportedSDKError(
-                f"openai {openai.__version__} has no {owner.__name__}.{name}, where the guard "
-                "must look at a call before it is sent. Upgrade openai-project-guard, or use "
-                "a release of openai that it supports; its README lists them."
-            )
+    require(openai, base, BUILD_REQUEST, MAKE_ERROR)
+    for client in clients:
+        require(openai, client, *(sdk_legacy.NEEDED if is_legacy else (SEND_REQUEST,)))
     if is_legacy:
         sdk_legacy.install(clients)
     client_site.install(clients)
