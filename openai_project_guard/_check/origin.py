@@ -101,10 +101,10 @@ def origin_of(
         )
     if not value:
         return _origin_of_none(setting, sources)
-    of_call = _find(sources.call_headers, header)
+    of_call = values_of(sources.call_headers, header)
     # The SDK merges the variable into the client's own headers, from openai 2.31 to 2.35 on.
     of_variable = custom_headers(header)
-    of_client = _find(sources.client_headers, header)
+    of_client = values_of(sources.client_headers, header)
     of_argument = (sources.settings.get(argument),)
     sentence = f"That {header} comes from {{}}."
     if _is_among(value, of_call):
@@ -125,7 +125,7 @@ def origin_of(
         name = f"{argument}="
         place = f"the client's `{name}` (`with_options()` and `copy()` keep it)"
         fix = _fix_of_setting(setting, sources, None, f"give the client the right `{name}`")
-    elif _is_among(value, _find(sources.http_headers, header)):
+    elif _is_among(value, values_of(sources.http_headers, header)):
         name, place = "http_client", "the headers of the client's `http_client=`"
         fix = f"take {header} out of them, and pass `{argument}=` to the client"
     elif not sources.is_sdk:  # a WebSocket: the client is not to be seen from where it is opened
@@ -144,13 +144,13 @@ def origin_of(
 def _origin_of_none(setting: Setting, sources: HeaderSources) -> Origin:
     """Why there is no such header, or an empty one."""
     header, argument, variable = setting.header, setting.argument, setting.variable
-    if _find(sources.call_headers, header):
+    if values_of(sources.call_headers, header):
         return Origin(
             "extra_headers",
             f"`extra_headers` of this call takes the client's {header} out.",
             f"take {header} out of its `extra_headers`",
         )
-    of_client = _find(sources.client_headers, header)
+    of_client = values_of(sources.client_headers, header)
     if any(value == "" for value in of_client):
         is_variable = "" in custom_headers(header)
         name = "OPENAI_CUSTOM_HEADERS" if is_variable else "default_headers"
@@ -183,7 +183,7 @@ def _origin_of_none(setting: Setting, sources: HeaderSources) -> Origin:
             f"The client's `{argument}=` is an empty string.",
             f"give the client's `{argument}=` a value",
         )
-    if _find(sources.call_headers, "Authorization"):
+    if values_of(sources.call_headers, "Authorization"):
         return Origin(
             "unset",
             "Nothing sets the header; the key comes from `extra_headers` of this call.",
@@ -214,7 +214,7 @@ def _fix_of_setting(
     that got another key by `with_options()` there, and one with a key of its own where it is built.
     """
     argument, site = setting.argument, sources.client_site
-    if _find(sources.call_headers, "Authorization"):
+    if values_of(sources.call_headers, "Authorization"):
         return f"add {setting.header} to the `extra_headers` of this call, which give it its key"
     if site is not None and setting is PROJECT:
         step = site.last_with_project
@@ -261,7 +261,7 @@ def origin_of_key(key_digest: bytes | None, sources: HeaderSources) -> Origin:
     """Where the call's key came from."""
     of_variable = custom_headers("Authorization")
     step = None if sources.client_site is None else sources.client_site.last_with_key
-    if _find(sources.call_headers, "Authorization"):
+    if values_of(sources.call_headers, "Authorization"):
         name, place = "extra_headers", "`extra_headers` of this call"
         fix = "correct its `extra_headers`"
     elif any(digest(value.partition(" ")[2].strip()) == key_digest for value in of_variable):
@@ -286,11 +286,9 @@ def custom_headers(header: str) -> tuple[str, ...]:
     """The values that `OPENAI_CUSTOM_HEADERS`, a header a line, gives a header."""
     lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
     pairs = (line.partition(":") for line in lines)
-    return _find({name.strip(): value.strip() for name, colon, value in pairs if colon}, header)
+    return values_of({name.strip(): value.strip() for name, colon, value in pairs if colon}, header)
 
 
-def _find(headers: object, header: str) -> tuple[Any, ...]:
+def values_of(headers: Mapping[str, Any], header: str) -> tuple[Any, ...]:
     """The values that a mapping of headers gives a name, whatever its case."""
-    if not isinstance(headers, Mapping):
-        return ()
     return tuple(value for name, value in headers.items() if name.lower() == header.lower())

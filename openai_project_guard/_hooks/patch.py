@@ -44,10 +44,8 @@ class Patch:
     def is_reached(self) -> bool:
         """Whether a call still passes through the hook, whatever other packages put around it."""
         owner, hook = self._owner(), self._hook()
-        if owner is None or hook is None:
-            return False
-        current = owner.__dict__.get(self._attribute)
-        return current is hook or any(link is hook for link in wrapper_chain(current))
+        current = None if owner is None else owner.__dict__.get(self._attribute)
+        return any(link is hook for link in wrapper_chain(current))
 
     def remove(self) -> None:
         """Puts the original back, unless somebody wrapped the hook: then it stays and passes on."""

@@ -48,7 +48,7 @@ def header_sources_of_http() -> HeaderSources:
             options = found.get("options")
             if options is not None:
                 break
-    return HeaderSources(is_sdk=False) if client is None else _header_sources(client, options)
+    return HeaderSources(is_sdk=False) if client is None else header_sources(client, options)
 
 
 def header_sources_of_websocket() -> HeaderSources:
@@ -57,11 +57,12 @@ def header_sources_of_websocket() -> HeaderSources:
         if frame.f_globals.get("__name__", "").startswith("openai.resources"):
             client = _client_of(frame.f_locals.get("self"))
             if client is not None:
-                return _header_sources(client, None, _drops_project(client))
+                return header_sources(client, None, _drops_project(client))
     return HeaderSources(is_sdk=False)
 
 
-def _header_sources(client: Any, options: Any, websocket_note: str | None = None) -> HeaderSources:
+def header_sources(client: Any, options: Any, websocket_note: str | None = None) -> HeaderSources:
+    """Where the headers of a client's call come from, given the options that it is made from."""
     return HeaderSources(
         call_headers=_mapping(getattr(options, "headers", None)),
         client_headers=_mapping(getattr(client, "_custom_headers", None)),
