@@ -10,7 +10,7 @@ import os
 import sys
 import sysconfig
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from types import CodeType, FrameType
 from typing import Any, Final, Literal
 
@@ -20,7 +20,6 @@ from openai_project_guard._keys import redact
 
 MADE_BEFORE: Final = "made before the guard was enabled"
 _MOST_STEPS: Final = 8  # of one client's; a loop may derive each from the last
-_MOST_FILES: Final = 10_000
 
 _BETWEEN: Final = frozenset(
     {"openai", __name__.partition(".")[0], "wrapt", "anyio", "sniffio", "trio"}
@@ -173,9 +172,6 @@ def _site_that_waits(start: FrameType) -> Site | None:
 
 Kind = Literal["application", "installed", "between"]
 
-_kinds: dict[str, Kind] = {}
-"""By the name of the file, so that a frame costs one look-up."""
-
 
 def is_application(frame: FrameType) -> bool:
     """Whether a frame is of the application: not of the SDK, the guard, or installed code."""
@@ -189,12 +185,7 @@ def _kind_of(frame: FrameType) -> Kind:
     filename = frame.f_code.co_filename
     if filename[:1] == "<":  # generated code has its module's name; a notebook's cell has none
         filename = frame.f_globals.get("__file__") or filename
-    found = _kinds.get(filename)
-    if found is None:
-        if len(_kinds) >= _MOST_FILES:
-            _kinds.clear()
-        found = _kinds[filename] = _kind_of_file(filename, top)
-    return found
+    return _kind_of_file(filename, top)
 
 
 @cache
@@ -205,6 +196,7 @@ def _folders_of_python() -> tuple[str, ...]:
     return tuple(os.path.normcase(os.path.join(path, "")) for path in paths if path)
 
 
+@lru_cache(10_000)
 def _kind_of_file(filename: str, top: str) -> Kind:
     path = os.path.normcase(filename)
     if any(part in _INSTALLED for part in path.replace("\\", "/").split("/")):

@@ -6,7 +6,7 @@ import os
 
 from openai_project_guard._check import errors  # not its names: it may be what is importing this
 from openai_project_guard._check.headers import HeaderTexts
-from openai_project_guard._check.log import places
+from openai_project_guard._check.log import code_sites
 from openai_project_guard._check.origin import Origin
 from openai_project_guard._check.verdict import Verdict, is_well_formed
 from openai_project_guard._env import default_registries
@@ -41,7 +41,7 @@ def explained(
 
 def sites(verdict: Verdict) -> tuple[str, ...]:
     """The sentence that names the places in the application, if any is known."""
-    text = "; ".join(places(verdict))
+    text = "; ".join(code_sites(verdict))
     return (f"{text[:1].upper()}{text[1:]}.",) if text else ()
 
 
@@ -58,18 +58,13 @@ def _about_to_be_sent(verdict: Verdict, headers: HeaderTexts) -> str:
     if verdict.reason == "organization":
         what += f" and OpenAI-Organization {headers.organization!r}"
     if verdict.reason == "malformed":
-        what += f", which {_fault(headers)}"
+        what += f", which {_what_is_malformed(headers.project or '')}"
     return what + "."
 
 
-def _is_well_formed(headers: HeaderTexts) -> bool:
-    return not headers.project or is_well_formed(headers.project)
-
-
-def _fault(headers: HeaderTexts) -> str:
-    if _is_well_formed(headers):
+def _what_is_malformed(value: str) -> str:
+    if is_well_formed(value):
         return "goes with more than one key, or with a registered key in an unusual form"
-    value = headers.project or ""
     if "\n" in value:
         return "is there more than once or has a line break in it"
     if value != value.strip():

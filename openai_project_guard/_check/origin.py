@@ -72,8 +72,8 @@ def origin_of_call(
             "identity.",
             f"list {account} under service_accounts of its project, in the registry",
         )
-    is_well = not headers.project or is_well_formed(headers.project)
-    if reason == "unregistered" or (reason == "malformed" and is_well):
+    is_of_key = reason == "malformed" and is_well_formed(headers.project or "")
+    if reason == "unregistered" or is_of_key:
         return origin_of_key(headers.key_digest, sources)
     if reason == "missing" and transport == "websocket":
         return _missing_on_websocket(sources)
