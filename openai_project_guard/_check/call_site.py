@@ -1,7 +1,7 @@
 """Where in the application's code a call was made, or a client was built.
 
-Looked up only for what is worth a word; an allowed call pays nothing for it. A path is said from
-the directory of the process, if the file is below it, and in full otherwise.
+Looked up only for a wrong call or a new client; an allowed call pays nothing for it. A path is
+shown relative to the directory of the process, if the file is below it, and in full otherwise.
 """
 
 from __future__ import annotations
@@ -47,13 +47,9 @@ class Site:
     line: int
     is_nearest: bool = False
 
-    @property
-    def place(self) -> str:
-        """`path:line in function`."""
-        return redact(f"{_shown(self.code.co_filename)}:{self.line} in {self.code.co_name}")
-
     def __str__(self) -> str:
-        return f"{self.place} (nearest known)" if self.is_nearest else self.place
+        text = redact(f"{_shown(self.code.co_filename)}:{self.line} in {self.code.co_name}")
+        return f"{text} (nearest known)" if self.is_nearest else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +205,7 @@ def _kind_of_file(filename: str, top: str) -> Kind:
 
 @cache
 def folder_of_paths() -> str:
-    """The directory that paths are said from: the current one when the first of them was said.
+    """The directory that paths are relative to: the current one when the first of them was shown.
 
     It stays so after a `chdir()`, or one line would have two names. Empty, if it was removed.
     """

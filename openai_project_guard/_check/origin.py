@@ -1,6 +1,6 @@
 """Where a wrong value came from, and what to change there.
 
-Looked up only for a call that is not in order: for its verdict, the log, and its error.
+Looked up only for a wrong call: for its verdict, the log, and its error.
 """
 
 from __future__ import annotations
@@ -106,7 +106,6 @@ def origin_of(
     of_variable = custom_headers(header)
     of_client = values_of(sources.client_headers, header)
     of_argument = (sources.settings.get(argument),)
-    sentence = f"That {header} comes from {{}}."
     if _is_among(value, of_call):
         name, place = "extra_headers", "`extra_headers` of this call"
         fix = "correct its `extra_headers`"
@@ -138,7 +137,7 @@ def origin_of(
         fix = f"look for the code that sets {header}"
     if len(value) > 2 and value[0] == value[-1] and value[0] in "\"'":
         fix = f"take the quotes off the value in {name}, which docker --env-file keeps"
-    return Origin(name, sentence.format(place), fix)
+    return Origin(name, f"That {header} comes from {place}.", fix)
 
 
 def _origin_of_none(setting: Setting, sources: HeaderSources) -> Origin:

@@ -36,8 +36,6 @@ _SCOPES: dict[str, Installer] = {
 }
 _INSTALLERS = {**_SDK, **_ALL_CLIENTS, **_SCOPES}
 
-_PACKAGES = frozenset(name.partition(".")[0] for name in _ALL_CLIENTS)
-
 _installed: frozenset[str] = frozenset()
 """The packages that are hooked, or will be at their import: all of a table above, or none."""
 
@@ -90,7 +88,7 @@ def install(
                     then()
                 if all_clients is False and not _installed.isdisjoint(_ALL_CLIENTS):
                     _installed -= _ALL_CLIENTS.keys()
-                    patch.unhook_all(_PACKAGES)
+                    patch.unhook_all({name.partition(".")[0] for name in _ALL_CLIENTS})
             except BaseException:
                 if not was_installed:  # else an enabled guard would lose the hooks that it has
                     remove()

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 from openai_project_guard._check.call import Call
 from openai_project_guard._hooks.patch import Function, Maker
 from openai_project_guard._hooks.sdk_facts import frames
+from openai_project_guard._state import STATE
 
 
 class HiddenCall:
@@ -110,6 +111,11 @@ def calls_on_stack() -> Iterator[Call]:
             call = frame.f_locals.get("call")
             if isinstance(call, Call):
                 yield call
+
+
+def judges_other_calls() -> bool:
+    """Whether calls of other libraries are judged, too: `scope="process"`."""
+    return STATE.settings is not None and STATE.settings.scope == "process"
 
 
 class OtherCall(Call):

@@ -19,9 +19,16 @@ from openai_project_guard._check.check import refusal
 from openai_project_guard._check.headers import PROJECT_HEADER, RawHeaders, name_of
 from openai_project_guard._check.response import check_response
 from openai_project_guard._hooks import sdk_legacy
-from openai_project_guard._hooks.call import OtherCall
+from openai_project_guard._hooks.call import OtherCall, judges_other_calls
 from openai_project_guard._hooks.message import named_project
-from openai_project_guard._hooks.patch import Function, hook, is_reached, require, wrapper_chain
+from openai_project_guard._hooks.patch import (
+    Function,
+    hook,
+    is_reached,
+    owner_of,
+    require,
+    wrapper_chain,
+)
 from openai_project_guard._hooks.sdk_facts import header_sources_of_http, is_sent_by_sdk
 from openai_project_guard._scope import SCOPE
 from openai_project_guard._state import STATE
@@ -157,7 +164,7 @@ def _call_of(client: Any, request: Any, module: ModuleType) -> Call | None:
         # An auth flow or an event hook may have sent a request of its own in place of the SDK's.
         if is_sent_by_sdk() or client in _BYPASSING_CLIENTS:
             call = new_call()
-        elif STATE.settings is not None and STATE.settings.scope == "process":
+        elif judges_other_calls():
             call = OtherCall(module.RequestError)
     return call
 
@@ -183,14 +190,9 @@ def reaches_transport_hook(client: Any) -> bool:
     if base is None or not client.__dict__.keys().isdisjoint(_METHODS):
         return False
     return _methods_of(cls) == _HOOKED[base] or all(
-        _is_inherited(cls, base, name) and _still_calls(base, name, known)
+        owner_of(cls, name) is base and _still_calls(base, name, known)
         for name, known in zip(_METHODS, _HOOKED[base], strict=True)
     )
-
-
-def _is_inherited(cls: type, base: type, name: str) -> bool:
-    """Whether a class has a method from this base, and not one of its own."""
-    return next(owner for owner in cls.__mro__ if name in owner.__dict__) is base
 
 
 def _still_calls(base: type, name: str, known: Any) -> bool:

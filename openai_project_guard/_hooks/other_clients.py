@@ -24,11 +24,11 @@ from openai_project_guard._hooks.call import (
     Judged,
     OtherCall,
     calls_on_stack,
+    judges_other_calls,
     judging,
 )
 from openai_project_guard._hooks.message import Message, MessageReader
 from openai_project_guard._hooks.patch import hook
-from openai_project_guard._state import STATE
 
 READER = MessageReader(lambda: HeaderSources(is_sdk=False))
 
@@ -98,7 +98,7 @@ def _judge(family: type[Exception], read: Read, *, is_answered: bool = True) -> 
     """
 
     def judge(send: HiddenCall) -> Judged:
-        message = read(send) if _is_active() else None
+        message = read(send) if judges_other_calls() else None
         if message is None or _was_judged(message):
             return Judged()
         call = OtherCall(family)
@@ -112,10 +112,6 @@ def _judge(family: type[Exception], read: Read, *, is_answered: bool = True) -> 
     return judge
 
 
-def _is_active() -> bool:
-    return STATE.settings is not None and STATE.settings.scope == "process"
-
-
 def _url(pool: Any, target: str) -> str:
     """The URL that a pool asks for. It is given a path, or a whole URL to pass on by a proxy."""
     if "://" in target.partition("?")[0] and not target.startswith("/"):
@@ -127,7 +123,7 @@ def _url(pool: Any, target: str) -> str:
 
 def _check_answer(response: Any) -> None:
     """Checks an answer of aiohttp, whose request was judged when it asked for a connection."""
-    if not _is_active():
+    if not judges_other_calls():
         return
     try:
         info = response.request_info

@@ -67,14 +67,16 @@ def hook(owner: Any, name: str, make: Maker) -> None:
     original = owner.__dict__[name]
     # Not isinstance(): a wrapper of wrapt claims to be a function, but has to be bound to the
     # instance like any other descriptor.
-    if type(original) is FunctionType or not isinstance(owner, type):
-        ours = make(original)
-    else:
-        ours = make(functools.partial(_call, original))
+    is_plain = type(original) is FunctionType or not isinstance(owner, type)
+    ours = make(original if is_plain else functools.partial(_call, original))
     functools.update_wrapper(ours, original)
-    ours.__wrapped__ = original  # type: ignore[attr-defined]
     setattr(owner, name, ours)
     _patches[id(owner), name] = Patch(owner, name, ours)
+
+
+def owner_of(cls: type, name: str) -> type:
+    """The class that a class has a method from."""
+    return next(owner for owner in cls.__mro__ if name in owner.__dict__)
 
 
 def require(package: Any, owner: type, *names: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from openai_project_guard._check.call import Call
 from openai_project_guard._hooks.call import HiddenCall
-from openai_project_guard._hooks.patch import Function, hook, wrapper_chain
+from openai_project_guard._hooks.patch import Function, hook, owner_of, wrapper_chain
 from openai_project_guard._hooks.sdk_facts import frames
 
 REQUEST = "request"
@@ -114,11 +114,11 @@ def hook_preparing(client_type: type, check: Check) -> None:
     A subclass may override it without `super()`, or go on after it: only what stands after the
     outermost one is judged.
     """
-    owner = _first_with(PREPARE_REQUEST, client_type)
+    owner = owner_of(client_type, PREPARE_REQUEST)
 
     def make(original: Callable[..., Any]) -> Function:
         def judge(client: Any, request: Any) -> BaseException | None:
-            if _first_with(PREPARE_REQUEST, type(client)) is not owner:
+            if owner_of(type(client), PREPARE_REQUEST) is not owner:
                 return None
             error = check(client, request)  # here the SDK lets it pass as it is
             return error.error if isinstance(error, Refused) else error
@@ -140,7 +140,3 @@ def hook_preparing(client_type: type, check: Check) -> None:
         return _prepare_request_async if inspect.iscoroutinefunction(original) else _prepare_request
 
     hook(owner, PREPARE_REQUEST, make)
-
-
-def _first_with(name: str, client_type: type) -> type:
-    return next(owner for owner in client_type.__mro__ if name in owner.__dict__)
