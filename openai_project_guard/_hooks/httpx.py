@@ -12,7 +12,7 @@ from contextlib import suppress
 from operator import attrgetter
 from types import ModuleType
 from typing import Any
-from weakref import WeakSet
+from weakref import ref
 
 from openai_project_guard._check.call import Call, HeaderSources
 from openai_project_guard._check.check import refusal
@@ -95,7 +95,7 @@ _methods_of = attrgetter(*_METHODS)
 _HOOKED: dict[type, tuple[Any, ...]] = {}
 """The hooked client classes, and what these methods were when they were hooked."""
 
-_BYPASSING_CLIENTS: WeakSet[Any] = WeakSet()
+_BYPASSING_CLIENTS: dict[int, ref[Any]] = {}
 """HTTP clients of the SDK whose own `send()` may bypass the transport hook. Whatever they send is a
 call of the SDK, even from a thread or a task of theirs, and even as a request that they made."""
 
@@ -162,7 +162,7 @@ def _call_of(client: Any, request: Any, module: ModuleType) -> Call | None:
     call: Call | None = extensions.get(CALL) if extensions else None
     if call is None:
         # An auth flow or an event hook may have sent a request of its own in place of the SDK's.
-        if is_sent_by_sdk() or client in _BYPASSING_CLIENTS:
+        if is_sent_by_sdk() or id(client) in _BYPASSING_CLIENTS:
             call = new_call()
         elif judges_other_calls():
             call = OtherCall(module.RequestError)
@@ -176,8 +176,9 @@ def new_call(service_account: str | None = None) -> Call:
 
 def note_bypassing_client(client: Any) -> None:
     """Remembers an HTTP client of the SDK that may bypass the transport hook."""
-    with suppress(TypeError):  # it cannot be remembered; what it sends is judged where it is sent
-        _BYPASSING_CLIENTS.add(client)
+    key = id(client)  # it need not be hashable
+    with suppress(TypeError):  # no weak reference: what it sends is judged where it is sent
+        _BYPASSING_CLIENTS[key] = ref(client, lambda _: _BYPASSING_CLIENTS.pop(key, None))
 
 
 def reaches_transport_hook(client: Any) -> bool:

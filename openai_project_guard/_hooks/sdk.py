@@ -93,10 +93,10 @@ def _mark(client: Any, request: Any) -> BaseException | None:
         call = request.extensions[CALL] = new_call(account)
         if STATE.audit is not None:
             call.client_site = str(client_site.site_of(client))
-        is_seen = reaches_transport_hook(client._client)
-        if not is_seen:
+        if not reaches_transport_hook(client._client):
             note_bypassing_client(client._client)
-        if account is not None or not is_seen:
+            _hook_sending(type(client))
+        elif account is not None:
             _hook_sending(type(client))
     except OWN_FAULTS as fault:
         return refusal_for_fault(fault)
@@ -111,7 +111,7 @@ def _hook_sending(client_type: type) -> None:
         if not is_reached(module.BaseClient, BUILD_REQUEST):
             return  # the hooks were taken off since this call began
         if not hasattr(client_type, SEND_REQUEST):
-            sdk_legacy.hook_preparing(client_type, lambda *sent: _judge_here(*sent)[1])
+            sdk_legacy.hook_preparing(client_type, _judge_here)
         for owner in client_type.__mro__:
             if SEND_REQUEST in owner.__dict__:
                 hook(owner, SEND_REQUEST, judging(_judge_sending, is_async=is_async))

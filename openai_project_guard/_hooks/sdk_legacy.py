@@ -21,8 +21,8 @@ PREPARE_REQUEST = "_prepare_request"
 """The last method of the SDK that runs before its HTTP client, and outside the `try`."""
 NEEDED = (REQUEST, PREPARE_REQUEST)
 
-Check = Callable[[Any, Any], BaseException | None]
-"""Judges a client's request that bypasses the transport hook; `None` lets it pass."""
+Judge = Callable[[Any, Any], tuple[Call | None, BaseException | None]]
+"""Judges a client's request that bypasses the transport hook."""
 
 
 class Refused(BaseException):
@@ -108,7 +108,7 @@ def _async_request_hook(original: Callable[..., Awaitable[Any]]) -> Function:
     return request
 
 
-def hook_preparing(client_type: type, check: Check) -> None:
+def hook_preparing(client_type: type, judge_here: Judge) -> None:
     """Judges the requests of a client after the outermost `_prepare_request` of its classes.
 
     A subclass may override it without `super()`, or go on after it: only what stands after the
@@ -120,8 +120,8 @@ def hook_preparing(client_type: type, check: Check) -> None:
         def judge(client: Any, request: Any) -> BaseException | None:
             if owner_of(type(client), PREPARE_REQUEST) is not owner:
                 return None
-            error = check(client, request)  # here the SDK lets it pass as it is
-            return error.error if isinstance(error, Refused) else error
+            _, error = judge_here(client, request)
+            return error.error if isinstance(error, Refused) else error  # the SDK lets it pass here
 
         def _prepare_request(self: Any, request: Any) -> Any:
             original(self, request)
