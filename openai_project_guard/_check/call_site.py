@@ -218,7 +218,8 @@ def folder_of_paths() -> str:
 def _shown(filename: str) -> str:
     """A path as a reader finds the file; a notebook's cell as its own tracebacks call it."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    cell = None if shell is None else shell.compile.format_code_name(filename)
+    name_of = getattr(getattr(shell, "compile", None), "format_code_name", None)
+    cell = None if name_of is None else name_of(filename)  # IPython 8.7 on
     if cell is not None:
         return " ".join(cell)  # ("Cell", "In[3]"), of a file in a temporary folder
     here = os.path.join(folder_of_paths(), "")
