@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from openai_project_guard._check import errors  # not its names: it may be what is importing this
 from openai_project_guard._check.headers import HeaderTexts
@@ -144,8 +145,11 @@ def _not_registered() -> str:
     """That the key is in no registry, and which were looked in."""
     settings = STATE.settings or STATE.scope_settings
     names = [getattr(source, "name", "") for source in settings.sources] if settings else []
+    text = "This key is not in any registry"
     if settings is None or names or any(map(len, settings.registries)):
         looked_in = ", ".join(filter(None, names))
-        return "This key is not in any registry" + (f": not in {looked_in}" if looked_in else "")
-    places = " nor ".join(map(os.path.abspath, default_registries()))
-    return f"This key is not in any registry: none was named, and neither {places} is there"
+        return f"{text}: not in {looked_in}" if looked_in else text
+    files = [*default_registries()]
+    with suppress(OSError):  # the current directory may be gone
+        files = [*map(os.path.abspath, files)]
+    return f"{text}: none was named, and neither {' nor '.join(files)} is there"

@@ -191,8 +191,9 @@ def _log_at(
 
 
 def _handler_raised() -> None:
-    if logging.raiseExceptions:  # as logging's own handlers do
-        sys.stderr.write("openai-project-guard: a log handler raised an error.\n")
+    if logging.raiseExceptions and sys.stderr is not None:  # as logging's own handlers do
+        with suppress(OSError, ValueError):  # it may be closed
+            sys.stderr.write("openai-project-guard: a log handler raised an error.\n")
 
 
 def _sentence(verdict: Verdict, projects: tuple[str, ...]) -> str:
