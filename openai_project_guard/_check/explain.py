@@ -78,20 +78,20 @@ def _registry_says(
 ) -> str:
     needle = fingerprint_of(key_digest or b"")
     if not records:
-        says = _not_registered()
+        text = _not_registered()
     else:
-        stands = []
+        entries = []
         for record in records:
             project = record.project
             name = f"{project.id} ({project.alias})" if project.alias else project.id
             if project.organization:
                 name += f" of {project.organization}"
             place = project.place.of(record.service_account or needle, project.id)
-            stands.append(f"{name}, in {place}")
-        says = f"The registry has this key for project {'; and for '.join(stands)}"
+            entries.append(f"{name}, in {place}")
+        text = f"The registry has this key for project {'; and for '.join(entries)}"
     if pinned is not None:
-        says += f"; the scope here is pinned to project {pinned}"
-    return says + "."
+        text += f"; the scope here is pinned to project {pinned}"
+    return text + "."
 
 
 def _fix(

@@ -236,18 +236,13 @@ def _fix_of_step(step: Step, argument: str) -> str:
 
 
 def _missing_on_websocket(sources: HeaderSources) -> Origin:
+    why = sources.websocket_note or "neither the client nor connect() names a project"
+    to_connect = "extra_headers={'OpenAI-Project': ...} to connect()"
     if sources.websocket_note is None:
-        return Origin(
-            "unset",
-            "Nothing sets the header on this WebSocket: neither the client nor connect() names a "
-            "project.",
-            "pass `project=` to the client, or extra_headers={'OpenAI-Project': ...} to connect()",
-        )
-    return Origin(
-        "unset",
-        f"Nothing sets the header on this WebSocket: {sources.websocket_note}.",
-        "pass extra_headers={'OpenAI-Project': ...} to connect(), or upgrade openai",
-    )
+        fix = f"pass `project=` to the client, or {to_connect}"
+    else:
+        fix = f"pass {to_connect}, or upgrade openai"
+    return Origin("unset", f"Nothing sets the header on this WebSocket: {why}.", fix)
 
 
 def _is_among(value: str, found: tuple[Any, ...]) -> bool:

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 from openai_project_guard._check.call import HeaderSources
-from openai_project_guard._check.waiting import outwards
+from openai_project_guard._check.waiting import module_of, outwards
 from openai_project_guard._hooks.client_site import site_of
 
 BASE_MODULE = "openai._base_client"
@@ -54,7 +54,7 @@ def header_sources_of_http() -> HeaderSources:
 def header_sources_of_websocket() -> HeaderSources:
     """Where the headers of the WebSocket come from that the SDK, or somebody else, opens."""
     for frame in frames():
-        if frame.f_globals.get("__name__", "").startswith("openai.resources"):
+        if module_of(frame).startswith("openai.resources"):
             client = _client_of(frame.f_locals.get("self"))
             if client is not None:
                 return header_sources(client, None, _drops_project(client))
@@ -90,7 +90,7 @@ def _client_of(connecting: Any) -> Any:
 
 
 def _drops_project(client: Any) -> str | None:
-    """A word on an SDK that leaves the client's project off a WebSocket."""
+    """What an error says of an SDK that leaves the client's project off a WebSocket."""
     if not getattr(client, "project", None):
         return None
     from openai import __version__

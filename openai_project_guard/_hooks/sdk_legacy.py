@@ -21,9 +21,6 @@ PREPARE_REQUEST = "_prepare_request"
 """The last method of the SDK that runs before its HTTP client, and outside the `try`."""
 NEEDED = (REQUEST, PREPARE_REQUEST)
 
-Judge = Callable[[Any, Any], tuple[Call | None, BaseException | None]]
-"""Judges a client's request that bypasses the transport hook."""
-
 
 class Refused(BaseException):
     """Carries a refusal out of the SDK, up to the hook on `request()`, which raises it."""
@@ -82,10 +79,10 @@ CODES: set[CodeType] = set()
 
 def _request_hook(original: Function) -> Function:
     def request(*args: Any, **kwargs: Any) -> Any:
-        call = HiddenCall(original, args, kwargs)
+        send = HiddenCall(original, args, kwargs)
         del args, kwargs
         try:
-            return call()
+            return send()
         except Refused as refused:
             error = refused.error
         raise error
@@ -96,10 +93,10 @@ def _request_hook(original: Function) -> Function:
 
 def _async_request_hook(original: Callable[..., Awaitable[Any]]) -> Function:
     async def request(*args: Any, **kwargs: Any) -> Any:
-        call = HiddenCall(original, args, kwargs)
+        send = HiddenCall(original, args, kwargs)
         del args, kwargs
         try:
-            return await call()
+            return await send()
         except Refused as refused:
             error = refused.error
         raise error
@@ -108,7 +105,9 @@ def _async_request_hook(original: Callable[..., Awaitable[Any]]) -> Function:
     return request
 
 
-def hook_preparing(client_type: type, judge_here: Judge) -> None:
+def hook_preparing(
+    client_type: type, judge_here: Callable[[Any, Any], tuple[Call | None, BaseException | None]]
+) -> None:
     """Judges the requests of a client after the outermost `_prepare_request` of its classes.
 
     A subclass may override it without `super()`, or go on after it: only what stands after the
