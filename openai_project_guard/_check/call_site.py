@@ -28,8 +28,11 @@ _BETWEEN: Final = frozenset(
 )
 """Between a call and the network: not worth naming, and neither is the standard library."""
 _INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
-_LOOPS: Final = frozenset({"asyncio.events", "asyncio.base_events", "trio._core._run"})
-"""What runs a task. The frames outside of it are those of whoever runs the loop."""
+_LOOPS: Final = frozenset(
+    {"asyncio.events", "asyncio.base_events", "asyncio.runners", "uvloop", "trio._core._run"}
+)
+"""What runs a task: outside of it are the frames of whoever runs the loop. uvloop's has none, so
+what starts it is named, too."""
 
 
 @dataclass(frozen=True, slots=True)
