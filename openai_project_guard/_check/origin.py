@@ -135,7 +135,8 @@ def origin_of(
         name = "unknown"
         place = "outside the SDK's settings (a subclass, an event hook or an auth flow)"
         fix = f"look for the code that sets {header}"
-    if len(value) > 2 and value[0] == value[-1] and value[0] in "\"'":
+    is_quoted = len(value) > 2 and value[0] == value[-1] and value[0] in "\"'"
+    if is_quoted and name != "unknown":
         fix = f"take the quotes off the value in {name}, which docker --env-file keeps"
     return Origin(name, f"That {header} comes from {place}.", fix)
 
