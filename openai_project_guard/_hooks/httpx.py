@@ -14,13 +14,13 @@ from types import ModuleType
 from typing import Any
 from weakref import ref
 
-from openai_project_guard._check.call import Call, HeaderSources
+from openai_project_guard._check.call import Call
 from openai_project_guard._check.check import refusal
 from openai_project_guard._check.headers import PROJECT_HEADER, RawHeaders, name_of
 from openai_project_guard._check.response import check_response
 from openai_project_guard._hooks import sdk_legacy
 from openai_project_guard._hooks.call import OtherCall, judges_other_calls
-from openai_project_guard._hooks.message import named_project
+from openai_project_guard._hooks.message import MessageReader, named_project
 from openai_project_guard._hooks.patch import (
     Function,
     hook,
@@ -42,13 +42,11 @@ CALL = "openai_project_guard"
 """Under this name a request's `extensions` hold its `Call`; httpx hands them on at redirects."""
 
 
-class Http:
+class Http(MessageReader):
     """How the check reads and mends a request of httpx or httpx2.
 
     No static methods: the interpreter looks them up anew at each call.
     """
-
-    header_sources: Callable[[], HeaderSources] = staticmethod(header_sources_of_http)
 
     def headers(self, message: Any) -> RawHeaders:
         """Its headers, as they stand."""
@@ -81,13 +79,8 @@ class Http:
             return named_project(getattr(response, "headers", None))
         return None
 
-    def status(self, response: Any) -> int:
-        """The status of the answer."""
-        status: int = response.status_code
-        return status
 
-
-HTTP = Http()
+HTTP = Http(header_sources_of_http)
 
 
 _methods_of = attrgetter(*_METHODS)

@@ -31,12 +31,12 @@ def install(module: ModuleType) -> None:
     hook(module.ClientConnection, "handshake", judging(_judge_handshake, is_async=is_async))
     opening = judging(_judge_opening, is_async=is_async)
     opener = getattr(module, "connect" if is_async else "reconnect", None)
-    places = vars(opener) if isinstance(opener, type) else {}
-    if "connect" in places:  # websockets 17
+    methods = vars(opener) if isinstance(opener, type) else {}
+    if "connect" in methods:  # websockets 17
         hook(opener, "connect", opening)
-    elif "create_connection" in places:  # 13.1 to 16
+    elif "create_connection" in methods:  # 13.1 to 16
         hook(opener, "__await_impl__", opening)
-    elif is_async and "__await_impl__" in places:  # 13.0, which forgets the URI on the way
+    elif is_async and "__await_impl__" in methods:  # 13.0, which forgets the URI on the way
         hook(opener, "__init__", judging(_by_arguments("additional_headers", uri_at=1)))
     elif not is_async and "connect" in vars(module):  # 13 to 16
         hook(module, "connect", judging(_by_arguments("additional_headers", uri_at=0)))
