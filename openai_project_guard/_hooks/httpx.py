@@ -20,7 +20,7 @@ from openai_project_guard._check.headers import PROJECT_HEADER, RawHeaders, name
 from openai_project_guard._check.response import check_response
 from openai_project_guard._hooks import sdk_legacy
 from openai_project_guard._hooks.call import OtherCall, judges_other_calls
-from openai_project_guard._hooks.message import MessageReader, named_project
+from openai_project_guard._hooks.message import MessageReader
 from openai_project_guard._hooks.patch import (
     Function,
     hook,
@@ -76,7 +76,7 @@ class Http(MessageReader):
             if b"openai-project" in names:
                 return headers[names.index(b"openai-project")][2]  # type: ignore[no-any-return]
         except (AttributeError, TypeError):  # a stand-in's have headers of any kind, or none
-            return named_project(getattr(response, "headers", None))
+            return super().response_project(response)
         return None
 
 

@@ -78,24 +78,20 @@ class MessageReader:
 
     def response_project(self, response: Any) -> bytes | None:
         """The project that the server's answer names, if it names one."""
-        return named_project(response.headers)
+        headers = getattr(response, "headers", None)  # a stand-in's may be anything, or missing
+        if isinstance(headers, (str, bytes)):
+            return None
+        try:
+            pairs = [(name, value) for name, value in _pairs(headers)]
+        except (TypeError, ValueError):  # a mock, say
+            return None
+        values = (value for name, value in pairs if _is_project(name))
+        return next((_as_bytes(value) for value in values if isinstance(value, (str, bytes))), None)
 
     def status(self, response: Any) -> int:
         """The status of the answer; urllib3 and aiohttp call it otherwise than the others."""
         status: int = response.status_code if hasattr(response, "status_code") else response.status
         return status
-
-
-def named_project(headers: Any) -> bytes | None:
-    """The `openai-project` of an answer's headers, whatever they are kept in."""
-    if isinstance(headers, (str, bytes)):
-        return None
-    try:
-        pairs = [(name, value) for name, value in _pairs(headers)]
-    except (TypeError, ValueError):  # a mock, say
-        return None
-    values = (value for name, value in pairs if _is_project(name))
-    return next((_as_bytes(value) for value in values if isinstance(value, (str, bytes))), None)
 
 
 def _pairs(headers: Any) -> Any:
