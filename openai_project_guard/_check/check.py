@@ -1,7 +1,7 @@
 """The check of one call, just before it leaves.
 
 Nothing here waits or sends, so the sync and the async hooks run the same code; and nothing here
-knows the SDK. The steps: what is about to be sent, who the key belongs to, verdict, carry it out.
+knows the SDK. In this order: what is about to be sent, who the key belongs to, verdict, outcome.
 """
 
 from __future__ import annotations

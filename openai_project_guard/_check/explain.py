@@ -41,7 +41,7 @@ def explained(
 
 
 def sites(verdict: Verdict) -> tuple[str, ...]:
-    """The sentence that names the places in the application, if any is known."""
+    """The sentence that names the lines of the application, if any is known."""
     text = "; ".join(code_sites(verdict))
     return (f"{text[:1].upper()}{text[1:]}.",) if text else ()
 
