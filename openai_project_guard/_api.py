@@ -74,7 +74,7 @@ def enable(
         "audit": audit,
     }
     override = _env.override()
-    wanted = (_env.given_mode() or Mode.ENFORCE) if mode is None else _settings.read_mode(mode)
+    wanted = (_env.given_mode() or Mode.ENFORCE) if mode is None else Mode(mode)
     useless = ", ".join(f"{name}=" for name, value in given.items() if value is not None)
     if mode is not None and wanted is Mode.OFF and useless:
         raise ConfigurationError(f"mode='off' contradicts {useless}. Leave them out.")

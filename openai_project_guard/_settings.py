@@ -162,7 +162,7 @@ def build(
     """
     _env.check_names()
     override = _env.override()
-    wanted = override or read_mode(mode)
+    wanted = override or Mode(mode)
     if override is Mode.OFF:  # nothing is read: what is wrong may be the reason for the override
         return Settings(Policy(Mode.OFF, "block", None, is_override=True), (registered,))
     _env.path(_env.LEARNED)  # which is used when a key is learned: too late to refuse it
@@ -198,21 +198,6 @@ def log_override() -> None:
                 _env.OVERRIDE,
                 override.value,
             )
-
-
-def read_mode(value: object) -> Mode:
-    """The mode that a string or a `Mode` names.
-
-    Raises:
-        ConfigurationError: it names none.
-    """
-    try:
-        return Mode(value)
-    except ValueError:
-        accepted = ", ".join(Mode)
-        raise ConfigurationError(
-            f"mode={shown(value)} is not a mode. Accepted: {accepted}."
-        ) from None
 
 
 T = TypeVar("T", bound=str)

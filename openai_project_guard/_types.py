@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, NoReturn
+
+from openai_project_guard._errors import ConfigurationError
 
 Outcome = Literal["allowed", "injected", "warned", "blocked"]
 Reason = Literal[
@@ -41,6 +43,14 @@ class Mode(str, Enum):
 
     def __str__(self) -> str:
         return self.value
+
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        from openai_project_guard._keys import shown
+
+        value = shown(value)  # or this frame would hold a key that was pasted here
+        accepted = ", ".join(cls)
+        raise ConfigurationError(f"mode={value} is not a mode. Accepted: {accepted}.")
 
 
 class Policy(NamedTuple):

@@ -63,7 +63,7 @@ class Source:
 
     def status(self) -> Status:
         """How it is doing now."""
-        return Status("current", 0.0, len(self.registry))
+        return Status("current", 0.0, len(self.registry.snapshot.keys))
 
     def remember(self, key_digest: bytes, key_hint: str, project: str) -> bool:
         """Takes in what the server said of an unregistered key, and shares it; does not wait.

@@ -70,7 +70,7 @@ class WatchedFile(Source):
         now = time.monotonic()
         self.refresh(now)
         age = max(0.0, now - self._touched)
-        return Status("stale" if self._fault else "current", age, len(self.registry))
+        return Status("stale" if self._fault else "current", age, len(self.registry.snapshot.keys))
 
     def _look(self, now: float) -> None:
         if self._process != os.getpid():  # a fork may have left the lock's holder behind
@@ -146,7 +146,7 @@ class WatchedFile(Source):
             elif not fault and before[1]:
                 report = (logging.INFO, f"{self.name}: the file is in order again and active.")
             elif snapshot is not None and before[0] is not None:
-                count = len(self.registry)
+                count = len(self.registry.snapshot.keys)
                 report = (
                     logging.INFO,
                     f"{self.name}: reloaded, {count} keys are registered there.",

@@ -83,7 +83,7 @@ class Follower:
         return Status(
             "stale" if self._is_lost else "current",
             max(0.0, time.monotonic() - self._confirmed),
-            len(self.registry),
+            len(self.registry.snapshot.keys),
             len(self._active.state.faults),
         )
 
