@@ -25,7 +25,7 @@ ON_ERROR_CHOICES: Final = ("raise", "log")
 
 
 class Mode(str, Enum):
-    """What happens to a call that is not in order; each mode equals its lower-case string.
+    """What happens to a wrong call; each mode equals its lower-case string.
 
     Example:
         >>> Mode.WARN == "warn"
@@ -57,7 +57,7 @@ class Policy(NamedTuple):
     """What applies to one call: the settings of the process under the innermost scope.
 
     Attributes:
-        mode: what happens to a call that is not in order.
+        mode: what happens to a wrong call.
         unregistered: what happens to a key that no registry knows.
         pinned: the id of the only project that passes, or `None`.
         is_override: whether the mode is that of `OPENAI_PROJECT_GUARD_OVERRIDE`, which no scope

@@ -121,7 +121,7 @@ class KeyBinding(NamedTuple):
 
 
 KeyBindings = dict[str, KeyBinding]
-"""A key's bindings by project. None at all: the entry is there, but not in order."""
+"""A key's bindings by project. None at all: the entry is there, but not valid."""
 Listing = tuple[dict[str, ProjectFields], dict[str, KeyBindings]]
 """Projects by id, and keys by fingerprint."""
 ProjectAndKeys = tuple[ProjectFields, dict[str, KeyBinding]]

@@ -1,4 +1,4 @@
-"""Cursor pagination, and the lists that the loopback server pages through."""
+"""The Administration endpoints, and the pages in which the server gives a list."""
 
 from __future__ import annotations
 
@@ -39,20 +39,6 @@ def page(
         "last_id": data[-1]["id"] if data else None,
         "has_more": start + len(data) < len(items),
     }
-
-
-FILES = [
-    {
-        "id": f"file-loopback-{number:02}",
-        "object": "file",
-        "bytes": 3,
-        "created_at": _EPOCH + number,
-        "filename": f"{number:02}.jsonl",
-        "purpose": "batch",
-        "status": "processed",
-    }
-    for number in range(1, 26)
-]
 
 
 class Administration:

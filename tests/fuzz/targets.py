@@ -174,7 +174,7 @@ def redis_content(content: tuple[dict[bytes, bytes], dict[bytes, bytes]]) -> str
     projects, keys = content
     state = State.of(Stored("1", projects, keys), Place("redis://h/0"))
     state = state.with_keys("2", dict(list(keys.items())[:1]))
-    return repr(state.faults)
+    return repr(state.problems)
 
 
 def audit_line(text: str) -> str:

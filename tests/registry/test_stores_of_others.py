@@ -108,7 +108,7 @@ def test_a_registry_there_is_followed_read_changed_and_described() -> None:
         stores.remove_project(url, "proj_c")
     source.refresh(0.0)
     assert projects(source.registry.lookup(KEY)) == ["proj_a", "proj_b"]
-    assert stores.remove(url, [FINGERPRINT], project="bot") == 1
+    assert stores.remove(url, FINGERPRINT, project="bot") == 1
     assert projects(stores.read(url)) == ["proj_b"]
     assert stores.describe(url).name == url
 
@@ -123,7 +123,7 @@ def test_a_function_that_opens_a_source_gives_a_registry_that_is_read_only() -> 
     assert projects(stores.read(url)) == ["proj_a"]
     assert source.name == stores.describe(url).name == "vault://host/path"
     assert not stores.is_writable(url)
-    for action in (stores.find, lambda url: stores.remove(url, [FINGERPRINT])):
+    for action in (stores.find, lambda url: stores.remove(url, FINGERPRINT)):
         with pytest.raises(RegistryError, match=r"^vault://host/path: a registry can be read"):
             action(url)
 

@@ -34,9 +34,9 @@ class ActiveRegistry:
     One thread brings it up to date, and any thread may add what it learns.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place) -> None:
         self.registry = Registry()  # always the same object
-        self.state = State(None, Snapshot())
+        self.state = State(place, None, Snapshot())
         self.learned: dict[bytes, KeyBindings] = {}  # what is to be written, by the key's digest
         self.restart_after_fork()
 
@@ -80,7 +80,7 @@ class ActiveRegistry:
 
 
 def write_learned(client: Client, learned: Mapping[bytes, KeyBindings]) -> None:
-    """Writes what was learned, but for what is stored already. Raises a `Fault`."""
+    """Writes what was learned, but for what is stored already. Raises a `ServerError`."""
     wanted = {fingerprint_of(key_digest): bindings for key_digest, bindings in learned.items()}
     projects = {project for bindings in wanted.values() for project in bindings}
 
