@@ -16,6 +16,7 @@ from openai_project_guard._keys import shown
 from openai_project_guard._registry.model import project_id, records_of
 from openai_project_guard._registry.registry import Registry
 from openai_project_guard._registry.source import Source
+from openai_project_guard._registry.validate import FieldError, alias
 from openai_project_guard._sources import RegistryName, RegistrySource, open_named
 from openai_project_guard._types import (
     CALL_SCOPES,
@@ -75,8 +76,9 @@ class Settings:
         try:
             return project_id(self.registries, name, argument)
         except ConfigurationError:
-            if isinstance(name, str) and not all(source.is_read for source in self.sources):
-                return name
+            if not all(source.is_read for source in self.sources):
+                with suppress(FieldError):
+                    return alias(name)
             raise
 
     def refresh(self, on_fault: Callable[[Exception, str], None]) -> None:
