@@ -178,7 +178,7 @@ class Follower:
         for notice in notices:
             state, asked = self._active.state, time.monotonic()
             missed = count_of(notice.revision) - count_of(state.version) - 1
-            if missed < 0:
+            if missed < -1 or notice.revision == state.version:
                 continue  # it was sent before, or while the whole was read
             if not missed and notice.keys:
                 found = client.read((), notice.keys)
