@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from openai_project_guard.loopback._directory import (
     Directory,
-    KeyRecord,
+    KnownKey,
     LoopbackProject,
     RefusedError,
 )
@@ -88,7 +88,7 @@ def _project(project: LoopbackProject) -> dict[str, Any]:
     }
 
 
-def _api_key(record: KeyRecord, number: int) -> dict[str, Any]:
+def _api_key(record: KnownKey, number: int) -> dict[str, Any]:
     kind = "service_account" if record.is_service_account else "user"
     owner = {
         "id": f"user-loopback-{number}",

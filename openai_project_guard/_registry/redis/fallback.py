@@ -60,8 +60,8 @@ class FallbackFile:
     def read(self) -> tuple[State, float]:
         """The last good version, and its age in seconds. Raises a `RegistryError` without one."""
         data = load(self._place)
-        self._has = self._revision(data)
-        state = State(self._place, self._has, parse(data, self._place))
+        state = State(self._place, self._revision(data), parse(data, self._place))
+        self._has = state.version
         return state, max(0.0, time.time() - os.stat(self._place.path).st_mtime)
 
     def keep(self, state: State) -> None:
