@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final, Literal, NamedTuple, NoReturn
+from typing import Literal, NamedTuple, NoReturn, get_args
 
 from openai_project_guard._errors import ConfigurationError
 
@@ -19,9 +19,9 @@ Transport = Literal["http", "websocket"]
 
 Credential = Literal["key", "admin", "ephemeral", "malformed"]
 
-UNREGISTERED: Final = ("block", "warn", "allow", "learn")
-CALL_SCOPES: Final = ("sdk", "process")
-ON_ERROR_CHOICES: Final = ("raise", "log")
+UNREGISTERED: tuple[Unregistered, ...] = get_args(Unregistered)
+CALL_SCOPES: tuple[CallScope, ...] = get_args(CallScope)
+ON_ERROR_CHOICES: tuple[OnError, ...] = get_args(OnError)
 
 
 class Mode(str, Enum):

@@ -182,7 +182,7 @@ def _installed(scheme: str) -> Store:
     for entry_point in known.select(name=scheme):
         try:
             store: Any = entry_point.load()
-        except ImportError as error:
+        except (AttributeError, ImportError) as error:
             raise RegistryError(
                 f"The source for {scheme}:// URLs cannot be imported: {error}."
             ) from error

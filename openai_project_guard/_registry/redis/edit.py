@@ -11,7 +11,7 @@ from openai_project_guard._registry.changes import Draft
 from openai_project_guard._registry.model import Place
 from openai_project_guard._registry.redis import codec
 from openai_project_guard._registry.redis.client import Client, ServerError
-from openai_project_guard._registry.redis.state import State
+from openai_project_guard._registry.redis.state import RedisState
 from openai_project_guard._registry.redis.url import parse_url
 from openai_project_guard._registry.registry import Registry
 
@@ -37,7 +37,7 @@ def change(url: str, step: Callable[[Draft], T], *, create: bool = False) -> T:
     return results[-1]
 
 
-def find(url: str) -> State:
+def find(url: str) -> RedisState:
     """See `stores.find()`."""
     with _opened(url, writing=True, create=True) as client:
         return _state(client, client.read())
@@ -72,8 +72,8 @@ def _opened(url: str, *, writing: bool, create: bool = False) -> Iterator[Client
         raise RegistryError(f"{where.name}: {done}: {problem}.")
 
 
-def _state(client: Client, stored: Stored) -> State:
-    return State.of(stored, Place(client.url.name))
+def _state(client: Client, stored: Stored) -> RedisState:
+    return RedisState.of(stored, Place(client.url.name))
 
 
 def _values(draft: Draft, stored: Stored) -> Values:

@@ -14,7 +14,7 @@ from openai_project_guard._registry.file.layout import written_project
 from openai_project_guard._registry.file.parse import parse
 from openai_project_guard._registry.file.place import FilePlace, load
 from openai_project_guard._registry.model import by_project, listing
-from openai_project_guard._registry.redis.state import State
+from openai_project_guard._registry.redis.state import RedisState
 from openai_project_guard._registry.source import log
 
 if TYPE_CHECKING:
@@ -57,14 +57,14 @@ class FallbackFile:
         self._due = 0.0
         self._problem = ""
 
-    def read(self) -> tuple[State, float]:
+    def read(self) -> tuple[RedisState, float]:
         """The last good version, and its age in seconds. Raises a `RegistryError` without one."""
         data = load(self._place)
-        state = State(self._place, self._revision(data), parse(data, self._place))
+        state = RedisState(self._place, self._revision(data), parse(data, self._place))
         self._has = state.version
         return state, max(0.0, time.time() - os.stat(self._place.path).st_mtime)
 
-    def keep(self, state: State) -> None:
+    def keep(self, state: RedisState) -> None:
         """Writes the version if it is another; that it cannot be written is logged once.
 
         A large registry that often changes is not written after each change, but every so often.
@@ -84,7 +84,7 @@ class FallbackFile:
         done = time.monotonic()
         self._due = done + max(_PAUSE if problem else 0.0, _SHARE * (done - started))
 
-    def _write(self, state: State) -> None:
+    def _write(self, state: RedisState) -> None:
         path = self._place.path
         with locked(path):
             if os.path.exists(path) and self._revision(load(self._place)) == state.version:

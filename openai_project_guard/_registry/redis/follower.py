@@ -23,7 +23,7 @@ from openai_project_guard._registry.redis.client import (
     count_of,
 )
 from openai_project_guard._registry.redis.learning import ActiveRegistry, write_learned
-from openai_project_guard._registry.redis.state import State
+from openai_project_guard._registry.redis.state import RedisState
 from openai_project_guard._registry.source import Status, log
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class Follower:
                 *(old, new),
             )
         if new != old:
-            self._activate(State.of(stored, self._place))
+            self._activate(RedisState.of(stored, self._place))
         self._confirmed = asked
 
     def _apply(self, client: Client, notices: list[Notice]) -> None:
@@ -189,7 +189,7 @@ class Follower:
             self._wait(_chance.uniform(0, _SPREAD))
             self._read(client)
 
-    def _activate(self, state: State) -> None:
+    def _activate(self, state: RedisState) -> None:
         before, old = self._active.state.version, self._active.state.problems
         self._active.activate(state)
         if before is not None:

@@ -16,7 +16,7 @@ from openai_project_guard._registry.model import (
     Snapshot,
 )
 from openai_project_guard._registry.redis import codec
-from openai_project_guard._registry.redis.state import State
+from openai_project_guard._registry.redis.state import RedisState
 from openai_project_guard._registry.registry import Registry
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class ActiveRegistry:
 
     def __init__(self, place: Place) -> None:
         self.registry = Registry()  # always the same object
-        self.state = State(place, None, Snapshot())
+        self.state = RedisState(place, None, Snapshot())
         self.learned: Learned = {}  # what is to be written
         self.restart_after_fork()
 
@@ -45,7 +45,7 @@ class ActiveRegistry:
         """Leaves the lock to the parent, where another thread may hold it."""
         self._lock = RLock()  # a signal handler may make a call in the midst of another one
 
-    def activate(self, state: State, written: Iterable[bytes] = ()) -> None:
+    def activate(self, state: RedisState, written: Iterable[bytes] = ()) -> None:
         """Puts what Redis holds in the place of what it held, and of what is written there now."""
         with self._lock:
             self.state = state

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from openai_project_guard._registry.redis.client import Stored
 
 
-class State(StoredState):
+class RedisState(StoredState):
     """What Redis holds, as a registry. It is replaced, never changed."""
 
     @classmethod
-    def of(cls, stored: Stored, place: Place) -> State:
+    def of(cls, stored: Stored, place: Place) -> RedisState:
         """The whole registry that was read."""
         state = cls(place, stored.revision, Snapshot())
         for field, value in sorted(stored.projects.items()):
@@ -32,10 +32,10 @@ class State(StoredState):
             state._add_key(field, value or b"")
         return state
 
-    def with_keys(self, revision: str | None, keys: Mapping[bytes, bytes | None]) -> State:
+    def with_keys(self, revision: str | None, keys: Mapping[bytes, bytes | None]) -> RedisState:
         """The registry with these keys as they are now."""
         copies = self.snapshot.copy(), self.problems.copy(), self.refused.copy()
-        state = State(self.place, revision, *copies)
+        state = RedisState(self.place, revision, *copies)
         for field, value in keys.items():
             name = codec.entry_name(field)
             state.problems.pop(name, None)

@@ -27,7 +27,7 @@ from openai_project_guard._registry import stores as edit
 from openai_project_guard._registry.model import Place
 from openai_project_guard._registry.redis import open_source
 from openai_project_guard._registry.redis.client import Stored
-from openai_project_guard._registry.redis.state import State
+from openai_project_guard._registry.redis.state import RedisState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,13 +71,13 @@ def test_a_key_that_is_not_in_order_is_refused_by_name(
     assert source.status().refused == 0
 
 
-def content(projects: dict[str, str], keys: dict[str, str]) -> State:
+def content(projects: dict[str, str], keys: dict[str, str]) -> RedisState:
     stored = Stored(
         "1-x",
         {name.encode(): value.encode() for name, value in projects.items()},
         {name.encode(): value.encode() for name, value in keys.items()},
     )
-    return State.of(stored, Place("redis"))
+    return RedisState.of(stored, Place("redis"))
 
 
 @pytest.mark.parametrize(
