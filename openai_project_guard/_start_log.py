@@ -24,7 +24,8 @@ def log_started(settings: Settings, where: str = "") -> None:
         return  # to find the versions out takes longer than the rest of a start
     policy = settings.policy
     snapshots = [registry.snapshot for registry in settings.registries]
-    projects = {known.id for snapshot in snapshots for known in snapshot.projects.values()}
+    # Copied, as below, for another thread may register a key of one more project meanwhile.
+    projects = {known.id for snapshot in snapshots for known in [*snapshot.projects.values()]}
     log(
         logging.INFO,
         "Started%s: mode %s%s, pinned to %s, registry %s, %d keys of %d projects, "
@@ -60,7 +61,7 @@ def _registry_names(settings: Settings) -> Iterator[str]:
         yield source.name
     kept = [source.registry for source in settings.sources]
     for registry in settings.registries[:-1]:  # the last are the keys given to register()
-        places = {project.place.name for project in registry.snapshot.projects.values()}
+        places = {project.place.name for project in [*registry.snapshot.projects.values()]}
         if not places or any(registry is each for each in kept):
             continue
         yield places.pop() if len(places) == 1 else "the Registry given to enable(registry=...)"
