@@ -27,13 +27,6 @@ _CONTINUE = "Run the command again: it continues there"
 _SHORTEST_END = 3  # characters of the end; fewer say too little about whose key it is
 
 
-class RemoteProject(NamedTuple):
-    """A project, as the API lists it."""
-
-    id: str
-    name: str
-
-
 class RemoteKey(NamedTuple):
     """A key of a project, as the API lists it: what it shows of it is no key."""
 
@@ -85,11 +78,11 @@ class Administration:
         """Whose projects these are: the API's address, and the admin key's fingerprint."""
         return f"{self._client.base_url} {fingerprint_of(digest(self._client.api_key))}"
 
-    def projects(self, *, include_archived: bool) -> Iterator[RemoteProject]:
-        """Lists the projects of the organization."""
+    def projects(self, *, include_archived: bool) -> Iterator[tuple[str, str]]:
+        """Lists the projects of the organization: the id and the name of each."""
         query = {"include_archived": "true"} if include_archived else {}
         for item in self._items("/organization/projects", query):
-            yield RemoteProject(item["id"], item.get("name") or "")
+            yield item["id"], item.get("name") or ""
 
     def keys(self, project: str) -> Iterator[RemoteKey]:
         """Lists the keys of a project."""

@@ -6,8 +6,9 @@ key of another project, and no other local key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Literal, NamedTuple
 
 from openai_project_guard._cli import PROGRAM
@@ -56,7 +57,7 @@ class Binding(NamedTuple):
 
 def match(
     keys: Sequence[LocalKey],
-    projects: Sequence[str],
+    projects: Collection[str],
     address: str,
     api: Administration,
     show: Callable[[str], None],
@@ -96,42 +97,37 @@ def _bind(
 ) -> Binding:
     variable, secret = key
     fingerprint = secret.fingerprint
-    fitting = [project for project, found in matches.items() if fingerprint in found]
-    rivals = _rivals(fingerprint, matches)
-    register = f"If you know its project: {PROGRAM} register PROJECT --key-env {variable}"
+    fitting = tuple(project for project, found in matches.items() if fingerprint in found)
+    became = partial(Binding, variable, secret.hint)
     here, fits = (" and ".join(map(draft.named, ids)) for ids in (registered, fitting))
-    outcome: Outcome
     if registered and fitting and not set(registered).intersection(fitting):
-        outcome, message = (
+        return became(
             "moved",
+            fitting,
             f"registered for {here}, but the API lists it for {fits}. The entry was left as it "
             f"is; if the API is right, remove the key with {PROGRAM} remove, and run sync again",
         )
-    elif registered:
-        outcome, message, fitting = "registered", f"registered for {here} already", registered
-    elif not fitting:
-        outcome, message = (
-            "unknown",
-            "not bound: no project of this organization lists such a key (a legacy user key or "
-            f"another organization's is in no list). {register}",
+    if registered:
+        return became("registered", tuple(registered), f"registered for {here} already")
+    if not fitting:
+        problem = (
+            "no project of this organization lists such a key (a legacy user key or another "
+            "organization's is in no list)"
         )
     elif len(fitting) > 1:
-        outcome, message = (
-            "ambiguous",
-            f"not bound: what the API shows fits keys of {len(fitting)} projects, {fits}. "
-            f"{register}",
-        )
-    elif rivals:
+        problem = f"what the API shows fits keys of {len(fitting)} projects, {fits}"
+    elif rivals := _rivals(fingerprint, matches):
         others = " or ".join(key.variable for key in keys if key.secret.fingerprint in rivals)
-        outcome, message = (
-            "ambiguous",
-            f"not bound: the key of {fits} that it may be may also be the one in {others}. "
-            f"{register}",
-        )
+        problem = f"the key of {fits} that it may be may also be the one in {others}"
     else:
         draft.add_key(fitting[0], fingerprint, hint=secret.hint, note="sync")
-        outcome, message = "bound", f"bound to {fits}"
-    return Binding(variable, secret.hint, outcome, tuple(fitting), message)
+        return became("bound", fitting, f"bound to {fits}")
+    return became(
+        "ambiguous" if fitting else "unknown",
+        fitting,
+        f"not bound: {problem}. If you know its project: {PROGRAM} register PROJECT --key-env "
+        f"{variable}",
+    )
 
 
 def _rivals(fingerprint: str, matches: Matches) -> set[str]:
