@@ -12,26 +12,26 @@ _LINE = re.compile(r":\d+ in ")
 
 @dataclass(slots=True)
 class Change:
-    """One change to make, and the places that it puts in order.
+    """One change to make, and the wrong calls that it corrects.
 
     Attributes:
         sentence: what to change.
-        places: where the wrong calls are made, worst first: one record for each and for each
-            header that was sent there, over all hosts and methods. They have the key in common,
-            and the client too, unless the registry is what is to be changed.
+        records: the calls, worst first: one record for each call site and for each header that was
+            sent there, over all hosts and methods. They have the key in common, and the client
+            too, unless the registry is what is to be changed.
     """
 
     sentence: str
-    places: list[Record]
+    records: list[Record]
 
     @property
     def by_header(self) -> list[list[Record]]:
-        """The places, by the client and by the header that it sent."""
+        """The calls, by the client and by the header that it sent."""
         groups: dict[tuple[object, ...], list[Record]] = {}
-        for place in self.places:
-            is_scope = place.reason == "scope"
-            same = (place.client_site, place.expected, is_scope, sent_with(place))
-            groups.setdefault(same, []).append(place)
+        for record in self.records:
+            is_scope = record.reason == "scope"
+            same = (record.client_site, record.expected, is_scope, sent_with(record))
+            groups.setdefault(same, []).append(record)
         return list(groups.values())
 
 
