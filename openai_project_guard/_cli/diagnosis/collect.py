@@ -71,10 +71,15 @@ class Diagnosis:
     @property
     def in_order(self) -> bool:
         """Whether nothing is wrong; what is not known is not wrong."""
-        if any(finding.is_wrong for finding in self.findings):
+        if self.error or any(finding.is_wrong for finding in self.findings):
             return False
         passes = self.verdict is not None and self.verdict.outcome in ("allowed", "injected")
-        return (passes and self.agrees) or bool(self.unknown)
+        return passes or bool(self.unknown)
+
+    @property
+    def passes(self) -> bool | None:
+        """Whether a default client's call passes; `None` where that is not known."""
+        return None if self.in_order and self.unknown else self.in_order
 
     @property
     def status(self) -> int:

@@ -12,7 +12,7 @@ from openai_project_guard import _env
 from openai_project_guard._check.origin import custom_headers
 from openai_project_guard._cli import PROGRAM
 from openai_project_guard._cli.diagnosis.collect import CUSTOM, Diagnosis
-from openai_project_guard._cli.key_input import API_KEY, without_keys
+from openai_project_guard._cli.key_input import API_KEY, bare, without_keys
 from openai_project_guard._keys import hint
 from openai_project_guard._versions import version_of
 
@@ -59,7 +59,7 @@ def _value(header: str, name: str, at: Diagnosis) -> str | None:
     if header == _URL:
         return shown_url(text)
     if header == "Authorization":
-        return hint(text.removeprefix("Bearer ").strip().strip("\"'"))
+        return hint(bare(text))
     return without_keys(text if text.isprintable() else repr(text))
 
 

@@ -180,7 +180,7 @@ def _on_the_audit(at: Diagnosis) -> Iterator[Finding]:
 
 def _on_files(at: Diagnosis) -> Iterator[Finding]:
     if at.unknown:
-        yield Finding(
+        yield note(
             "unknown_values",
             "; ".join(
                 f"{name} refers to {' and '.join(refers)}, which "
@@ -189,7 +189,6 @@ def _on_files(at: Diagnosis) -> Iterator[Finding]:
             )
             + ".",
             "What depends on it is unknown. Set it here to have it judged too.",
-            is_wrong=False,
         )
     if at.env_file is not None:
         for line in at.env_file.skipped:
