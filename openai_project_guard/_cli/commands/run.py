@@ -63,7 +63,6 @@ def run(args: argparse.Namespace) -> NoReturn:
 
         os.environ.update(read_env_files(args.env_file, os.environ))
     environment.guard_children(
-        os.environ,
         {
             _env.PREFIX: args.mode,
             _env.PROJECT: args.project,

@@ -11,7 +11,8 @@ from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
-from openai_project_guard._cli.key_input import ADMIN_KEY, Secret, without_keys
+from openai_project_guard._cli.api_probe import answer_of
+from openai_project_guard._cli.key_input import ADMIN_KEY, Secret
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import digest, fingerprint_of
 
@@ -111,29 +112,20 @@ class Administration:
             try:
                 return self._client.get(path, cast_to=object, options={"params": query})
             except openai.APIStatusError as error:
-                problem = _problem(error)
-                pause = _pause(error.response.headers)
-                waited += pause
-                is_limit = error.status_code == 429 and error.code != "insufficient_quota"
-                if not is_limit or waited > _LONGEST_WAIT:
-                    break
+                answer, pause = answer_of(error), _pause(error.response.headers)
             except openai.OpenAIError as error:
-                cause = error.__cause__ or error
-                why = without_keys(str(cause) or type(cause).__name__)
-                problem = f"gave no answer ({why}). {_CONTINUE}"
+                answer, pause = answer_of(error), 0.0
+            waited += pause
+            is_limit = answer.status == 429 and answer.code != "insufficient_quota"
+            if not is_limit or waited > _LONGEST_WAIT:
                 break
             self._wait(pause)
+        problem = "gave no answer" if answer.status is None else f"answered {answer.error}"
+        why = str(answer.message).rstrip(".")
+        fix = f"Check {ADMIN_KEY}" if answer.status in (401, 403) else _CONTINUE
         raise ConfigurationError(
-            f"The Administration API at {self._client.base_url.host} {problem}."
+            f"The Administration API at {self._client.base_url.host} {problem} ({why}). {fix}."
         )
-
-
-def _problem(error: Any) -> str:
-    body = error.body if isinstance(error.body, dict) else {}
-    code = f" {error.code}" if error.code else ""
-    message = without_keys(str(body.get("message") or error.message)).rstrip(".")
-    fix = f"Check {ADMIN_KEY}" if error.status_code in (401, 403) else _CONTINUE
-    return f"answered {error.status_code}{code} ({message}). {fix}"
 
 
 def _pause(headers: Any) -> float:
