@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
+from openai_project_guard import _env
 from openai_project_guard._cli import UNUSABLE
 from openai_project_guard._cli.diagnosis import render
 from openai_project_guard._cli.diagnosis.collect import Diagnosis
@@ -14,9 +15,10 @@ from openai_project_guard._cli.output import MARKS, Terminal
 from openai_project_guard._cli.parsers import Parser
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import redact
+from openai_project_guard._types import Mode
 
 _MAY_EXPLAIN_IT = ("dotenv_not_loaded", "mistyped_variable")
-_SAYS_OFF = ("override", "guard_off")
+_ON_THE_MODE = ("override", "guard_off", "guard_only_warns")
 
 
 def add_arguments(parser: Parser) -> None:
@@ -54,13 +56,18 @@ def run(args: argparse.Namespace) -> int:
         terminal.json(_as_json(at))
     else:
         render.show_verdict(at, terminal)
-        if not at.in_order:
-            wrong = [f for f in at.findings if f.is_wrong or f.name in _MAY_EXPLAIN_IT]
-            render.show_findings(wrong or at.findings, terminal)
-        elif at.off_by:
-            render.show_findings((f for f in at.findings if f.name in _SAYS_OFF), terminal)
+        wrong = [f for f in at.findings if f.is_wrong or f.name in _MAY_EXPLAIN_IT]
+        shown = [] if at.in_order else wrong or at.findings
+        if at.off_by or _is_sent_though_wrong(at):
+            on_the_mode = (f for f in at.findings if f.name in _ON_THE_MODE and f not in shown)
+            shown = [*shown, *on_the_mode]
+        render.show_findings(shown, terminal)
     render.show_error(at, is_json=args.json)
     return at.status
+
+
+def _is_sent_though_wrong(at: Diagnosis) -> bool:
+    return not at.in_order and (at.override or at.mode) is Mode.WARN
 
 
 def _as_json(at: Diagnosis) -> dict[str, object]:
@@ -93,6 +100,9 @@ def _check_file(
         found["skipped_lines"] = env_file.skipped
         if at.off_by:
             text += f" Calls are not checked: {at.off_by} is off."
+        if _is_sent_though_wrong(at):
+            variable = _env.OVERRIDE if at.override else _env.PREFIX
+            text += f" A wrong call is logged and sent: {variable} is warn."
         for line in env_file.skipped:
             text += f" Line {line} is not NAME=value, so it was skipped."
     if not args.json:
