@@ -22,7 +22,7 @@ _READ = (
     *(ADMIN_KEY, CUSTOM, "OPENAI_WEBHOOK_SECRET", "OPENAI_LOG"),
     *("OPENAI_API_VERSION", "OPENAI_API_TYPE"),
 )
-_SAID_ELSEWHERE = {name for *_, unread in HEADERS for name in unread}
+_NAMED_ELSEWHERE = {name for *_, unread in HEADERS for name in unread}
 _ALMOST = 0.8  # of 1, by difflib
 
 
@@ -114,8 +114,8 @@ def _on_the_host(at: Diagnosis) -> Iterator[Finding]:
 
 
 def _on_settings(at: Diagnosis) -> Iterator[Finding]:
-    is_said = any(registry.error for registry in at.registries) or (at.hooks and at.hooks.error)
-    if at.settings_error is not None and not is_said:
+    is_named = any(registry.error for registry in at.registries) or (at.hooks and at.hooks.error)
+    if at.settings_error is not None and not is_named:
         yield Finding("settings_unusable", at.settings_error, "Correct or unset that setting.")
     if at.override is not None:
         unchecked = ", and no call is checked" if at.override is Mode.OFF else ""
@@ -224,7 +224,7 @@ def _of_openai(names: Iterable[str]) -> str:
 def _on_misspelt_variables() -> Iterator[Finding]:
     readers = dict.fromkeys(_READ, "the SDK")
     readers.update({variable.name: "the guard" for variable in _env.VARIABLES})
-    for name in sorted(os.environ.keys() - readers.keys() - _SAID_ELSEWHERE):
+    for name in sorted(os.environ.keys() - readers.keys() - _NAMED_ELSEWHERE):
         if not name.upper().startswith("OP") or name.startswith(_env.PREFIX + "_"):
             continue
         for near in get_close_matches(name.upper(), readers, n=1, cutoff=_ALMOST):
