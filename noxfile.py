@@ -256,6 +256,14 @@ def mutants(session: nox.Session) -> None:
 
 
 @nox.session(python=PYTHONS[1])
+def flaky(session: nox.Session) -> None:
+    """The whole suite 20 times, four tests at once, in another order each time: `-- 5` for five."""
+    session.install(".[test]", "pytest-randomly")
+    for _ in range(int(session.posargs[0]) if session.posargs else 20):
+        session.run("python", "-m", "pytest", "-q", "-n", "4")
+
+
+@nox.session(python=PYTHONS[1])
 def fuzz(session: nox.Session) -> None:
     """Mangled input for whatever reads input: `nox -s fuzz -- --minutes 20 "registry text"`."""
     session.install("-e", ".[test]")

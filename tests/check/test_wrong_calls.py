@@ -212,19 +212,22 @@ def test_the_module_level_client_is_checked(
         openai._reset_client()  # type: ignore[attr-defined]
 
 
+def add_header(client: Any, name: str, value: str) -> None:
+    """Has each request of a client carry one more header, beside what the SDK sets."""
+    build = client._build_request
+
+    def with_one_more(*args: Any, **kwargs: Any) -> Any:
+        request = build(*args, **kwargs)
+        request.headers = http.Headers([*request.headers.multi_items(), (name, value)])
+        return request
+
+    client._build_request = with_one_more
+
+
 @BOTH
 def test_two_project_headers_are_refused_even_if_both_are_right(way: Any, sent: Recorder) -> None:
     client = way.client(sent, project="proj_a")
-    build = client._build_request
-
-    def twice(*args: Any, **kwargs: Any) -> Any:
-        request = build(*args, **kwargs)
-        request.headers = http.Headers(
-            [*request.headers.multi_items(), ("openai-project", "proj_a")]
-        )
-        return request
-
-    client._build_request = twice
+    add_header(client, "openai-project", "proj_a")
     with pytest.raises(opg.MalformedHeaderError):
         way.run(lambda: chat(client))
     assert sent.requests == []
@@ -233,15 +236,7 @@ def test_two_project_headers_are_refused_even_if_both_are_right(way: Any, sent: 
 @BOTH
 def test_two_keys_on_one_call_are_refused(way: Any, sent: Recorder) -> None:
     client = way.client(sent, project="proj_a")
-    build = client._build_request
-
-    def twice(*args: Any, **kwargs: Any) -> Any:
-        request = build(*args, **kwargs)
-        more = ("authorization", f"Bearer {B}")
-        request.headers = http.Headers([*request.headers.multi_items(), more])
-        return request
-
-    client._build_request = twice
+    add_header(client, "authorization", f"Bearer {B}")
     with pytest.raises(opg.MalformedHeaderError, match="more than one key"):
         way.run(lambda: chat(client))
     assert sent.requests == []
@@ -253,16 +248,8 @@ def test_two_unregistered_keys_on_one_call_are_refused_even_where_one_may_pass(
 ) -> None:
     opg.enable(unregistered="allow")
     client = way.client(sent, api_key=f"{A}-unregistered", project="proj_a")
-    build = client._build_request
-
-    def twice(*args: Any, **kwargs: Any) -> Any:
-        request = build(*args, **kwargs)
-        more = ("authorization", f"Bearer {B}-unregistered")
-        request.headers = http.Headers([*request.headers.multi_items(), more])
-        return request
-
     way.run(lambda: chat(client))
-    client._build_request = twice
+    add_header(client, "authorization", f"Bearer {B}-unregistered")
     with pytest.raises(opg.MalformedHeaderError, match="more than one key"):
         way.run(lambda: chat(client))
     assert len(sent.requests) == 1

@@ -128,7 +128,8 @@ class Soak:
         try:
             one()
         except BaseException as error:
-            self.wrong.append(f"a worker ended: {error!r}")
+            self.wrong.append(f"process {self.plan.number}: a worker ended: {error!r}")
+            faulthandler.dump_traceback()
             raise
 
     def sample(self) -> Sample:
@@ -352,6 +353,7 @@ def answer(_: Any) -> Any:
 
 
 JSON = {"content-type": "application/json"}
+HANGS = 300  # seconds; a traced process on a busy machine takes over 60 s for a connection
 
 
 def sync_client(key: str, base_url: str | None = None) -> openai.OpenAI:
@@ -360,7 +362,7 @@ def sync_client(key: str, base_url: str | None = None) -> openai.OpenAI:
         api_key=key,
         base_url=base_url,
         max_retries=0,
-        timeout=60,
+        timeout=HANGS,
         http_client=http.Client(transport=transport),
     )
 
@@ -369,7 +371,7 @@ def async_client(key: str, base_url: str | None = None) -> openai.AsyncOpenAI:
     transport = None if base_url else http.MockTransport(answer)
     client = http.AsyncClient(transport=transport)
     return openai.AsyncOpenAI(
-        api_key=key, base_url=base_url, max_retries=0, timeout=60, http_client=client
+        api_key=key, base_url=base_url, max_retries=0, timeout=HANGS, http_client=client
     )
 
 
