@@ -8,7 +8,6 @@ calls of a kind is written before it goes on: a process may be killed at any mom
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import sys
 import threading
@@ -22,6 +21,7 @@ from openai_project_guard._audit.files import AuditFile
 from openai_project_guard._audit.line import KEY, MOST_EXPECTED, Record, tidy
 from openai_project_guard._audit.tally import Tally
 from openai_project_guard._check import terminate
+from openai_project_guard._check.log import log
 from openai_project_guard._check.verdict import project_of
 from openai_project_guard._errors import OWN_FAULTS
 
@@ -32,8 +32,6 @@ INTERVAL = 10.0
 """Seconds between two writes: what a killed process may lose of its counts."""
 MOST = 10_000
 """Distinct records of one process; what comes after is counted by outcome and reason only."""
-
-_logger = logging.getLogger("openai_project_guard")
 
 _Key = tuple[Any, ...]
 """What tells calls apart: the fields that `KEY` names, or the first of them."""
@@ -242,14 +240,14 @@ class Audit:
         if self._has_complained:
             return
         self._has_complained = True
-        with suppress(Exception):
-            _logger.error(
-                "The audit in %s cannot be written: %s. Calls go on, and it is tried again every "
-                "%d seconds; this is said once.",
-                self.folder,
-                tidy(str(error)),
-                INTERVAL,
-            )
+        log(
+            "error",
+            "The audit in %s cannot be written: %s. Calls go on, and it is tried again every "
+            "%d seconds; this is said once.",
+            self.folder,
+            tidy(str(error)),
+            INTERVAL,
+        )
 
 
 def _tidied(part: Any) -> Any:

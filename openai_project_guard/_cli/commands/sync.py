@@ -12,11 +12,11 @@ from itertools import islice
 from typing import TypeVar
 
 from openai_project_guard._cli import GOOD, NOT_IN_ORDER, registry_option
-from openai_project_guard._cli.key_input import ADMIN_KEY, API_KEY, read_key
+from openai_project_guard._cli.key_input import ADMIN_KEY, API_KEY, Secret, read_key
 from openai_project_guard._cli.output import Terminal, confirm, count
 from openai_project_guard._cli.parsers import Parser
 from openai_project_guard._cli.sync.administration import Administration
-from openai_project_guard._cli.sync.binding import Binding, LocalKey, bind, match
+from openai_project_guard._cli.sync.binding import Binding, bind, match
 from openai_project_guard._cli.sync.progress import Progress
 from openai_project_guard._cli.temporary_guard import disabled
 from openai_project_guard._errors import ConfigurationError
@@ -131,18 +131,18 @@ def _to_be_removed(projects: Collection[str], address: str, args: argparse.Names
     return set()
 
 
-def _local_keys(named: Sequence[str]) -> list[LocalKey]:
+def _local_keys(named: Sequence[str]) -> dict[str, Secret]:
     """The keys of the variables; one that was not asked for is passed over if it is no key."""
-    keys = []
+    keys = {}
     for variable in dict.fromkeys((API_KEY, *named)):
         try:
-            key = LocalKey(variable, read_key(variable))
+            key = read_key(variable)
         except ConfigurationError:  # noqa: PERF203 - a handful of variables
             if variable in named:
                 raise
         else:
-            if variable in named or key.secret.hint.startswith("sk-"):
-                keys.append(key)
+            if variable in named or key.hint.startswith("sk-"):
+                keys[variable] = key
     return keys
 
 

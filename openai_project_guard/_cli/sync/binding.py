@@ -6,7 +6,7 @@ key of another project, and no other local key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
 from functools import partial
 from typing import Literal, NamedTuple
@@ -20,11 +20,8 @@ from openai_project_guard._registry.changes import Draft
 Outcome = Literal["bound", "registered", "moved", "ambiguous", "unknown"]
 
 
-class LocalKey(NamedTuple):
-    """A key of the environment, and its variable."""
-
-    variable: str
-    secret: Secret
+LocalKeys = Mapping[str, Secret]
+"""The keys of the environment, by their variables."""
 
 
 class Binding(NamedTuple):
@@ -56,7 +53,7 @@ class Binding(NamedTuple):
 
 
 def match(
-    keys: Sequence[LocalKey],
+    keys: LocalKeys,
     projects: Collection[str],
     address: str,
     api: Administration,
@@ -65,7 +62,7 @@ def match(
     """Reads the keys of the projects, save those that an interrupted run had read."""
     if not keys:
         return {}
-    secrets = {key.secret.fingerprint: key.secret for key in keys}
+    secrets = {secret.fingerprint: secret for secret in keys.values()}
     checkpoint = Checkpoint(address, (api.identity, *sorted(secrets)))
     with closing(checkpoint):
         for number, project in enumerate(projects, start=1):
@@ -81,22 +78,21 @@ def match(
     return {project: checkpoint.matches[project] for project in projects}
 
 
-def bind(keys: Sequence[LocalKey], matches: Matches, draft: Draft) -> list[Binding]:
+def bind(keys: LocalKeys, matches: Matches, draft: Draft) -> list[Binding]:
     """Adds the keys that have one project to the registry; says what became of each."""
     # Two variables may hold one key: the projects of all are read before any is bound.
-    registered = {key: sorted(draft.projects_of(key.secret.fingerprint)) for key in keys}
-    return [_bind(key, keys, registered[key], matches, draft) for key in keys]
+    registered = {name: sorted(draft.projects_of(keys[name].fingerprint)) for name in keys}
+    return [_bind(name, keys, registered[name], matches, draft) for name in keys]
 
 
 def _bind(
-    key: LocalKey,
-    keys: Sequence[LocalKey],
+    variable: str,
+    keys: LocalKeys,
     registered: list[str],
     matches: Matches,
     draft: Draft,
 ) -> Binding:
-    variable, secret = key
-    fingerprint = secret.fingerprint
+    secret, fingerprint = keys[variable], keys[variable].fingerprint
     fitting = tuple(project for project, found in matches.items() if fingerprint in found)
     became = partial(Binding, variable, secret.hint)
     here, fits = (" and ".join(map(draft.named, ids)) for ids in (registered, fitting))
@@ -117,7 +113,7 @@ def _bind(
     elif len(fitting) > 1:
         problem = f"what the API shows fits keys of {len(fitting)} projects, {fits}"
     elif rivals := _rivals(fingerprint, matches):
-        others = " or ".join(key.variable for key in keys if key.secret.fingerprint in rivals)
+        others = " or ".join(name for name in keys if keys[name].fingerprint in rivals)
         problem = f"the key of {fits} that it may be may also be the one in {others}"
     else:
         draft.add_key(fitting[0], fingerprint, hint=secret.hint, note="sync")
