@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ def enabled(mode: Mode, registry: RegistrySource | None = None) -> Iterator[list
 
     verdicts: list[Verdict] = []
     # No call of ours belongs into the program's audit; and a fault is to be shown, not logged.
-    with disabled(), silent(), without_variables(_env.AUDIT.__eq__):
+    with disabled(), silent(), without_variables(_env.AUDIT):
         add_observer(verdicts.append)
         enable(mode, registry=registry, on_error="raise")
         yield verdicts
@@ -54,6 +55,6 @@ def silent() -> Iterator[None]:
         log.logger.disabled = before
 
 
-def without_variables(is_meant: Callable[[str], object]) -> AbstractContextManager[None]:
-    """Inside, the environment variables for whose name this is true are not set."""
-    return environment({name: v for name, v in os.environ.items() if not is_meant(name)})
+def without_variables(names: str) -> AbstractContextManager[None]:
+    """Inside, the environment variables whose whole name fits this expression are not set."""
+    return environment({name: v for name, v in os.environ.items() if not re.fullmatch(names, name)})

@@ -148,7 +148,7 @@ def collect(*, live: bool, hooks: HooksReport | None, env_file: EnvFile | None) 
             at.off_by = _env.OVERRIDE if at.override else _env.PREFIX
         at.judged_as = at.mode if at.mode is Mode.INJECT else Mode.ENFORCE
         # It beats the mode, and would leave nothing to see of the others.
-        with without_variables(_env.OVERRIDE.__eq__), enabled(at.judged_as) as verdicts:
+        with without_variables(_env.OVERRIDE), enabled(at.judged_as) as verdicts:
             at.settings = STATE.settings
             at.refusal = _judge()
             for verdict in verdicts:
