@@ -327,6 +327,16 @@ def test_without_a_key_there_is_nothing_to_check(good: Shell) -> None:
 # --live
 
 
+def test_a_pin_to_another_project_does_not_make_the_registry_out_of_date(good: Shell) -> None:
+    with loopback_api({A: "proj_a"}) as api:
+        good.patch.setenv("OPENAI_BASE_URL", api.base_url)
+        good.patch.setenv("OPENAI_PROJECT_GUARD_HOSTS", "127.0.0.1")
+        good.patch.setenv("OPENAI_PROJECT_GUARD_PROJECT", "proj_b")
+        found = good("check", "--live", "--json").json
+    assert [mistake["name"] for mistake in found["mistakes"]] == ["pinned_elsewhere"]
+    assert (found["passes"], found["live"]["agrees"]) == (False, True)
+
+
 def test_live_asks_the_api(good: Shell) -> None:
     with loopback_api({A: "proj_a"}, organization="org-x") as api:
         good.patch.setenv("OPENAI_BASE_URL", api.base_url)
