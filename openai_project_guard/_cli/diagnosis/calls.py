@@ -106,12 +106,6 @@ class HooksReport(NamedTuple):
     error: str | None = None  # why they cannot be put in
     proofs: tuple[HookTest, ...] = ()
 
-    @property
-    def are_good(self) -> bool:
-        """Whether they are there and work."""
-        work = bool(self.proofs) and all(test.is_good for test in self.proofs)
-        return work and not self.lost and not self.error
-
 
 def examine_hooks() -> HooksReport:
     """Puts the hooks in, makes calls that must pass and calls that must not, and takes them off."""

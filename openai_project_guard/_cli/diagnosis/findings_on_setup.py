@@ -75,7 +75,7 @@ def _on_hooks(at: Diagnosis) -> Iterator[Finding]:
             hooks.error,
             "Change the release of openai or of openai-project-guard.",
         )
-    elif hooks is not None and not hooks.are_good:
+    elif hooks is not None and (hooks.lost or not all(test.is_good for test in hooks.proofs)):
         lost = " and ".join(hooks.lost)
         yield Finding(
             "hooks_removed",
