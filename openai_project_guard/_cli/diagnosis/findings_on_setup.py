@@ -9,7 +9,7 @@ from pathlib import Path
 
 from openai_project_guard import _env
 from openai_project_guard._cli.diagnosis.collect import CUSTOM, Diagnosis, Finding, note
-from openai_project_guard._cli.diagnosis.environment import HEADERS, shown_url
+from openai_project_guard._cli.diagnosis.header_sources import HEADERS, shown_url
 from openai_project_guard._cli.key_input import ADMIN_KEY
 from openai_project_guard._cli.registry_status import RegistryStatus, none_found
 from openai_project_guard._registry.stores import is_url

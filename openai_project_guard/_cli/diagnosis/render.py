@@ -8,13 +8,14 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from openai_project_guard._cli.diagnosis.collect import CUSTOM, Diagnosis, Finding
-from openai_project_guard._cli.diagnosis.environment import (
-    HeaderSource,
-    header_sources,
+from openai_project_guard._cli.diagnosis.collect import (
+    CUSTOM,
+    Diagnosis,
+    Finding,
     settings_of,
     versions,
 )
+from openai_project_guard._cli.diagnosis.header_sources import HeaderSource, header_sources
 from openai_project_guard._cli.output import Cell, Terminal, count
 
 if TYPE_CHECKING:
