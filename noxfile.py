@@ -163,7 +163,15 @@ def workflows(session: nox.Session) -> None:
 @nox.session(python=PYTHONS[1])
 def zero_code(session: nox.Session) -> None:
     """The guard in programs that never heard of it, by the servers and shells they run under."""
-    servers = ("gunicorn", "celery", "uvicorn", "jupyter_client", "ipykernel", "pyinstaller")
+    servers = (
+        "gunicorn",
+        "celery",
+        "uvicorn",
+        "jupyter_client",
+        "ipykernel",
+        "pyinstaller",
+        "uvloop",
+    )
     tracers = ("ddtrace", "opentelemetry-instrumentation")
     session.install(".[test,auto]", *servers, *tracers)
     files = (

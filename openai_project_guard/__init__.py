@@ -9,6 +9,7 @@ Enable it with the environment variable `OPENAI_PROJECT_GUARD=enforce` and
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 from openai_project_guard._errors import ConfigurationError, RegistryError, UnsupportedSDKError
@@ -82,7 +83,11 @@ if not TYPE_CHECKING:  # or a type checker would take any name for one of ours
     def __getattr__(name: str) -> Any:
         home = _HOMES.get(name)
         if home is None:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            from openai_project_guard._keys import redact
+
+            name = redact(name)  # somebody pasted a key into the wrong place
+            text = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(text, name=name, obj=sys.modules[__name__])
         from importlib import import_module
 
         value = getattr(import_module(f"{__name__}.{home}"), name)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from typing import Any
 
 from openai_project_guard import _env, _hooks, _settings
 from openai_project_guard._activation import activate, deactivate
 from openai_project_guard._check.log import log
 from openai_project_guard._errors import ConfigurationError, hide_frames
-from openai_project_guard._keys import validate_key
 from openai_project_guard._registry.model import project_id
 from openai_project_guard._sources import RegistrySource
-from openai_project_guard._start_log import log_started
-from openai_project_guard._startup.decided import mark_decided
+from openai_project_guard._start_log import log_override, log_started
+from openai_project_guard._startup import mark_decided
 from openai_project_guard._state import STATE
 from openai_project_guard._types import CallScope, Mode, ModeName, OnError, Unregistered
 
@@ -64,7 +64,7 @@ def enable(
     Example:
         >>> enable(registry={"proj_support": "sk-proj-0123456789Ab3d"})
     """
-    given = {
+    given: dict[str, Any] = {
         "registry": registry,
         "project": project,
         "unregistered": unregistered,
@@ -74,26 +74,15 @@ def enable(
         "audit": audit,
     }
     override = _env.override()
-    wanted = (_env.given_mode() or Mode.ENFORCE) if mode is None else _settings.read_mode(mode)
+    wanted = (_env.given_mode() or Mode.ENFORCE) if mode is None else Mode(mode)
     useless = ", ".join(f"{name}=" for name, value in given.items() if value is not None)
     if mode is not None and wanted is Mode.OFF and useless:
         raise ConfigurationError(f"mode='off' contradicts {useless}. Leave them out.")
     if (override or wanted) is Mode.OFF:
         disable()
-        _settings.log_override()
+        log_override()
         return
-    settings = _settings.build(
-        wanted,
-        STATE.registered,
-        registry=registry,
-        project=project,
-        unregistered=unregistered,
-        hosts=hosts,
-        scope=scope,
-        on_error=on_error,
-        audit=audit,
-    )
-    _settings.log_override()
+    settings = _settings.build(wanted, STATE.registered, **given)
     activate(settings)
     log_started(settings)
     mark_decided()
@@ -154,7 +143,6 @@ def register(
     Example:
         >>> register("sk-proj-0123456789Ab3d", "proj_support", note="CI runner")
     """
-    validate_key(key, note, organization)
     settings = STATE.settings
     registries = settings.registries if settings else (STATE.registered,)
     STATE.registered.register(

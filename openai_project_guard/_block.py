@@ -16,86 +16,57 @@ from weakref import ref
 
 Reference = Callable[[], object]
 
-
-class _Pending:
-    """The two methods that a `with` statement looks up before it calls either."""
-
-    __slots__ = ("is_entered", "leave", "manager")
-
-    def __init__(self, manager: Block) -> None:
-        self.manager = manager
-        self.leave: Reference | None = None
-        self.is_entered = False
+_looked_up = local()  # its `exit` refers to the `__exit__` of the block that is being entered
 
 
-_looked_up = local()
+class _Entry:
+    """What a block's `__exit__` knows of it; it must not hold that `__exit__` itself."""
 
+    __slots__ = ("block",)
 
-def _take(manager: Block) -> _Pending | None:
-    """What the other look-up of the same statement left."""
-    pending: _Pending | None = getattr(_looked_up, "pending", None)
-    _looked_up.pending = None
-    return pending if pending is not None and pending.manager is manager else None
-
-
-class _Enter:
-    """`__enter__` and `__aenter__`. Python looks it up before `__exit__`, from 3.14 on after it."""
-
-    def __init__(self, is_async: bool) -> None:
-        self._is_async = is_async
-
-    def __get__(self, manager: Block | None, owner: type[Block] | None = None) -> Any:
-        enter = _enter_async if self._is_async else _enter
-        if manager is None:
-            return enter
-        pending = _take(manager)
-        if pending is None or pending.leave is None or pending.leave() is None:
-            pending = _looked_up.pending = _Pending(manager)
-        return functools.partial(enter, manager, pending)
+    def __init__(self) -> None:
+        self.block: Reference | None = None
 
 
 class _Exit:
-    """`__exit__` and `__aexit__`."""
+    """`__exit__` or `__aexit__`. A `with` statement looks it up before it calls `__enter__`."""
 
-    def __init__(self, is_async: bool) -> None:
-        self._is_async = is_async
+    def __init__(self, leave: Callable[..., Any]) -> None:
+        self._leave = leave
 
     def __get__(self, manager: Block | None, owner: type[Block] | None = None) -> Any:
-        leave = _leave_async if self._is_async else _leave
         if manager is None:
-            return leave
-        pending = _take(manager)
-        if pending is None or pending.leave is not None:
-            pending = _looked_up.pending = _Pending(manager)
-        bound = functools.partial(leave, manager, pending)
-        pending.leave = ref(bound)
+            return self._leave
+        bound = functools.partial(self._leave, manager, _Entry())
+        _looked_up.exit = ref(bound)
         return bound
 
 
-def _enter(manager: Block, pending: _Pending | None = None) -> None:
-    if getattr(_looked_up, "pending", None) is pending:
-        _looked_up.pending = None
-    if pending is None:
+def _enter(manager: Block) -> None:
+    reference = vars(_looked_up).pop("exit", _gone)
+    entry = _entry(manager, reference())
+    if entry is None:
         manager.open(None)
     else:
-        pending.is_entered = True
-        manager.open(pending.leave)
+        entry.block = reference
+        manager.open(reference)
 
 
-async def _enter_async(manager: Block, pending: _Pending | None = None) -> None:
-    _enter(manager, pending)
+def _gone() -> None: ...
 
 
-def _leave(manager: Block, pending: Any = None, *_: object) -> None:
-    is_bound = isinstance(pending, _Pending)
-    if is_bound and getattr(_looked_up, "pending", None) is pending:
-        _looked_up.pending = None  # by hand
-    manager.close(pending.leave if is_bound and pending.is_entered else None)
+def _entry(manager: Block, bound: Any) -> _Entry | None:
+    """The entry that a bound `__exit__` of this manager has."""
+    return bound.args[1] if bound is not None and bound.args[0] is manager else None
 
 
-def _leave_async(manager: Block, pending: Any = None, *_: object) -> Any:
+def _leave(manager: Block, entry: object = None, *_: object) -> None:
+    manager.close(entry.block if isinstance(entry, _Entry) else None)
+
+
+def _leave_async(manager: Block, entry: object = None, *_: object) -> Any:
     # At once, and not when it is awaited: until it has returned, the block still counts as open.
-    _leave(manager, pending)
+    _leave(manager, entry)
     return _NOTHING
 
 
@@ -116,21 +87,21 @@ class Block:
 
     __slots__ = ("__weakref__",)
 
+    def __enter__(self) -> None:
+        _enter(self)
+
+    async def __aenter__(self) -> None:
+        _enter(self)
+
     if TYPE_CHECKING:
 
-        def __enter__(self) -> None: ...
-
         def __exit__(self, *error: object) -> None: ...
-
-        async def __aenter__(self) -> None: ...
 
         async def __aexit__(self, *error: object) -> None: ...
 
     else:
-        __enter__ = _Enter(is_async=False)
-        __exit__ = _Exit(is_async=False)
-        __aenter__ = _Enter(is_async=True)
-        __aexit__ = _Exit(is_async=True)
+        __exit__ = _Exit(_leave)
+        __aexit__ = _Exit(_leave_async)
 
     def open(self, block: Reference | None) -> None:
         """Enters.

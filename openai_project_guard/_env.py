@@ -10,15 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from openai_project_guard._errors import ConfigurationError
-from openai_project_guard._types import (
-    CALL_SCOPES,
-    ON_ERROR_CHOICES,
-    UNREGISTERED,
-    CallScope,
-    Mode,
-    OnError,
-    Unregistered,
-)
+from openai_project_guard._types import CALL_SCOPES, ON_ERROR_CHOICES, UNREGISTERED, Mode
 
 if TYPE_CHECKING:
     from openai_project_guard._registry.registry import Registry
@@ -58,27 +50,32 @@ def given_mode() -> Mode | None:
         return Mode.ENFORCE
     if value in _OFF:
         return Mode.OFF
-    return _one_of(PREFIX, tuple(Mode))
+    return choice(PREFIX, tuple(Mode))
 
 
 def override() -> Mode | None:
     """`OPENAI_PROJECT_GUARD_OVERRIDE`, or `None` where it is not set."""
-    return _one_of(OVERRIDE, tuple(Mode))
+    return choice(OVERRIDE, tuple(Mode))
 
 
-def unregistered() -> Unregistered | None:
-    """`OPENAI_PROJECT_GUARD_UNREGISTERED`, or `None` where it is not set."""
-    return _one_of(POLICY_UNREGISTERED, UNREGISTERED)
+def choice(variable: str, accepted: tuple[T, ...]) -> T | None:
+    """One of the accepted words, or `None` where the variable is not set or empty.
 
+    Raises:
+        ConfigurationError: it is another word.
+    """
+    value = _word(variable)
+    for word in accepted:
+        if value == word:
+            return word
+    if not value:
+        return None
+    from openai_project_guard._keys import shown
 
-def scope() -> CallScope | None:
-    """`OPENAI_PROJECT_GUARD_SCOPE`, or `None` where it is not set."""
-    return _one_of(SCOPE, CALL_SCOPES)
-
-
-def on_error() -> OnError | None:
-    """`OPENAI_PROJECT_GUARD_ON_ERROR`, or `None` where it is not set."""
-    return _one_of(ON_ERROR, ON_ERROR_CHOICES)
+    raise ConfigurationError(
+        f"The environment variable {variable} is {shown(value)}, which is not understood. "
+        f"Accepted: {_accepted(variable)}."
+    )
 
 
 def text(variable: str) -> str | None:
@@ -140,10 +137,6 @@ def inline_registry() -> Registry | None:
     return from_text(pairs, KEYS)
 
 
-def _hosts() -> tuple[str, ...]:
-    return tuple(part for part in (text(HOSTS) or "").split(",") if part.strip())
-
-
 def host_names(given: Sequence[str] | None = None) -> Iterator[str]:
     """The names of further hosts that count as OpenAI's: those given, or else the variable's.
 
@@ -155,7 +148,8 @@ def host_names(given: Sequence[str] | None = None) -> Iterator[str]:
 
         what = "one string" if isinstance(given, str) else "no list"
         raise ConfigurationError(f"hosts={shown(given)} is {what}. Expected a list of host names.")
-    where, names = (HOSTS, _hosts()) if given is None else ("hosts=", given)
+    named = filter(str.strip, (text(HOSTS) or "").split(","))
+    where, names = (HOSTS, named) if given is None else ("hosts=", given)
     for name in names:
         from openai_project_guard._keys import redact, shown
 
@@ -191,6 +185,12 @@ def registry_names() -> tuple[str, ...]:
     return tuple(filter(os.path.lexists, default_registries()))[:1]
 
 
+def source_names() -> tuple[str, ...]:
+    """The registries that are read: those, and the file of what was learned once there is one."""
+    names, learned = registry_names(), path(LEARNED)
+    return (*names, learned) if learned is not None and os.path.exists(learned) else names
+
+
 def default_registries() -> tuple[str, str]:
     """The files that are looked for, in this order, where no variable names a registry."""
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
@@ -211,18 +211,22 @@ class Variable(NamedTuple):
     accepted: str
 
 
+def _of_words(name: str, accepted: tuple[str, ...]) -> Variable:
+    return Variable(name, partial(choice, name, accepted), ", ".join(accepted))
+
+
 VARIABLES = (
     Variable(PREFIX, mode, f"{', '.join(Mode)}{_SYNONYMS}"),
     Variable(REGISTRY, partial(text, REGISTRY), "paths and redis:// URLs, with commas between"),
     Variable(KEYS, inline_registry, "proj_a=sha256:…,proj_b=sha256:…"),
     Variable(PROJECT, partial(text, PROJECT), "the id or alias of a project"),
-    Variable(POLICY_UNREGISTERED, unregistered, ", ".join(UNREGISTERED)),
+    _of_words(POLICY_UNREGISTERED, UNREGISTERED),
     Variable(HOSTS, lambda: tuple(host_names()), "host names, with commas between"),
     Variable(LEARNED, partial(path, LEARNED), "the path of a file"),
-    Variable(SCOPE, scope, ", ".join(CALL_SCOPES)),
+    _of_words(SCOPE, CALL_SCOPES),
     Variable(SNAPSHOT, partial(path, SNAPSHOT), "the path of a file"),
-    Variable(OVERRIDE, override, ", ".join(Mode)),
-    Variable(ON_ERROR, on_error, ", ".join(ON_ERROR_CHOICES)),
+    _of_words(OVERRIDE, tuple(Mode)),
+    _of_words(ON_ERROR, ON_ERROR_CHOICES),
     Variable(AUDIT, partial(path, AUDIT), "the path of a folder"),
 )
 """Every variable of the guard. What is none of them is a mistake: see `check_names()`."""
@@ -267,18 +271,3 @@ def _accepted(variable: str) -> str:
 
 def _word(variable: str) -> str:
     return (text(variable) or "").lower()
-
-
-def _one_of(variable: str, accepted: tuple[T, ...]) -> T | None:
-    value = _word(variable)
-    for word in accepted:
-        if value == word:
-            return word
-    if not value:
-        return None
-    from openai_project_guard._keys import shown
-
-    raise ConfigurationError(
-        f"The environment variable {variable} is {shown(value)}, which is not understood. "
-        f"Accepted: {_accepted(variable)}."
-    )

@@ -102,9 +102,7 @@ def guard(
         ...     return client.responses.create(model="gpt-5", input=question).output_text
     """
     if mode is not None:
-        from openai_project_guard._settings import read_mode
-
-        mode = read_mode(mode)
+        mode = Mode(mode)
     if project is not None and (not isinstance(project, str) or not project):
         raise ConfigurationError(f"project={shown(project)} is neither a project id nor an alias.")
     scope = Guard(project, mode)

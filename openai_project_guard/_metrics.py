@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
 
 from openai_project_guard._check.verdict import Verdict
 from openai_project_guard._registry.source import Status
@@ -14,14 +16,14 @@ from openai_project_guard._versions import version_of
 _LINE = re.compile(r":(\d+) in ")
 
 
-def code_of(verdict: Verdict) -> dict[str, str | int]:
-    """The call site in parts, by the names that OpenTelemetry gives them."""
+def fields_of(verdict: Verdict) -> dict[str, Any]:
+    """A verdict's fields, and its call site in parts, by the names of OpenTelemetry."""
+    fields = asdict(verdict)
     site = (verdict.call_site or "").removesuffix(" (nearest known)")
-    found = [*_LINE.finditer(site)]
-    if not found:
-        return {}
-    path, function = site[: found[-1].start()], site[found[-1].end() :]
-    return {"code.filepath": path, "code.lineno": int(found[-1][1]), "code.function": function}
+    if found := [*_LINE.finditer(site)]:
+        path, line, function = site[: found[-1].start()], found[-1][1], site[found[-1].end() :]
+        fields |= {"code.filepath": path, "code.lineno": int(line), "code.function": function}
+    return fields
 
 
 def info() -> dict[str, str]:

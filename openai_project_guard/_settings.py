@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
@@ -16,7 +16,7 @@ from openai_project_guard._keys import shown
 from openai_project_guard._registry.model import project_id, records_of
 from openai_project_guard._registry.registry import Registry
 from openai_project_guard._registry.source import Source
-from openai_project_guard._registry.validate import is_project_id
+from openai_project_guard._registry.validate import FieldError, alias
 from openai_project_guard._sources import RegistryName, RegistrySource, open_named
 from openai_project_guard._types import (
     CALL_SCOPES,
@@ -31,41 +31,27 @@ if TYPE_CHECKING:
     from openai_project_guard._audit.record import Audit
 
 OPENAI_HOST = "api.openai.com"
-_logger = logging.getLogger("openai_project_guard")
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Settings:
-    """What `enable()` and the environment said. It is never changed once it is active.
+    """What `enable()` and the environment set. Active ones are not changed, but for a late pin.
 
     Attributes:
         audit: where the calls are counted, from `open_audit()` on; `None` where they are not.
     """
 
-    __slots__ = ("audit", "audit_folder", "hosts", "policy", "registries", "scope", "sources")
+    policy: Policy
+    registries: tuple[Registry, ...]
+    hosts: frozenset[str] = frozenset({OPENAI_HOST})
+    scope: CallScope = "sdk"
+    sources: tuple[Source, ...] = ()
+    audit_folder: str | None = None
+    audit: Audit | None = field(default=None, init=False)
 
-    def __init__(
-        self,
-        policy: Policy,
-        registries: tuple[Registry, ...],
-        hosts: frozenset[str] = frozenset({OPENAI_HOST}),
-        scope: CallScope = "sdk",
-        sources: tuple[Source, ...] = (),
-        audit_folder: str | None = None,
-    ) -> None:
-        self.policy = policy
-        self.registries = registries
-        self.hosts = hosts
-        self.scope = scope
-        self.sources = sources
-        self.audit_folder = audit_folder
-        self.audit: Audit | None = None
-
-    def pinned_to(self, project: str | None, kind: type[Settings] | None = None) -> Settings:
-        """The same, but for the project that they pin the process to."""
-        policy = self.policy._replace(pinned=project)
-        return (kind or Settings)(
-            policy, self.registries, self.hosts, self.scope, self.sources, self.audit_folder
-        )
+    def pinned_to(self, project: str | None) -> Settings:
+        """The same, but for the project that they pin the process to, and without an audit yet."""
+        return replace(self, policy=self.policy._replace(pinned=project))
 
     def open_audit(self, current: Audit | None = None) -> None:
         """Opens the audit, if there is to be one; the current one goes on if it fits."""
@@ -78,7 +64,7 @@ class Settings:
 
         self.audit = Audit(self.audit_folder)
 
-    def project_id(self, name: str, said: str = "project=") -> str:
+    def project_id(self, name: str, argument: str = "project=") -> str:
         """The id behind an id or an alias.
 
         While a registry is not read yet, an unknown alias stands for itself: no project has it as
@@ -88,10 +74,11 @@ class Settings:
             ConfigurationError: it is neither a project id nor an alias that a registry knows.
         """
         try:
-            return project_id(self.registries, name, said)
+            return project_id(self.registries, name, argument)
         except ConfigurationError:
-            if isinstance(name, str) and not all(source.is_read for source in self.sources):
-                return name
+            if not all(source.is_read for source in self.sources):
+                with suppress(FieldError):
+                    return alias(name)
             raise
 
     def refresh(self, on_fault: Callable[[Exception, str], None]) -> None:
@@ -107,6 +94,11 @@ class Settings:
                 source.refresh(now)
             except Exception as fault:  # noqa: PERF203
                 on_fault(fault, source.name)
+        pinned = self.policy.pinned
+        if pinned is not None and not pinned.startswith("proj_"):
+            # An alias of a registry that was not read yet. It may be now.
+            with suppress(ConfigurationError):
+                self.policy = self.policy._replace(pinned=project_id(self.registries, pinned))
 
     def is_openai(self, host: str) -> bool:
         """Whether a host counts as OpenAI's; another spelling makes no other host of it."""
@@ -116,19 +108,6 @@ class Settings:
     def knows(self, key_digest: bytes) -> bool:
         """Whether a key is registered."""
         return bool(records_of(self.registries, key_digest))
-
-
-class _LatePin(Settings):
-    """Settings pinned to an alias whose registry is not read yet."""
-
-    __slots__ = ()
-
-    def refresh(self, on_fault: Callable[[Exception, str], None]) -> None:
-        super().refresh(on_fault)
-        pinned = self.policy.pinned
-        if pinned is not None and not is_project_id(pinned):
-            with suppress(ConfigurationError):  # not read yet
-                self.policy = self.policy._replace(pinned=project_id(self.registries, pinned))
 
 
 def build(
@@ -162,73 +141,42 @@ def build(
     """
     _env.check_names()
     override = _env.override()
-    wanted = override or read_mode(mode)
+    wanted = override or Mode(mode)
     if override is Mode.OFF:  # nothing is read: what is wrong may be the reason for the override
         return Settings(Policy(Mode.OFF, "block", None, is_override=True), (registered,))
     _env.path(_env.LEARNED)  # which is used when a key is learned: too late to refuse it
-    default = "log" if wanted is Mode.WARN else "raise"
-    on_error = choice("on_error", on_error, ON_ERROR_CHOICES) or _env.on_error() or default
+    on_error = _choice("on_error", on_error, _env.ON_ERROR, ON_ERROR_CHOICES)
+    on_error = on_error or ("log" if wanted is Mode.WARN else "raise")
     fixed, sources = open_named(registry, on_error)
     settings = Settings(
         policy=Policy(
             mode=wanted,
-            unregistered=choice("unregistered", unregistered, UNREGISTERED)
-            or _env.unregistered()
+            unregistered=_choice(
+                "unregistered", unregistered, _env.POLICY_UNREGISTERED, UNREGISTERED
+            )
             or "block",
             pinned=None,
             is_override=override is not None,
         ),
         registries=(*fixed, *(source.registry for source in sources), registered),
         hosts=frozenset({OPENAI_HOST, *_env.host_names(hosts)}),
-        scope=choice("scope", scope, CALL_SCOPES) or _env.scope() or "sdk",
+        scope=_choice("scope", scope, _env.SCOPE, CALL_SCOPES) or "sdk",
         sources=sources,
         audit_folder=_folder(audit),
     )
     return _pinned(settings, project, registry)
 
 
-def log_override() -> None:
-    """Says that the guard starts under `OPENAI_PROJECT_GUARD_OVERRIDE`, if it does."""
-    override = _env.override()
-    if override is not None:
-        with suppress(Exception):  # a log handler that raises must not stop the start
-            _logger.warning(
-                "%s is %s: it beats every setting, argument and scope of this process. Unset it "
-                "when the emergency is over.",
-                _env.OVERRIDE,
-                override.value,
-            )
-
-
-def read_mode(value: object) -> Mode:
-    """The mode that a string or a `Mode` names.
-
-    Raises:
-        ConfigurationError: it names none.
-    """
-    try:
-        return Mode(value)
-    except ValueError:
-        accepted = ", ".join(Mode)
-        raise ConfigurationError(
-            f"mode={shown(value)} is not a mode. Accepted: {accepted}."
-        ) from None
-
-
 T = TypeVar("T", bound=str)
 
 
-def choice(argument: str, value: str | None, accepted: tuple[T, ...]) -> T | None:
-    """The accepted word that was given, or `None` where none was.
-
-    Raises:
-        ConfigurationError: something else was given.
-    """
+def _choice(argument: str, value: str | None, variable: str, accepted: tuple[T, ...]) -> T | None:
+    """The accepted word that the argument gives, or else the variable, if it is set."""
+    if value is None:
+        return _env.choice(variable, accepted)
     for word in accepted:
         if value == word:
             return word
-    if value is None:
-        return None
     raise ConfigurationError(
         f"{argument}={shown(value)} is not understood. Accepted: {', '.join(accepted)}."
     )
@@ -236,12 +184,12 @@ def choice(argument: str, value: str | None, accepted: tuple[T, ...]) -> T | Non
 
 def _pinned(settings: Settings, project: str | None, given: RegistrySource | None) -> Settings:
     """The same settings, pinned as the argument says, or else the environment."""
-    said, name = "project=", project
+    argument, name = "project=", project
     if name is None:
-        said, name = f"The variable {_env.PROJECT}", _env.text(_env.PROJECT)
+        argument, name = f"The variable {_env.PROJECT}", _env.text(_env.PROJECT)
     if name is None:
         return settings
-    pinned = settings.project_id(name, said)
+    pinned = settings.project_id(name, argument)
     is_read = all(source.is_read for source in settings.sources)
     is_known = any(pinned in known.snapshot.projects for known in settings.registries)
     if is_read and project is not None and given is not None and not is_known:
@@ -249,8 +197,7 @@ def _pinned(settings: Settings, project: str | None, given: RegistrySource | Non
             f"project={shown(project)} contradicts registry=: that registry has no such "
             "project, so every call would be refused. Add it there, or leave one of them out."
         )
-    is_alias = not is_read and not is_project_id(pinned)
-    return settings.pinned_to(pinned, _LatePin if is_alias else Settings)
+    return settings.pinned_to(pinned)
 
 
 def _folder(audit: RegistryName | None) -> str | None:

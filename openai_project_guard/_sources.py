@@ -39,11 +39,7 @@ def open_named(
                 )
         return (), tuple(_open(os.path.expanduser(name), on_error) for name in names)
     inline = _env.inline_registry()
-    names = _env.registry_names()
-    learned = _env.path(_env.LEARNED)
-    if learned is not None and os.path.exists(learned):
-        names += (learned,)
-    sources = tuple(_open(name, on_error) for name in names)
+    sources = tuple(_open(name, on_error) for name in _env.source_names())
     return (() if inline is None else (inline,)), sources
 
 

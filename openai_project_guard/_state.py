@@ -6,12 +6,13 @@ A call reads a field once and takes no lock. `_activation` is the only module th
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from threading import RLock
 from typing import TYPE_CHECKING
 
 from openai_project_guard._forks import fork_safe
 from openai_project_guard._registry.registry import Registry
-from openai_project_guard._settings import Settings, build, log_override
+from openai_project_guard._settings import Settings, build
 from openai_project_guard._start_log import log_started
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from openai_project_guard._check.verdict import Verdict
 
 
+@dataclass(slots=True)
 class State:
     """The state of the guard in this process.
 
@@ -27,18 +29,15 @@ class State:
         scope_settings: those of `guard` scopes while it is not enabled, read from the environment
             when the first scope is entered; `None` until then.
         registered: the keys given to `register()`. They outlive `enable()` and `disable()`.
-        observers: who is told of each verdict.
+        observers: who is called with each verdict.
         audit: the open one of an enabled guard.
     """
 
-    __slots__ = ("audit", "observers", "registered", "scope_settings", "settings")
-
-    def __init__(self) -> None:
-        self.settings: Settings | None = None
-        self.scope_settings: Settings | None = None
-        self.registered = Registry()
-        self.audit: Audit | None = None
-        self.observers: tuple[Callable[[Verdict], object], ...] = ()
+    settings: Settings | None = None
+    scope_settings: Settings | None = None
+    registered: Registry = field(default_factory=Registry)
+    observers: tuple[Callable[[Verdict], object], ...] = ()
+    audit: Audit | None = None
 
 
 STATE = State()
@@ -61,7 +60,6 @@ def active_settings() -> Settings:
         with changing:
             settings = STATE.scope_settings = STATE.scope_settings or read
         if settings is read:
-            log_override()
             log_started(settings, " in guard scopes alone")
         elif read.audit is not None:
             read.audit.close()

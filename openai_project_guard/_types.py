@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from enum import Enum
-from typing import Final, Literal, NamedTuple
+from typing import Literal, NamedTuple, NoReturn, get_args
+
+from openai_project_guard._errors import ConfigurationError
 
 Outcome = Literal["allowed", "injected", "warned", "blocked"]
 Reason = Literal[
@@ -17,13 +19,13 @@ Transport = Literal["http", "websocket"]
 
 Credential = Literal["key", "admin", "ephemeral", "malformed"]
 
-UNREGISTERED: Final = ("block", "warn", "allow", "learn")
-CALL_SCOPES: Final = ("sdk", "process")
-ON_ERROR_CHOICES: Final = ("raise", "log")
+UNREGISTERED: tuple[Unregistered, ...] = get_args(Unregistered)
+CALL_SCOPES: tuple[CallScope, ...] = get_args(CallScope)
+ON_ERROR_CHOICES: tuple[OnError, ...] = get_args(OnError)
 
 
 class Mode(str, Enum):
-    """What happens to a call that is not in order; each mode equals its lower-case string.
+    """What happens to a wrong call; each mode equals its lower-case string.
 
     Example:
         >>> Mode.WARN == "warn"
@@ -42,12 +44,20 @@ class Mode(str, Enum):
     def __str__(self) -> str:
         return self.value
 
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        from openai_project_guard._keys import shown
+
+        value = shown(value)  # or this frame would hold a key that was pasted here
+        accepted = ", ".join(cls)
+        raise ConfigurationError(f"mode={value} is not a mode. Accepted: {accepted}.")
+
 
 class Policy(NamedTuple):
     """What applies to one call: the settings of the process under the innermost scope.
 
     Attributes:
-        mode: what happens to a call that is not in order.
+        mode: what happens to a wrong call.
         unregistered: what happens to a key that no registry knows.
         pinned: the id of the only project that passes, or `None`.
         is_override: whether the mode is that of `OPENAI_PROJECT_GUARD_OVERRIDE`, which no scope

@@ -15,7 +15,7 @@ from opentelemetry.trace import get_current_span
 from opentelemetry.util.types import AttributeValue
 
 from openai_project_guard._check.verdict import Verdict, is_noteworthy, project_of
-from openai_project_guard._metrics import code_of, info, source_statuses
+from openai_project_guard._metrics import fields_of, info, source_statuses
 from openai_project_guard._registry.source import STATES
 
 __all__ = ["OpenTelemetryObserver"]
@@ -51,7 +51,7 @@ class OpenTelemetryObserver:
     - `openai.project_guard.registry.keys`: how many keys are active.
     - `openai.project_guard.registry.status`: 1 for the `state` that the registry is in, 0 for the
       other: `current`, or `stale` while the last good version stands in for one that is out of
-      reach or not in order.
+      reach or not valid.
 
     Make one for each meter provider.
 
@@ -92,9 +92,7 @@ class OpenTelemetryObserver:
         self._calls.add(1, _known(counted))
         span = get_current_span()
         if is_noteworthy(verdict) and span.is_recording():
-            names = type(verdict).__dataclass_fields__
-            found = {name: getattr(verdict, name) for name in names}
-            span.add_event(EVENT, _known({**found, **code_of(verdict)}))
+            span.add_event(EVENT, _known(fields_of(verdict)))
 
 
 def _info(_: CallbackOptions) -> Iterator[Observation]:

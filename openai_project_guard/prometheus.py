@@ -48,7 +48,7 @@ class PrometheusObserver:
             ("outcome", "reason", "project", "transport"),
             registry=registry,
         )
-        registry.register(_State())
+        registry.register(_Gauges())
 
     def __call__(self, verdict: Verdict) -> None:
         """Counts one verdict."""
@@ -56,7 +56,7 @@ class PrometheusObserver:
         self._calls.labels(verdict.outcome, verdict.reason or "", project, verdict.transport).inc()
 
 
-class _State(Collector):
+class _Gauges(Collector):
     """How the guard and its registries are doing, asked for at each scrape."""
 
     def collect(self) -> Iterator[GaugeMetricFamily]:

@@ -95,8 +95,7 @@ def openai_project_guard(request: pytest.FixtureRequest) -> Iterator[IsolatedGua
     from openai_project_guard._types import Mode, Policy
 
     guard = IsolatedGuard()
-    with _isolated() as patch:
-        project = _pinned(request, patch)
+    with _isolated(request) as project:
         STATE.registered.snapshot = Snapshot()
         policy = Policy(Mode.ENFORCE, "block", project)
         deactivate()  # the hooks of another scope, too
@@ -114,8 +113,7 @@ def _pin(request: pytest.FixtureRequest) -> Iterator[None]:
     from openai_project_guard._activation import activate, deactivate
     from openai_project_guard._state import active_settings
 
-    with _isolated() as patch:
-        project = _pinned(request, patch)
+    with _isolated(request) as project:
         settings = active_settings().pinned_to(project)
         deactivate()  # the hooks of another scope, too
         activate(settings)
@@ -176,9 +174,9 @@ def _pinned(request: pytest.FixtureRequest, patch: pytest.MonkeyPatch) -> str | 
 
 
 @contextmanager
-def _isolated() -> Iterator[pytest.MonkeyPatch]:
-    """Brings guard and environment back to where they were, whatever happens to them inside."""
+def _isolated(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """Gives the project of the test; then brings guard and environment back to where they were."""
     from openai_project_guard._activation import isolated
 
     with isolated(), pytest.MonkeyPatch.context() as patch:
-        yield patch
+        yield _pinned(request, patch)

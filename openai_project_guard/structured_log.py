@@ -8,13 +8,12 @@ Example:
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 import structlog
 
 from openai_project_guard._check.verdict import Verdict, is_noteworthy
-from openai_project_guard._metrics import code_of
+from openai_project_guard._metrics import fields_of
 
 __all__ = ["StructlogObserver"]
 
@@ -45,6 +44,6 @@ class StructlogObserver:
     def __call__(self, verdict: Verdict) -> None:
         """Logs one verdict, if it is worth an event."""
         if is_noteworthy(verdict):
-            found = {**asdict(verdict), **code_of(verdict)}
-            known = {name: value for name, value in found.items() if value is not None}
+            fields = fields_of(verdict)
+            known = {name: value for name, value in fields.items() if value is not None}
             getattr(self._logger, _METHODS[verdict.outcome])("openai_call", **known)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any
 
-from openai_project_guard._audit.line import Record, iso
+from openai_project_guard._audit.line import Record, fields_of, iso
 from openai_project_guard._audit.summary import Summary, calls_of
 
 
@@ -31,35 +30,31 @@ def as_json(summary: Summary) -> dict[str, Any]:
         "changes": [
             {
                 "change": change.sentence,
-                "client_site": change.places[0].client_site,
-                "key_hint": change.places[0].key_hint,
-                "project": change.places[0].project,
-                "count": sum(place.count for place in change.places),
-                "call_sites": list(dict.fromkeys(place.call_site for place in change.places)),
-                "sent": _sent(change.places),
+                "client_site": change.records[0].client_site,
+                "key_hint": change.records[0].key_hint,
+                "project": change.records[0].project,
+                "count": sum(record.count for record in change.records),
+                "call_sites": list(dict.fromkeys(record.call_site for record in change.records)),
+                "sent": _sent(change.records),
             }
             for change in summary.changes
         ],
-        "calls": [_call(record, summary) for record in summary.records],
+        "calls": [
+            {**fields_of(record), "change": summary.change_for(record)}
+            for record in summary.records
+        ],
     }
 
 
-def _sent(places: Iterable[Record]) -> list[dict[str, Any]]:
+def _sent(records: Iterable[Record]) -> list[dict[str, Any]]:
     """What the calls carried, and how many of them did."""
     counts: Counter[tuple[str | None, str | None, tuple[str, ...]]] = Counter()
-    for place in places:
-        counts[place.actual, place.origin, place.expected] += place.count
+    for record in records:
+        counts[record.actual, record.origin, record.expected] += record.count
     return [
         {"actual": actual, "origin": origin, "expected": expected, "count": count}
         for (actual, origin, expected), count in counts.items()
     ]
-
-
-def _call(record: Record, summary: Summary) -> dict[str, Any]:
-    told = asdict(record)
-    others = told.pop("is_others")
-    told |= {"first": iso(record.first), "last": iso(record.last)}
-    return {**told, "others": others, "change": summary.change_for(record)}
 
 
 def _time(seconds: float | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from openai_project_guard._audit.line import Record
@@ -12,26 +13,26 @@ _LINE = re.compile(r":\d+ in ")
 
 @dataclass(slots=True)
 class Change:
-    """One change to make, and the places that it puts in order.
+    """One change to make, and the wrong calls that it corrects.
 
     Attributes:
         sentence: what to change.
-        places: where the wrong calls are made, worst first: one record for each and for each
-            header that was sent there, over all hosts and methods. They have the key in common,
-            and the client too, unless the registry is what is to be changed.
+        records: the calls, worst first: one record for each call site and for each header that was
+            sent there, over all hosts and methods. They have the key in common, and the client
+            too, unless the registry is what is to be changed.
     """
 
     sentence: str
-    places: list[Record]
+    records: list[Record]
 
     @property
     def by_header(self) -> list[list[Record]]:
-        """The places, by the client and by the header that it sent."""
+        """The calls, by the client and by the header that it sent."""
         groups: dict[tuple[object, ...], list[Record]] = {}
-        for place in self.places:
-            is_scope = place.reason == "scope"
-            same = (place.client_site, place.expected, is_scope, sent_with(place))
-            groups.setdefault(same, []).append(place)
+        for record in self.records:
+            is_scope = record.reason == "scope"
+            same = (record.client_site, record.expected, is_scope, sent_with(record))
+            groups.setdefault(same, []).append(record)
         return list(groups.values())
 
 
@@ -47,8 +48,7 @@ def sent_with(record: Record) -> str:
 def change_for(record: Record) -> str | None:
     """What to change, as one sentence; `None` where nothing has to be.
 
-    The edit that is named concerns this client alone: a variable that other clients live by is
-    left as it is, wherever that can be.
+    The edit that is named first concerns this client alone: other clients may live by a variable.
     """
     if record.is_others or (record.outcome == "allowed" and record.reason is None):
         return None
@@ -56,11 +56,12 @@ def change_for(record: Record) -> str | None:
     reason, origin = record.reason, record.origin
     if reason == "drift":
         answered = record.answered or "the project that the server named"
+        key = record.key_hint or "HINT"
+        commands = commands_after_drift(key, record.expected, record.actual, answered, "NAME")
         return (
             f"Correct the registry, which has the key for {expected}, while the server answered as "
-            f"{answered}: openai-project-guard remove {record.key_hint or 'HINT'}, then register "
-            f"{answered} --key-env NAME, where NAME is the variable that holds it. Its calls are "
-            f"then to carry OpenAI-Project {answered}."
+            f"{answered}: openai-project-guard {', then '.join(commands)}, where NAME is the "
+            f"variable that holds it. Its calls are then to carry OpenAI-Project {answered}."
         )
     if reason == "unregistered":
         return (
@@ -77,7 +78,8 @@ def change_for(record: Record) -> str | None:
         if origin == "extra_headers":
             return f"{_at_call(record)}, take OpenAI-Organization out of extra_headers."
         if origin in ("organization=", "OPENAI_ORG_ID"):
-            return f"{_pass(record, f'the organization= that the registry has for {expected}')}."
+            passed = _pass(record, f"the organization= that the registry has for {expected}")
+            return f"{passed}{_or_set(record, 'that organization')}."
         if origin == "OPENAI_CUSTOM_HEADERS":
             return "Take OpenAI-Organization out of OPENAI_CUSTOM_HEADERS."
         client = f"of the client{_built(record)}"
@@ -110,11 +112,33 @@ def change_for(record: Record) -> str | None:
         )
     if origin in ("project=", "OPENAI_PROJECT_ID"):
         other = f", or give it a key of {record.actual}" if reason == "mismatch" else ""
-        return f"{_pass(record, _project(record))}{other}."
+        return f"{_pass(record, _project(record))}{other}{_or_set(record, expected)}."
     return (
         f"Find what sets the OpenAI-Project of the client{_built(record)}, and set it to "
         f"{expected}."
     )
+
+
+def commands_after_drift(
+    key: str, expected: Sequence[str], sent: str | None, answered: str, variable: str
+) -> list[str]:
+    """The commands by which a registry comes to say of a key what the server said.
+
+    Of a key of several projects, the entry that the server contradicted goes, and no other.
+    """
+    register = f"register {answered} --key-env {variable}"
+    if len(expected) <= 1:
+        return [f"remove {key}", register]
+    wrong = [f"remove {key} --project {sent}"] if sent in expected else []
+    return [*wrong, f"{register} --also"]
+
+
+def _or_set(record: Record, whose: str) -> str:
+    """That the variable may be corrected instead, unless the client was made from a right one."""
+    is_variable = record.origin in ("OPENAI_PROJECT_ID", "OPENAI_ORG_ID")
+    if not is_variable or _last_step(record)[0]:
+        return ""
+    return f"; or, if every client is to work for {whose}, set {record.origin} to it"
 
 
 def _pass(record: Record, what: str) -> str:

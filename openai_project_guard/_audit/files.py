@@ -175,8 +175,7 @@ def _merged_by_age(
         age = now - record.last
         width = _HOUR if age < hourly else _DAY if age < daily else math.inf
         bucket = (width, 0 if width == math.inf else record.last // width, *record.key)
-        if bucket in found:
-            found[bucket].add(record)
-        else:
-            found[bucket] = record
+        known = found.setdefault(bucket, record)
+        if known is not record:
+            known.add(record)
     return list(found.values())

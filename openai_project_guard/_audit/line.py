@@ -131,18 +131,22 @@ def seconds_of(text: str) -> float:
     return moment.timestamp()
 
 
+def fields_of(record: Record) -> dict[str, Any]:
+    """A record as `report --json` has it, and, but for what is empty, its line."""
+    fields = asdict(record)
+    others = fields.pop("is_others")
+    return fields | {"first": iso(record.first), "last": iso(record.last), "others": others}
+
+
 def line_of(record: Record) -> bytes:
     """The line that says so."""
-    told = asdict(record)
-    told |= {"first": iso(record.first), "last": iso(record.last)}
-    for name in ("origin", "expected", "actual", "answered"):
-        if not told[name]:
-            del told[name]
+    fields = fields_of(record)
+    for name in ("origin", "expected", "actual", "answered", "others"):
+        if not fields[name]:
+            del fields[name]
     if record.transport == "http":
-        del told["transport"]
-    if told.pop("is_others"):
-        told["others"] = True
-    return json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+        del fields["transport"]
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
 @lru_cache(4096)
@@ -156,32 +160,32 @@ def tidy(text: str) -> str:
 def parse(line: bytes) -> Record | Header | None:
     """What a line says; `None` if it is not one of ours, whatever stands in it."""
     try:
-        told = json.loads(line)
-        if not isinstance(told, dict):
+        data = json.loads(line)
+        if not isinstance(data, dict):
             return None
-        return _header(told) if "version" in told else _record(told)
+        return _header(data) if "version" in data else _record(data)
     except (ValueError, TypeError, OverflowError, RecursionError):
         return None
 
 
-def _header(told: dict[str, Any]) -> Header | None:
-    host, pid, started = told.get("host"), told.get("pid"), told.get("started")
-    folder = told.get("folder")
-    if not (type(told["version"]) is type(pid) is int and type(host) is type(started) is str):
+def _header(data: dict[str, Any]) -> Header | None:
+    host, pid, started = data.get("host"), data.get("pid"), data.get("started")
+    folder = data.get("folder")
+    if not (type(data["version"]) is type(pid) is int and type(host) is type(started) is str):
         return None
     folder = tidy(folder) if isinstance(folder, str) and folder else None
-    return Header(told["version"], tidy(host), pid, tidy(started), folder)
+    return Header(data["version"], tidy(host), pid, tidy(started), folder)
 
 
-def _record(told: dict[str, Any]) -> Record | None:
+def _record(data: dict[str, Any]) -> Record | None:
     texts: dict[str, Any] = {}
     for name in _TEXTS:
-        value = told.get(name)
+        value = data.get(name)
         if value is not None and not (isinstance(value, str) and len(value) <= LONGEST_TEXT):
             return None
         texts[name] = None if value is None else tidy(value)
-    count, outcome, expected = told.get("count"), told.get("outcome"), told.get("expected", [])
-    transport = told.get("transport", "http")
+    count, outcome, expected = data.get("count"), data.get("outcome"), data.get("expected", [])
+    transport = data.get("transport", "http")
     if (
         type(count) is not int
         or not 0 < count <= _LARGEST
@@ -193,7 +197,7 @@ def _record(told: dict[str, Any]) -> Record | None:
         or not all(isinstance(one, str) and len(one) <= LONGEST_TEXT for one in expected)
     ):
         return None
-    first, last = seconds_of(str(told.get("first"))), seconds_of(str(told.get("last")))
+    first, last = seconds_of(str(data.get("first"))), seconds_of(str(data.get("last")))
     if not 0 <= first <= last < _YEAR_9999:
         return None
     return Record(
@@ -204,5 +208,5 @@ def _record(told: dict[str, Any]) -> Record | None:
         last=last,
         expected=tuple(map(tidy, expected)),
         transport=str(transport),
-        is_others=told.get("others") is True,
+        is_others=data.get("others") is True,
     )

@@ -8,7 +8,6 @@ calls of a kind is written before it goes on: a process may be killed at any mom
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import sys
 import threading
@@ -22,6 +21,7 @@ from openai_project_guard._audit.files import AuditFile
 from openai_project_guard._audit.line import KEY, MOST_EXPECTED, Record, tidy
 from openai_project_guard._audit.tally import Tally
 from openai_project_guard._check import terminate
+from openai_project_guard._check.log import log
 from openai_project_guard._check.verdict import project_of
 from openai_project_guard._errors import OWN_FAULTS
 
@@ -32,8 +32,6 @@ INTERVAL = 10.0
 """Seconds between two writes: what a killed process may lose of its counts."""
 MOST = 10_000
 """Distinct records of one process; what comes after is counted by outcome and reason only."""
-
-_logger = logging.getLogger("openai_project_guard")
 
 _Key = tuple[Any, ...]
 """What tells calls apart: the fields that `KEY` names, or the first of them."""
@@ -100,18 +98,17 @@ class Audit:
             self._allowed[client_site, key_hint, project, host, method]()
         except KeyError:
             key = (None, client_site, key_hint, project, "allowed", None, host, method)
-            self._count(key)
+            self._count(key, is_wrong=False)
 
     def record(self, verdict: Verdict) -> None:
         """Counts a verdict of whatever outcome."""
-        said, project = verdict, project_of(verdict)
-        if said.outcome == "allowed" and said.reason is None:
-            self.record_allowed(said.client_site, said.key_hint, project, said.host, said.method)
+        project = project_of(verdict)
+        if verdict.outcome == "allowed" and verdict.reason is None:
+            client_site, key_hint = verdict.client_site, verdict.key_hint
+            self.record_allowed(client_site, key_hint, project, verdict.host, verdict.method)
             return
-        site = (said.call_site, said.client_site, said.key_hint, project)
-        what = (said.outcome, said.reason, said.host, said.method)
-        sent = (said.origin, said.expected, said.actual, said.answered, said.transport)
-        self._count(tuple(map(_tidied, (*site, *what, *sent))), verdict)
+        parts = (project if name == "project" else getattr(verdict, name) for name in KEY[:-1])
+        self._count(tuple(map(_tidied, parts)), is_wrong=True)
 
     def flush(self, only: Tally | None = None) -> None:
         """Writes what was counted since the last time, of one kind of call or of all."""
@@ -136,7 +133,7 @@ class Audit:
         with self._writing, suppress(Exception):
             self._file.tidy_up()
 
-    def _count(self, key: _Key, verdict: Verdict | None = None) -> None:
+    def _count(self, key: _Key, *, is_wrong: bool) -> None:
         """Counts a call; the next one that is allowed takes the fast path."""
         try:
             now = time.time()
@@ -144,14 +141,14 @@ class Audit:
                 known = len(self._tallies)
                 tally = self._tally(key, now)
                 is_first = len(self._tallies) > known
-                if verdict is not None:
+                if is_wrong:
                     tally.see(now)
                 else:
                     tally.step()
                     if not (tally.record.is_others or self._is_closed):
                         self._allowed[key[1:4] + key[6:]] = tally.step
             self._keep_writing()
-            if is_first and verdict is not None:
+            if is_first and is_wrong:
                 self.flush(tally)
         except OWN_FAULTS as error:
             self._complain(error)
@@ -243,14 +240,14 @@ class Audit:
         if self._has_complained:
             return
         self._has_complained = True
-        with suppress(Exception):
-            _logger.error(
-                "The audit in %s cannot be written: %s. Calls go on, and it is tried again every "
-                "%d seconds; this is said once.",
-                self.folder,
-                tidy(str(error)),
-                INTERVAL,
-            )
+        log(
+            "error",
+            "The audit in %s cannot be written: %s. Calls go on, and it is tried again every "
+            "%d seconds; this is said once.",
+            self.folder,
+            tidy(str(error)),
+            INTERVAL,
+        )
 
 
 def _tidied(part: Any) -> Any:

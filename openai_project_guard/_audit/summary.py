@@ -12,7 +12,7 @@ from typing import Final
 from openai_project_guard._audit.change import Change, change_for
 from openai_project_guard._audit.files import ENDING, read
 from openai_project_guard._audit.line import VERSION, Header, Record, iso, seconds_of
-from openai_project_guard._audit.sites import whole
+from openai_project_guard._check.call_site import MADE_BEFORE
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import shown
 
@@ -22,6 +22,10 @@ KINDS: Final = ("blocked", "warned", "drift", "injected", "allowed")
 _MOST = 100_000  # distinct records in memory: a file may be anybody's
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([smhdw])")
+_RELATIVE = re.compile(
+    rf"(^|, then \w+ at )(?!/|\\|[A-Za-z]:[/\\]|<|Cell |{re.escape(MADE_BEFORE)})"
+)
+"""Before a path that is said from a directory; a notebook's cell and `<stdin>` are in none."""
 
 
 @dataclass(slots=True)
@@ -78,15 +82,15 @@ class Summary:
     @property
     def wrong_sites(self) -> int:
         """How many lines make wrong calls; where that is not known, how many clients do."""
-        places = [place for change in self.changes for place in change.places]
-        return len({place.call_site or place.client_site for place in places})
+        records = [record for change in self.changes for record in change.records]
+        return len({record.call_site or record.client_site for record in records})
 
     def change_for(self, record: Record) -> str | None:
         """What to change about a call."""
-        return change_for(self.fault_of(record))
+        return change_for(self.cause_of(record))
 
-    def fault_of(self, record: Record) -> Record:
-        """What is wrong with a call: it, or what the registry says of its key, if that drifted."""
+    def cause_of(self, record: Record) -> Record:
+        """What is to be corrected: the call, or what the registry says of its key if it drifted."""
         if record.reason in (None, "drift"):
             return record
         return self.drifts.get((record.key_hint, record.expected), record)
@@ -203,9 +207,18 @@ def _with_whole_paths(found: dict[tuple[object, ...], Record]) -> Iterable[Recor
         return found.values()
     records: dict[tuple[object, ...], Record] = {}
     for (folder, *_), record in found.items():
-        sites = [whole(site, str(folder or "")) for site in (record.call_site, record.client_site)]
+        sites = [_whole(site, str(folder or "")) for site in (record.call_site, record.client_site)]
         _add(replace(record, call_site=sites[0], client_site=sites[1]), records)
     return records.values()
+
+
+def _whole(site: str | None, folder: str) -> str | None:
+    """A call site or a client site with its paths in full, and not as seen from the folder."""
+    if not site or not folder:
+        return site
+    separator = "/" if folder[0] == "/" else "\\"  # the file may come from another system
+    prefix = folder if folder[-1] == separator else folder + separator
+    return _RELATIVE.sub(lambda found: found[1] + prefix, site)
 
 
 def _files(paths: Iterable[str], summary: Summary) -> Iterator[str]:
@@ -240,27 +253,22 @@ def _badness(record: Record) -> tuple[object, ...]:
     )
 
 
-def _places(records: Iterable[Record]) -> list[Record]:
-    """The places that are not in order; hosts and methods do not make two of one."""
-    places: dict[tuple[object, ...], Record] = {}
-    for record in filter(is_wrong, records):
-        _add(replace(record, host=None, method=None), places)
-    return sorted(places.values(), key=_badness)
-
-
 def _changes(summary: Summary) -> list[Change]:
+    wrong: dict[tuple[object, ...], Record] = {}
+    for record in filter(is_wrong, summary.records):  # hosts and methods do not make two of one
+        _add(replace(record, host=None, method=None), wrong)
     changes: dict[tuple[object, ...], Change] = {}
-    for place in _places(summary.records):
-        fault = summary.fault_of(place)
-        sentence = change_for(fault)
+    for record in sorted(wrong.values(), key=_badness):
+        cause = summary.cause_of(record)
+        sentence = change_for(cause)
         if sentence is not None:
-            client_site = None if fault.reason == "drift" else place.client_site
-            same = (sentence, client_site, fault.key_hint, fault.project)
-            changes.setdefault(same, Change(sentence, [])).places.append(place)
+            client_site = None if cause.reason == "drift" else record.client_site
+            same = (sentence, client_site, cause.key_hint, cause.project)
+            changes.setdefault(same, Change(sentence, [])).records.append(record)
     # A registry that makes calls wrong is corrected before they are.
     return sorted(
         changes.values(),
-        key=lambda change: {p.reason == "drift" for p in change.places} != {True, False},
+        key=lambda change: {r.reason == "drift" for r in change.records} != {True, False},
     )
 
 

@@ -82,7 +82,7 @@ class MessageAdapter(Protocol):
         ...
 
     def header_sources(self) -> HeaderSources:
-        """Where its headers come from; asked only when a call is not in order."""
+        """Where its headers come from; asked only for a wrong call."""
         ...
 
     def response_project(self, response: Any) -> bytes | None:

@@ -1,7 +1,7 @@
 """Where in the application's code a call was made, or a client was built.
 
-Looked up only for what is worth a word; an allowed call pays nothing for it. A path is said from
-the directory of the process, if the file is below it, and in full otherwise.
+Looked up only for a wrong call or a new client; an allowed call pays nothing for it. A path is
+shown relative to the directory of the process, if the file is below it, and in full otherwise.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import sys
 import sysconfig
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from types import CodeType, FrameType
 from typing import Any, Final, Literal
 
@@ -20,7 +20,6 @@ from openai_project_guard._keys import redact
 
 MADE_BEFORE: Final = "made before the guard was enabled"
 _MOST_STEPS: Final = 8  # of one client's; a loop may derive each from the last
-_MOST_FILES: Final = 10_000
 
 _BETWEEN: Final = frozenset(
     {"openai", __name__.partition(".")[0], "wrapt", "anyio", "sniffio", "trio"}
@@ -29,8 +28,11 @@ _BETWEEN: Final = frozenset(
 )
 """Between a call and the network: not worth naming, and neither is the standard library."""
 _INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
-_LOOPS: Final = frozenset({"asyncio.events", "asyncio.base_events", "trio._core._run"})
-"""What runs a task. The frames outside of it are those of whoever runs the loop."""
+_LOOPS: Final = frozenset(
+    {"asyncio.events", "asyncio.base_events", "asyncio.runners", "uvloop", "trio._core._run"}
+)
+"""What runs a task: outside of it are the frames of whoever runs the loop. uvloop's has none, so
+what starts it is named, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +50,9 @@ class Site:
     line: int
     is_nearest: bool = False
 
-    @property
-    def place(self) -> str:
-        """`path:line in function`."""
-        return redact(f"{_shown(self.code.co_filename)}:{self.line} in {self.code.co_name}")
-
     def __str__(self) -> str:
-        return f"{self.place} (nearest known)" if self.is_nearest else self.place
+        text = redact(f"{_shown(self.code.co_filename)}:{self.line} in {self.code.co_name}")
+        return f"{text} (nearest known)" if self.is_nearest else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +171,6 @@ def _site_that_waits(start: FrameType) -> Site | None:
 
 Kind = Literal["application", "installed", "between"]
 
-_kinds: dict[str, Kind] = {}
-"""By the name of the file, so that a frame costs one look-up."""
-
 
 def is_application(frame: FrameType) -> bool:
     """Whether a frame is of the application: not of the SDK, the guard, or installed code."""
@@ -189,12 +184,7 @@ def _kind_of(frame: FrameType) -> Kind:
     filename = frame.f_code.co_filename
     if filename[:1] == "<":  # generated code has its module's name; a notebook's cell has none
         filename = frame.f_globals.get("__file__") or filename
-    found = _kinds.get(filename)
-    if found is None:
-        if len(_kinds) >= _MOST_FILES:
-            _kinds.clear()
-        found = _kinds[filename] = _kind_of_file(filename, top)
-    return found
+    return _kind_of_file(filename, top)
 
 
 @cache
@@ -205,6 +195,7 @@ def _folders_of_python() -> tuple[str, ...]:
     return tuple(os.path.normcase(os.path.join(path, "")) for path in paths if path)
 
 
+@lru_cache(10_000)
 def _kind_of_file(filename: str, top: str) -> Kind:
     path = os.path.normcase(filename)
     if any(part in _INSTALLED for part in path.replace("\\", "/").split("/")):
@@ -217,7 +208,7 @@ def _kind_of_file(filename: str, top: str) -> Kind:
 
 @cache
 def folder_of_paths() -> str:
-    """The directory that paths are said from: the current one when the first of them was said.
+    """The directory that paths are relative to: the current one when the first of them was shown.
 
     It stays so after a `chdir()`, or one line would have two names. Empty, if it was removed.
     """
@@ -230,7 +221,8 @@ def folder_of_paths() -> str:
 def _shown(filename: str) -> str:
     """A path as a reader finds the file; a notebook's cell as its own tracebacks call it."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    cell = None if shell is None else shell.compile.format_code_name(filename)
+    name_of = getattr(getattr(shell, "compile", None), "format_code_name", None)
+    cell = None if name_of is None else name_of(filename)  # IPython 8.7 on
     if cell is not None:
         return " ".join(cell)  # ("Cell", "In[3]"), of a file in a temporary folder
     here = os.path.join(folder_of_paths(), "")

@@ -1,7 +1,7 @@
 """The check of one call, just before it leaves.
 
 Nothing here waits or sends, so the sync and the async hooks run the same code; and nothing here
-knows the SDK. The steps: what is about to be sent, who the key belongs to, verdict, carry it out.
+knows the SDK. In this order: what is about to be sent, who the key belongs to, verdict, outcome.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def _judge(
 
 
 def _count_allowed(audit: Audit, call: Call, message: Any, adapter: MessageAdapter) -> None:
-    """Tells the audit of a call that is in order."""
+    """Counts an allowed call in the audit."""
     hint, project = "", None
     for record in call.records:  # of several, that of the header: a key may have more than one
         hint = record.hint
@@ -180,7 +180,7 @@ def _carry_out(
 ) -> ProjectGuardError | None:
     expected = project_ids(records) if policy.pinned is None else (policy.pinned,)
     if reason is None:
-        observers.notify(verdict_in_order(message, adapter, expected, texts.project))
+        observers.notify(allowed_verdict(message, adapter, expected, texts.project))
         return None
     found = describe_wrong_call(call, message, adapter, texts, outcome, reason, expected)
     verdict = found.verdict
@@ -199,7 +199,7 @@ def _carry_out(
 
 
 class WrongCall(NamedTuple):
-    """A verdict that is worth a word, and what an error and the log say beside it."""
+    """The verdict on a wrong call, and what an error and the log say beside it."""
 
     verdict: Verdict
     origin: Origin
@@ -217,8 +217,8 @@ def describe_wrong_call(
     expected: tuple[str, ...],
     answered: str | None = None,
 ) -> WrongCall:
-    """The verdict on a call that is not in order: with where in the code, and what set it."""
-    verdict = verdict_in_order(message, adapter, expected, texts.project)
+    """The verdict on a wrong call: with where in the code, and what set it."""
+    verdict = allowed_verdict(message, adapter, expected, texts.project)
     account = None if verdict.key_hint.startswith("sk-") else call.service_account
     header_sources, site = adapter.header_sources(), call_site()
     origin = origin_of_call(reason, texts, header_sources, verdict.transport, account)
@@ -234,10 +234,10 @@ def describe_wrong_call(
     return WrongCall(verdict, origin, site, account)
 
 
-def verdict_in_order(
+def allowed_verdict(
     message: Any, adapter: MessageAdapter, expected: tuple[str, ...], actual: str | None
 ) -> Verdict:
-    """The verdict on a call that is in order, without a key in it."""
+    """The verdict on an allowed call, without a key in it."""
     destination = adapter.destination(message)
     return Verdict(
         outcome="allowed",

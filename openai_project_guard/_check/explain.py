@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from openai_project_guard._check import errors  # not its names: it may be what is importing this
 from openai_project_guard._check.headers import HeaderTexts
-from openai_project_guard._check.log import places
+from openai_project_guard._check.log import code_sites
 from openai_project_guard._check.origin import Origin
 from openai_project_guard._check.verdict import Verdict, is_well_formed
 from openai_project_guard._env import default_registries
@@ -40,8 +41,8 @@ def explained(
 
 
 def sites(verdict: Verdict) -> tuple[str, ...]:
-    """The sentence that names the places in the application, if any is known."""
-    text = "; ".join(places(verdict))
+    """The sentence that names the lines of the application, if any is known."""
+    text = "; ".join(code_sites(verdict))
     return (f"{text[:1].upper()}{text[1:]}.",) if text else ()
 
 
@@ -58,18 +59,13 @@ def _about_to_be_sent(verdict: Verdict, headers: HeaderTexts) -> str:
     if verdict.reason == "organization":
         what += f" and OpenAI-Organization {headers.organization!r}"
     if verdict.reason == "malformed":
-        what += f", which {_fault(headers)}"
+        what += f", which {_what_is_malformed(headers.project or '')}"
     return what + "."
 
 
-def _is_well_formed(headers: HeaderTexts) -> bool:
-    return not headers.project or is_well_formed(headers.project)
-
-
-def _fault(headers: HeaderTexts) -> str:
-    if _is_well_formed(headers):
+def _what_is_malformed(value: str) -> str:
+    if is_well_formed(value):
         return "goes with more than one key, or with a registered key in an unusual form"
-    value = headers.project or ""
     if "\n" in value:
         return "is there more than once or has a line break in it"
     if value != value.strip():
@@ -82,20 +78,20 @@ def _registry_says(
 ) -> str:
     needle = fingerprint_of(key_digest or b"")
     if not records:
-        says = _not_registered()
+        text = _not_registered()
     else:
-        stands = []
+        entries = []
         for record in records:
             project = record.project
             name = f"{project.id} ({project.alias})" if project.alias else project.id
             if project.organization:
                 name += f" of {project.organization}"
             place = project.place.of(record.service_account or needle, project.id)
-            stands.append(f"{name}, in {place}")
-        says = f"The registry has this key for project {'; and for '.join(stands)}"
+            entries.append(f"{name}, in {place}")
+        text = f"The registry has this key for project {'; and for '.join(entries)}"
     if pinned is not None:
-        says += f"; the scope here is pinned to project {pinned}"
-    return says + "."
+        text += f"; the scope here is pinned to project {pinned}"
+    return text + "."
 
 
 def _fix(
@@ -149,8 +145,11 @@ def _not_registered() -> str:
     """That the key is in no registry, and which were looked in."""
     settings = STATE.settings or STATE.scope_settings
     names = [getattr(source, "name", "") for source in settings.sources] if settings else []
+    text = "This key is not in any registry"
     if settings is None or names or any(map(len, settings.registries)):
         looked_in = ", ".join(filter(None, names))
-        return "This key is not in any registry" + (f": not in {looked_in}" if looked_in else "")
-    places = " nor ".join(map(os.path.abspath, default_registries()))
-    return f"This key is not in any registry: none was named, and neither {places} is there"
+        return f"{text}: not in {looked_in}" if looked_in else text
+    files = [*default_registries()]
+    with suppress(OSError):  # the current directory may be gone
+        files = [*map(os.path.abspath, files)]
+    return f"{text}: none was named, and neither {' nor '.join(files)} is there"

@@ -59,10 +59,10 @@ def _mode() -> Mode:
 
 def _described(fault: BaseException) -> str:
     text = redact(f"{type(fault).__name__}: {fault}"[:500])
-    return f"openai-project-guard failed at {_place(fault.__traceback__)} with {text}."
+    return f"openai-project-guard failed at {_line(fault.__traceback__)} with {text}."
 
 
-def _place(traceback: TracebackType | None) -> str:
+def _line(traceback: TracebackType | None) -> str:
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next
     if traceback is None:

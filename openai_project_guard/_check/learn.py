@@ -45,9 +45,9 @@ def learn(key_digest: bytes, key_hint: str, project: str, status: int) -> None:
 
 
 def _keep(path: str, key_digest: bytes, key_hint: str, project: str) -> None:
-    from openai_project_guard._registry import stores as edit
+    from openai_project_guard._registry import stores
 
     try:
-        edit.add(path, project, fingerprint_of(key_digest), hint=key_hint, note="learned")
+        stores.add(path, project, fingerprint_of(key_digest), hint=key_hint, note="learned")
     except Exception as error:
         log("error", "What was learned could not be kept in %s: %s", path, error)

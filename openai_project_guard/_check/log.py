@@ -12,6 +12,7 @@ import os
 import sys
 import threading
 import time
+from contextlib import suppress
 
 from openai_project_guard._check import terminate
 from openai_project_guard._check.call_site import MADE_BEFORE, Site
@@ -25,7 +26,7 @@ MINUTE = 60.0
 _MOST = 1000  # distinct verdicts remembered at a time: paths may hold ids without end
 
 _LEVELS = {"injected": logging.INFO, "warned": logging.WARNING, "blocked": logging.WARNING}
-_SAID = {
+_OUTCOMES = {
     "injected": "sent with its project put in",
     "warned": "sent with a warning",
     "blocked": "refused",
@@ -45,8 +46,7 @@ _Counts = dict[Verdict, tuple[int, "Site | None", tuple[str, ...]]]
 _counts: _Counts = {}
 _since = 0.0
 _lock = fork_safe(threading.RLock())  # a signal's handler may log while this thread counts
-_timer: threading.Thread | None = None
-_ended = threading.Event()
+_timer: threading.Timer | None = None
 
 
 def log(level: str, message: str, *args: object, exc_info: BaseException | None = None) -> None:
@@ -87,6 +87,8 @@ def take_counts() -> _Counts:
     """Forgets what was logged, and gives it."""
     with _lock:
         taken = _counts.copy()
+        if _timer is not None:
+            _timer.cancel()
         _start_anew()
     terminate.end()
     return taken
@@ -99,14 +101,14 @@ def put_counts(counts: _Counts) -> None:
         _counts.update(counts)
 
 
-def places(verdict: Verdict) -> list[str]:
+def code_sites(verdict: Verdict) -> list[str]:
     """Where in the application's code: the call, and the building of its client."""
-    said = [] if verdict.call_site is None else [f"called at {verdict.call_site}"]
+    sites = [] if verdict.call_site is None else [f"called at {verdict.call_site}"]
     client = verdict.client_site
     if client is not None:
         at = "" if client.startswith(MADE_BEFORE) else "built at "
-        said.append(f"the client was {at}{client}")
-    return said
+        sites.append(f"the client was {at}{client}")
+    return sites
 
 
 atexit.register(flush)
@@ -117,7 +119,6 @@ def _start_anew() -> None:
     global _timer
     _counts.clear()
     _timer = None
-    _ended.set()
 
 
 if hasattr(os, "register_at_fork"):  # what waits is logged by the parent
@@ -137,33 +138,27 @@ def _take_due(now: float) -> _Counts:
 
 def _log_counts_later() -> None:
     """Sees to it that what is counted is logged, though no further call comes."""
-    global _timer, _ended
-    if _timer is not None and _timer.is_alive():  # after a fork, it is not
-        return
+    global _timer
     with _lock:
-        if _timer is not None and _timer.is_alive():
+        if _timer is not None:
             return
-        _ended = threading.Event()
-        _timer = threading.Thread(
-            target=_run, args=(_ended,), name="openai-project-guard-log", daemon=True
-        )
-        try:
-            _timer.start()
-        except RuntimeError:  # the interpreter is ending, or there are too many threads
-            _timer = None
+        timer = threading.Timer(MINUTE, _minute_has_passed)
+        timer.name, timer.daemon = "openai-project-guard-log", True
+        with suppress(RuntimeError):  # the interpreter is ending, or there are too many threads
+            timer.start()
+            _timer = timer
     terminate.begin()
 
 
-def _run(ended: threading.Event) -> None:
-    """Logs the counts once a minute, until a minute passes without any."""
+def _minute_has_passed() -> None:
+    """Logs the counts, and those of the next minute if there were any."""
     global _timer
-    while not ended.wait(MINUTE):
-        with _lock:
-            due = _take_due(time.monotonic())
-            if not due:
-                _timer = None
-                return
+    with _lock:
+        _timer = None
+        due = _take_due(time.monotonic())
+    if due:
         _log_counts(due)
+        _log_counts_later()
 
 
 def _log_counts(counts: _Counts) -> None:
@@ -196,8 +191,9 @@ def _log_at(
 
 
 def _handler_raised() -> None:
-    if logging.raiseExceptions:  # as logging's own handlers do
-        sys.stderr.write("openai-project-guard: a log handler raised an error.\n")
+    if logging.raiseExceptions and sys.stderr is not None:  # as logging's own handlers do
+        with suppress(OSError, ValueError):  # it may be closed
+            sys.stderr.write("openai-project-guard: a log handler raised an error.\n")
 
 
 def _sentence(verdict: Verdict, projects: tuple[str, ...]) -> str:
@@ -205,16 +201,17 @@ def _sentence(verdict: Verdict, projects: tuple[str, ...]) -> str:
     call = f"{verdict.method} {verdict.host}{verdict.path}"
     if verdict.actual:
         call += f" with OpenAI-Project {verdict.actual!r}"
-    said = [f"{call}, key {verdict.key_hint}"]
+    call += f", key {verdict.key_hint}"
     if verdict.reason == "drift":
-        kind = f"project drift: the server answered as {verdict.answered}, the registry says "
-        kind += expected
+        what = f"project drift: the server answered as {verdict.answered}, the registry says "
+        what += expected
     else:
-        kind = f"{_SAID[verdict.outcome]}: {_REASONS[verdict.reason or 'missing']}"
-        said[0] += f", expected {expected}"
+        what = f"{_OUTCOMES[verdict.outcome]}: {_REASONS[verdict.reason or 'missing']}"
+        call += f", expected {expected}"
+    details = [call]
     if verdict.reason == "scope" and projects:
-        said.append(f"its key is registered for {' or '.join(projects)}")
-    said += places(verdict)
+        details.append(f"its key is registered for {' or '.join(projects)}")
+    details += code_sites(verdict)
     if verdict.origin not in (None, "unset"):
-        said.append(f"set by {verdict.origin}")
-    return redact(f"{kind}: {'; '.join(said)}")
+        details.append(f"set by {verdict.origin}")
+    return redact(f"{what}: {'; '.join(details)}")

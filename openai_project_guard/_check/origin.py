@@ -1,6 +1,6 @@
 """Where a wrong value came from, and what to change there.
 
-Looked up only for a call that is not in order: for its verdict, the log, and its error.
+Looked up only for a wrong call: for its verdict, the log, and its error.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def origin_of_call(
             "identity.",
             f"list {account} under service_accounts of its project, in the registry",
         )
-    is_well = not headers.project or is_well_formed(headers.project)
-    if reason == "unregistered" or (reason == "malformed" and is_well):
+    is_of_key = reason == "malformed" and is_well_formed(headers.project or "")
+    if reason == "unregistered" or is_of_key:
         return origin_of_key(headers.key_digest, sources)
     if reason == "missing" and transport == "websocket":
         return _missing_on_websocket(sources)
@@ -101,12 +101,11 @@ def origin_of(
         )
     if not value:
         return _origin_of_none(setting, sources)
-    of_call = _find(sources.call_headers, header)
+    of_call = values_of(sources.call_headers, header)
     # The SDK merges the variable into the client's own headers, from openai 2.31 to 2.35 on.
     of_variable = custom_headers(header)
-    of_client = _find(sources.client_headers, header)
+    of_client = values_of(sources.client_headers, header)
     of_argument = (sources.settings.get(argument),)
-    sentence = f"That {header} comes from {{}}."
     if _is_among(value, of_call):
         name, place = "extra_headers", "`extra_headers` of this call"
         fix = "correct its `extra_headers`"
@@ -125,7 +124,7 @@ def origin_of(
         name = f"{argument}="
         place = f"the client's `{name}` (`with_options()` and `copy()` keep it)"
         fix = _fix_of_setting(setting, sources, None, f"give the client the right `{name}`")
-    elif _is_among(value, _find(sources.http_headers, header)):
+    elif _is_among(value, values_of(sources.http_headers, header)):
         name, place = "http_client", "the headers of the client's `http_client=`"
         fix = f"take {header} out of them, and pass `{argument}=` to the client"
     elif not sources.is_sdk:  # a WebSocket: the client is not to be seen from where it is opened
@@ -136,21 +135,22 @@ def origin_of(
         name = "unknown"
         place = "outside the SDK's settings (a subclass, an event hook or an auth flow)"
         fix = f"look for the code that sets {header}"
-    if len(value) > 2 and value[0] == value[-1] and value[0] in "\"'":
+    is_quoted = len(value) > 2 and value[0] == value[-1] and value[0] in "\"'"
+    if is_quoted and name != "unknown":
         fix = f"take the quotes off the value in {name}, which docker --env-file keeps"
-    return Origin(name, sentence.format(place), fix)
+    return Origin(name, f"That {header} comes from {place}.", fix)
 
 
 def _origin_of_none(setting: Setting, sources: HeaderSources) -> Origin:
     """Why there is no such header, or an empty one."""
     header, argument, variable = setting.header, setting.argument, setting.variable
-    if _find(sources.call_headers, header):
+    if values_of(sources.call_headers, header):
         return Origin(
             "extra_headers",
             f"`extra_headers` of this call takes the client's {header} out.",
             f"take {header} out of its `extra_headers`",
         )
-    of_client = _find(sources.client_headers, header)
+    of_client = values_of(sources.client_headers, header)
     if any(value == "" for value in of_client):
         is_variable = "" in custom_headers(header)
         name = "OPENAI_CUSTOM_HEADERS" if is_variable else "default_headers"
@@ -183,7 +183,7 @@ def _origin_of_none(setting: Setting, sources: HeaderSources) -> Origin:
             f"The client's `{argument}=` is an empty string.",
             f"give the client's `{argument}=` a value",
         )
-    if _find(sources.call_headers, "Authorization"):
+    if values_of(sources.call_headers, "Authorization"):
         return Origin(
             "unset",
             "Nothing sets the header; the key comes from `extra_headers` of this call.",
@@ -214,7 +214,7 @@ def _fix_of_setting(
     that got another key by `with_options()` there, and one with a key of its own where it is built.
     """
     argument, site = setting.argument, sources.client_site
-    if _find(sources.call_headers, "Authorization"):
+    if values_of(sources.call_headers, "Authorization"):
         return f"add {setting.header} to the `extra_headers` of this call, which give it its key"
     if site is not None and setting is PROJECT:
         step = site.last_with_project
@@ -237,18 +237,13 @@ def _fix_of_step(step: Step, argument: str) -> str:
 
 
 def _missing_on_websocket(sources: HeaderSources) -> Origin:
+    why = sources.websocket_note or "neither the client nor connect() names a project"
+    to_connect = "extra_headers={'OpenAI-Project': ...} to connect()"
     if sources.websocket_note is None:
-        return Origin(
-            "unset",
-            "Nothing sets the header on this WebSocket: neither the client nor connect() names a "
-            "project.",
-            "pass `project=` to the client, or extra_headers={'OpenAI-Project': ...} to connect()",
-        )
-    return Origin(
-        "unset",
-        f"Nothing sets the header on this WebSocket: {sources.websocket_note}.",
-        "pass extra_headers={'OpenAI-Project': ...} to connect(), or upgrade openai",
-    )
+        fix = f"pass `project=` to the client, or {to_connect}"
+    else:
+        fix = f"pass {to_connect}, or upgrade openai"
+    return Origin("unset", f"Nothing sets the header on this WebSocket: {why}.", fix)
 
 
 def _is_among(value: str, found: tuple[Any, ...]) -> bool:
@@ -261,7 +256,7 @@ def origin_of_key(key_digest: bytes | None, sources: HeaderSources) -> Origin:
     """Where the call's key came from."""
     of_variable = custom_headers("Authorization")
     step = None if sources.client_site is None else sources.client_site.last_with_key
-    if _find(sources.call_headers, "Authorization"):
+    if values_of(sources.call_headers, "Authorization"):
         name, place = "extra_headers", "`extra_headers` of this call"
         fix = "correct its `extra_headers`"
     elif any(digest(value.partition(" ")[2].strip()) == key_digest for value in of_variable):
@@ -286,11 +281,9 @@ def custom_headers(header: str) -> tuple[str, ...]:
     """The values that `OPENAI_CUSTOM_HEADERS`, a header a line, gives a header."""
     lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
     pairs = (line.partition(":") for line in lines)
-    return _find({name.strip(): value.strip() for name, colon, value in pairs if colon}, header)
+    return values_of({name.strip(): value.strip() for name, colon, value in pairs if colon}, header)
 
 
-def _find(headers: object, header: str) -> tuple[Any, ...]:
+def values_of(headers: Mapping[str, Any], header: str) -> tuple[Any, ...]:
     """The values that a mapping of headers gives a name, whatever its case."""
-    if not isinstance(headers, Mapping):
-        return ()
     return tuple(value for name, value in headers.items() if name.lower() == header.lower())

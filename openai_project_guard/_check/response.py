@@ -132,16 +132,15 @@ def _on_organization(
     adapter: MessageAdapter, texts: HeaderTexts, records: tuple[KeyRecord, ...]
 ) -> str:
     """Of an organization the registry may know nothing: then the header is what is wrong."""
-    header_sources = adapter.header_sources()
-    origin = origin_of(ORGANIZATION, texts.organization, header_sources, "http", texts.key_digest)
-    named = f"its OpenAI-Organization header said {texts.organization!r}"
     if any(record.project.organization == texts.organization for record in records):
         return (
             f"The registry also has {texts.organization} as the project's organization. The server "
             "knows better, so the registry is out of date: correct the organization there."
         )
+    header_sources = adapter.header_sources()
+    origin = origin_of(ORGANIZATION, texts.organization, header_sources, "http", texts.key_digest)
     return (
-        f"But {named}, of which the registry says nothing. {origin.sentence} To fix it: "
-        f"{origin.fix}, or add the project's organization to the registry so that the guard checks "
-        "it."
+        f"But its OpenAI-Organization header said {texts.organization!r}, of which the registry "
+        f"says nothing. {origin.sentence} To fix it: {origin.fix}, or add the project's "
+        "organization to the registry so that the guard checks it."
     )

@@ -19,7 +19,7 @@ class Verdict:
     Attributes:
         outcome: `allowed`, `injected`, `warned` or `blocked`.
         reason: `missing`, `mismatch`, `malformed`, `unregistered`, `scope`, `organization`,
-            `drift`; `None` for a call that is in order.
+            `drift`; `None` where nothing is wrong.
         expected: the ids of the projects that would have passed.
         actual: the value of the `OpenAI-Project` header as it was about to leave, or `None`.
         key_hint: what may be shown of the key, such as `sk-proj-…Ab3d`.

@@ -27,12 +27,16 @@ class Answer:
         return self.status is not None and 200 <= self.status < 300
 
     @property
+    def error(self) -> str:
+        """The status and the code of an error."""
+        return f"{self.status} {self.code}" if self.code else str(self.status)
+
+    @property
     def sentence(self) -> str:
         """An error, in the words of a sentence."""
         if self.status is None:
             return f"The API did not answer ({self.message})"
-        code = f" {self.code}" if self.code else ""
-        return f"The API answered {self.status}{code} ({self.message})"
+        return f"The API answered {self.error} ({self.message})"
 
 
 def ask(key: Secret | None = None, headers: dict[str, str] | None = None, **options: Any) -> Answer:
@@ -52,9 +56,16 @@ def ask(key: Secret | None = None, headers: dict[str, str] | None = None, **opti
                 project=response.headers.get("openai-project"),
                 organization=response.headers.get("openai-organization"),
             )
-    except openai.APIStatusError as error:
+    except Exception as error:
+        return answer_of(error)
+
+
+def answer_of(error: Exception) -> Answer:
+    """What the API said, where the SDK raised this error; no key is in it."""
+    import openai
+
+    if isinstance(error, openai.APIStatusError):
         message = error.body.get("message") if isinstance(error.body, dict) else None
         return Answer(error.status_code, error.code, without_keys(str(message or error.message)))
-    except Exception as error:
-        cause = error.__cause__ or error
-        return Answer(None, None, without_keys(str(cause) or type(cause).__name__))
+    cause = error.__cause__ or error
+    return Answer(None, message=without_keys(str(cause) or type(cause).__name__))

@@ -114,19 +114,19 @@ def _become(environ: Mapping[str, str]) -> None:
 
 
 def _text(path: str) -> str:
-    said = f"--env-file {redact(path)}:"
+    name = f"--env-file {redact(path)}:"
     try:
         # Lines end as they end in the file, for the parser to see; Windows writes a mark before.
         with open(path, encoding="utf-8-sig", newline="") as file:
             text = file.read()
     except UnicodeDecodeError:
-        raise ConfigurationError(f"{said} it is not UTF-8. Save it as UTF-8.") from None
+        raise ConfigurationError(f"{name} it is not UTF-8. Save it as UTF-8.") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "this is no file name"
         where = redact(os.getcwd())
         raise ConfigurationError(
-            f"{said} it cannot be read ({reason}), seen from {where}."
+            f"{name} it cannot be read ({reason}), seen from {where}."
         ) from None
     if "\0" in text:
-        raise ConfigurationError(f"{said} there is a NUL character in it, so it is no text file.")
+        raise ConfigurationError(f"{name} there is a NUL character in it, so it is no text file.")
     return text

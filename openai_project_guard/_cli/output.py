@@ -16,6 +16,8 @@ from openai_project_guard._errors import ConfigurationError
 
 _STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33}
 _ASCII = {"✓": "+", "✗": "x", "─": "-", "│": "|", "┼": "+", "…": "..."}
+MARKS = {None: ("?", "yellow"), True: ("✓", "green"), False: ("✗", "red")}
+"""Of what is not known, good, or wrong."""
 _NARROWEST_COLUMN, _NARROWEST_LINE = 8, 20
 """Characters; a terminal too narrow for that gets longer lines."""
 
@@ -69,13 +71,22 @@ class Terminal:
                 self._write(self._styled(line, style))
             indent = " " * len(first)
 
+    def result(self, text: str, *, is_good: bool | None) -> None:
+        """Writes whether something is as it should be; `None` where that is not known."""
+        mark, style = MARKS[is_good]
+        self.paragraph(text, style, first=f"{mark} ")
+
     def good(self, text: str) -> None:
         """Writes what was done, or is as it should be."""
-        self.paragraph(text, "green", first="✓ ")
+        self.result(text, is_good=True)
 
     def bad(self, text: str) -> None:
         """Writes what is wrong."""
-        self.paragraph(text, "red", first="✗ ")
+        self.result(text, is_good=False)
+
+    def warning(self, text: str) -> None:
+        """Writes what is only worth knowing."""
+        self.paragraph(text, "yellow", first="! ")
 
     def table(self, head: Sequence[str], rows: Sequence[Sequence[Cell]]) -> None:
         """Writes a table. Columns of numbers are set flush right.

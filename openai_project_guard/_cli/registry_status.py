@@ -15,7 +15,7 @@ from openai_project_guard._keys import redact
 from openai_project_guard._registry.literal import from_text
 from openai_project_guard._registry.model import Project
 from openai_project_guard._registry.registry import Registry
-from openai_project_guard._registry.stores import describe, is_url, open_source
+from openai_project_guard._registry.stores import is_url, name_of, open_source
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,9 @@ def registry_statuses(given: str | None = None) -> list[RegistryStatus]:
     """The registry that was given, or else those that the environment names, in its order."""
     if given is not None:
         return [_read(given)]
-    names = _env.registry_names()
-    learned = _env.path(_env.LEARNED)
-    if learned is not None and os.path.exists(learned):
-        names += (learned,)
     pairs = _env.text(_env.KEYS)
     inline = [] if pairs is None else [_status("variable", _env.KEYS, from_text, pairs, _env.KEYS)]
-    return [*map(_read, names), *inline]
+    return [*map(_read, _env.source_names()), *inline]
 
 
 def none_found() -> str:
@@ -81,10 +77,7 @@ def none_found() -> str:
 
 def _read(name: str) -> RegistryStatus:
     if is_url(name):
-        shown = f"{name.partition('://')[0]}://…"
-        with suppress(RegistryError):
-            shown = describe(name).name  # without the password
-        return _status("url", shown, lambda: open_source(name).registry)
+        return _status("url", name_of(name), lambda: open_source(name).registry)
     name = name.removeprefix(os.path.join(os.curdir, ""))
     age = None
     with suppress(OSError, ValueError):

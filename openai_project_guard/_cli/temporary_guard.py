@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING
 
 from openai_project_guard import _env
-from openai_project_guard._check import log as _log
-from openai_project_guard._check import observers as _observers
+from openai_project_guard._check import log
+from openai_project_guard._check.observers import add_observer
 from openai_project_guard._cli.env_files import environment
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def disabled() -> Iterator[None]:
-    """No call is checked inside; whatever is enabled inside is disabled afterwards."""
+    """No call is checked inside; whatever is enabled or observes inside is gone afterwards."""
     # These import the SDK, which `--help` of a command does not need.
     from openai_project_guard._activation import deactivate, isolated
 
@@ -36,27 +37,24 @@ def enabled(mode: Mode, registry: RegistrySource | None = None) -> Iterator[list
 
     verdicts: list[Verdict] = []
     # No call of ours belongs into the program's audit; and a fault is to be shown, not logged.
-    with disabled(), silent(), without_variables(_env.AUDIT.__eq__):
-        _observers.add_observer(verdicts.append)
-        try:
-            enable(mode, registry=registry, on_error="raise")
-            yield verdicts
-        finally:
-            _observers.remove_observer(verdicts.append)
+    with disabled(), silent(), without_variables(_env.AUDIT):
+        add_observer(verdicts.append)
+        enable(mode, registry=registry, on_error="raise")
+        yield verdicts
 
 
 @contextmanager
 def silent() -> Iterator[None]:
     """Nothing is logged inside."""
-    before = _log.logger.disabled
-    _log.logger.disabled = True
+    before = log.logger.disabled
+    log.logger.disabled = True
     try:
         yield
     finally:
-        _log.flush()  # now, or the counts would be logged when the process ends
-        _log.logger.disabled = before
+        log.flush()  # now, or the counts would be logged when the process ends
+        log.logger.disabled = before
 
 
-def without_variables(is_meant: Callable[[str], object]) -> AbstractContextManager[None]:
-    """Inside, the environment variables for whose name this is true are not set."""
-    return environment({name: v for name, v in os.environ.items() if not is_meant(name)})
+def without_variables(names: str) -> AbstractContextManager[None]:
+    """Inside, the environment variables whose whole name fits this expression are not set."""
+    return environment({name: v for name, v in os.environ.items() if not re.fullmatch(names, name)})

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import ModuleType
 
 import wrapt
@@ -35,8 +35,6 @@ _SCOPES: dict[str, Installer] = {
     "concurrent.futures.thread": threads.install_executor,
 }
 _INSTALLERS = {**_SDK, **_ALL_CLIENTS, **_SCOPES}
-
-_PACKAGES = frozenset(name.partition(".")[0] for name in _ALL_CLIENTS)
 
 _installed: frozenset[str] = frozenset()
 """The packages that are hooked, or will be at their import: all of a table above, or none."""
@@ -70,16 +68,16 @@ def install(
     global _installed
     wanted = {*_SDK, *(_ALL_CLIENTS if all_clients else ()), *(_SCOPES if scopes else ())}
     while True:
-        for name in sorted(wanted - _announced - sys.modules.keys()):
+        for name in sorted(wanted - _announced - _loaded(wanted)):
             _announced.add(name)
             wrapt.register_post_import_hook(_imported, name)
-        loaded = {name for name in wanted | _installed if name in sys.modules}
+        loaded = _loaded(wanted | _installed)
         for name in loaded:  # perhaps another thread is just importing it: wait for that
             importlib.import_module(name)
         if "openai" in loaded:
             _load_what_calls_need()
         with changing:
-            if any(name in sys.modules and name not in loaded for name in wanted):
+            if not _loaded(wanted) <= loaded:
                 continue  # it came meanwhile
             was_installed = _installed
             try:
@@ -90,7 +88,7 @@ def install(
                     then()
                 if all_clients is False and not _installed.isdisjoint(_ALL_CLIENTS):
                     _installed -= _ALL_CLIENTS.keys()
-                    patch.unhook_all(_PACKAGES)
+                    patch.unhook_all({name.partition(".")[0] for name in _ALL_CLIENTS})
             except BaseException:
                 if not was_installed:  # else an enabled guard would lose the hooks that it has
                     remove()
@@ -113,7 +111,12 @@ def reached() -> tuple[str, ...]:
 
 def unreached() -> tuple[str, ...]:
     """The hooks that somebody else took off, by name, and an SDK that was imported anew."""
-    return (*patch.unreached(), *sdk.unhooked())
+    return tuple(dict.fromkeys((*patch.unreached(), *sdk.unhooked())))
+
+
+def _loaded(names: Collection[str]) -> set[str]:
+    """Those that are imported. Where an import is blocked, `sys.modules` has a `None`."""
+    return {name for name in names if sys.modules.get(name) is not None}
 
 
 def _load_what_calls_need() -> None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 from openai_project_guard._check.call import Call
 from openai_project_guard._hooks.patch import Function, Maker
 from openai_project_guard._hooks.sdk_facts import frames
+from openai_project_guard._state import STATE
 
 
 class HiddenCall:
@@ -22,7 +23,7 @@ class HiddenCall:
 
     __slots__ = ("_args", "_fn", "_kwargs")
 
-    def __init__(self, fn: Callable[..., Any], args: Any, kwargs: Any) -> None:
+    def __init__(self, fn: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._fn = fn
         self._args = args
         self._kwargs = kwargs
@@ -33,25 +34,35 @@ class HiddenCall:
         finally:
             del self._args, self._kwargs
 
+    def argument(self, name: str, at: int | None = None) -> Any:
+        """The argument of this name, or at this position; `None` if it is missing."""
+        if at is not None and at < len(self._args):
+            return self._args[at]
+        return self._kwargs.get(name)
+
+    def replace(self, value: Any, name: str, at: int | None = None) -> None:
+        """Gives it another argument. What it was called with is the caller's, and stays."""
+        if at is not None and at < len(self._args):
+            self._args = (*self._args[:at], value, *self._args[at + 1 :])
+        else:
+            self._kwargs = {**self._kwargs, name: value}
+
 
 class Judged(NamedTuple):
-    """What became of one call of a hooked function.
+    """What became of one call of a hooked function; by default, it was not judged.
 
     Attributes:
-        send: sends it.
-        call: what is known of it, where it was judged.
+        call: what is known of it.
         error: the refusal to raise instead, if it was refused.
         check: is given the answer.
     """
 
-    send: HiddenCall
     call: Call | None = None
     error: BaseException | None = None
     check: Callable[[Any], None] | None = None
 
 
-Judge = Callable[[Function, Any, Any], Judged]
-"""Judges a call of a function, given that and its arguments."""
+Judge = Callable[[HiddenCall], Judged]
 
 
 def judging(judge: Judge, *, is_async: bool = False) -> Maker:
@@ -59,8 +70,9 @@ def judging(judge: Judge, *, is_async: bool = False) -> Maker:
 
     def make(original: Function) -> Function:
         def hooked(*args: Any, **kwargs: Any) -> Any:
-            send, call, error, check = judge(original, args, kwargs)
+            send = HiddenCall(original, args, kwargs)
             del args, kwargs
+            call, error, check = judge(send)
             try:
                 if error is not None:
                     raise error
@@ -73,8 +85,9 @@ def judging(judge: Judge, *, is_async: bool = False) -> Maker:
             return answer
 
         async def hooked_async(*args: Any, **kwargs: Any) -> Any:
-            send, call, error, check = judge(original, args, kwargs)
+            send = HiddenCall(original, args, kwargs)
             del args, kwargs
+            call, error, check = judge(send)
             try:
                 if error is not None:
                     raise error
@@ -98,6 +111,11 @@ def calls_on_stack() -> Iterator[Call]:
             call = frame.f_locals.get("call")
             if isinstance(call, Call):
                 yield call
+
+
+def judges_other_calls() -> bool:
+    """Whether calls of other libraries are judged, too: `scope="process"`."""
+    return STATE.settings is not None and STATE.settings.scope == "process"
 
 
 class OtherCall(Call):

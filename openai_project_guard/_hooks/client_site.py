@@ -18,6 +18,7 @@ from openai_project_guard._check.call_site import (
     call_site,
     is_application,
 )
+from openai_project_guard._check.waiting import module_of, outwards
 from openai_project_guard._errors import OWN_FAULTS
 from openai_project_guard._hooks.patch import Function, hook
 from openai_project_guard._scope import SCOPE
@@ -55,23 +56,15 @@ def _building_hook(original: Function) -> Function:
 def _note(client: Any) -> None:
     try:
         key = id(client)
-        site = _site(client)
-
-        def forget(reference: ref[Any]) -> None:
-            if (kept := _sites.get(key)) is not None and kept[0] is reference:
-                del _sites[key]
-
-        _sites[key] = ref(client, forget), site
+        _sites[key] = ref(client, lambda _: _sites.pop(key, None)), _site(client)
     except OWN_FAULTS:  # a client that cannot be noted is built all the same
         pass
 
 
 def _site(client: Any) -> ClientSite:
-    frame: FrameType | None
-    outer: FrameType | None
-    frame = outer = sys._getframe(3)  # of whoever called the constructor's hook
-    while frame is not None:
-        is_sdk = (frame.f_globals.get("__name__") or "").startswith("openai.")
+    outer: FrameType | None = sys._getframe(3)  # of whoever called the constructor's hook
+    for frame in outwards(outer):
+        is_sdk = module_of(frame).startswith("openai.")
         if is_sdk and frame.f_code.co_name == "copy":  # `with_options()` is the same function
             given = frame.f_locals
             step = Step(
@@ -85,7 +78,6 @@ def _site(client: Any) -> ClientSite:
             outer = frame.f_back
         elif is_application(frame):
             break
-        frame = frame.f_back
     return ClientSite((Step(call_site(outer)),))
 
 

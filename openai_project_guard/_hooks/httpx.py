@@ -12,37 +12,41 @@ from contextlib import suppress
 from operator import attrgetter
 from types import ModuleType
 from typing import Any
-from weakref import WeakSet
+from weakref import ref
 
-from openai_project_guard._check.call import Call, HeaderSources
+from openai_project_guard._check.call import Call
 from openai_project_guard._check.check import refusal
 from openai_project_guard._check.headers import PROJECT_HEADER, RawHeaders, name_of
 from openai_project_guard._check.response import check_response
-from openai_project_guard._errors import UnsupportedSDKError
 from openai_project_guard._hooks import sdk_legacy
-from openai_project_guard._hooks.call import OtherCall
-from openai_project_guard._hooks.message import named_project
-from openai_project_guard._hooks.patch import Function, hook, is_reached, wrapper_chain
+from openai_project_guard._hooks.call import OtherCall, judges_other_calls
+from openai_project_guard._hooks.message import MessageReader
+from openai_project_guard._hooks.patch import (
+    Function,
+    hook,
+    is_reached,
+    owner_of,
+    require,
+    wrapper_chain,
+)
 from openai_project_guard._hooks.sdk_facts import header_sources_of_http, is_sent_by_sdk
 from openai_project_guard._scope import SCOPE
 from openai_project_guard._state import STATE
 from openai_project_guard._types import Destination
 
 SEND_SINGLE_REQUEST = "_send_single_request"
-_STEPS = ("send", "_send_handling_auth", "_send_handling_redirects", SEND_SINGLE_REQUEST)
+_METHODS = ("send", "_send_handling_auth", "_send_handling_redirects", SEND_SINGLE_REQUEST)
 """The way from the SDK to the transport hook, in httpx and httpx2 alike."""
 
 CALL = "openai_project_guard"
 """Under this name a request's `extensions` hold its `Call`; httpx hands them on at redirects."""
 
 
-class Http:
+class Http(MessageReader):
     """How the check reads and mends a request of httpx or httpx2.
 
     No static methods: the interpreter looks them up anew at each call.
     """
-
-    header_sources: Callable[[], HeaderSources] = staticmethod(header_sources_of_http)
 
     def headers(self, message: Any) -> RawHeaders:
         """Its headers, as they stand."""
@@ -72,24 +76,19 @@ class Http:
             if b"openai-project" in names:
                 return headers[names.index(b"openai-project")][2]  # type: ignore[no-any-return]
         except (AttributeError, TypeError):  # a stand-in's have headers of any kind, or none
-            return named_project(getattr(response, "headers", None))
+            return super().response_project(response)
         return None
 
-    def status(self, response: Any) -> int:
-        """The status of the answer."""
-        status: int = response.status_code
-        return status
+
+HTTP = Http(header_sources_of_http)
 
 
-HTTP = Http()
-
-
-_methods_of = attrgetter(*_STEPS)
+_methods_of = attrgetter(*_METHODS)
 
 _HOOKED: dict[type, tuple[Any, ...]] = {}
-"""The hooked client classes, and what their steps were when they were hooked."""
+"""The hooked client classes, and what these methods were when they were hooked."""
 
-_BYPASSING_CLIENTS: WeakSet[Any] = WeakSet()
+_BYPASSING_CLIENTS: dict[int, ref[Any]] = {}
 """HTTP clients of the SDK whose own `send()` may bypass the transport hook. Whatever they send is a
 call of the SDK, even from a thread or a task of theirs, and even as a request that they made."""
 
@@ -98,18 +97,12 @@ def install(module: ModuleType) -> None:
     """Hooks the clients of `httpx` or `httpx2`.
 
     Raises:
-        UnsupportedSDKError: the installed release has no such method.
+        UnsupportedSDKError: the installed release lacks a method on the way; names it.
     """
     for client, make in ((module.Client, _sync_hook), (module.AsyncClient, _async_hook)):
-        if SEND_SINGLE_REQUEST not in client.__dict__:
-            raise UnsupportedSDKError(
-                f"{module.__name__} {module.__version__} has no {client.__name__}."
-                f"{SEND_SINGLE_REQUEST}, where the guard must look at a call before it is sent. "
-                f"Upgrade openai-project-guard, or use a release of {module.__name__} that it "
-                "supports; its README lists them."
-            )
+        require(module, client, *_METHODS)
         hook(client, SEND_SINGLE_REQUEST, functools.partial(make, module=module))
-        _HOOKED[client] = tuple(map(client.__dict__.get, _STEPS))
+        _HOOKED[client] = tuple(client.__dict__[name] for name in _METHODS)
 
 
 def _sync_hook(original: Function, module: ModuleType) -> Function:
@@ -162,9 +155,9 @@ def _call_of(client: Any, request: Any, module: ModuleType) -> Call | None:
     call: Call | None = extensions.get(CALL) if extensions else None
     if call is None:
         # An auth flow or an event hook may have sent a request of its own in place of the SDK's.
-        if is_sent_by_sdk() or client in _BYPASSING_CLIENTS:
+        if is_sent_by_sdk() or id(client) in _BYPASSING_CLIENTS:
             call = new_call()
-        elif STATE.settings is not None and STATE.settings.scope == "process":
+        elif judges_other_calls():
             call = OtherCall(module.RequestError)
     return call
 
@@ -176,8 +169,9 @@ def new_call(service_account: str | None = None) -> Call:
 
 def note_bypassing_client(client: Any) -> None:
     """Remembers an HTTP client of the SDK that may bypass the transport hook."""
-    with suppress(TypeError):  # it cannot be remembered; what it sends is judged where it is sent
-        _BYPASSING_CLIENTS.add(client)
+    key = id(client)  # it need not be hashable
+    with suppress(TypeError):  # no weak reference: what it sends is judged where it is sent
+        _BYPASSING_CLIENTS[key] = ref(client, lambda _: _BYPASSING_CLIENTS.pop(key, None))
 
 
 def reaches_transport_hook(client: Any) -> bool:
@@ -187,25 +181,15 @@ def reaches_transport_hook(client: Any) -> bool:
     """
     cls = type(client)
     base = next(filter(_HOOKED.__contains__, cls.__mro__), None)
-    if base is None or not client.__dict__.keys().isdisjoint(_STEPS):
+    if base is None or not client.__dict__.keys().isdisjoint(_METHODS):
         return False
     return _methods_of(cls) == _HOOKED[base] or all(
-        _has(cls, base, step) and _is_reached(base, step, known)
-        for step, known in zip(_STEPS, _HOOKED[base], strict=True)
+        owner_of(cls, name) is base and _still_calls(base, name, known)
+        for name, known in zip(_METHODS, _HOOKED[base], strict=True)
     )
 
 
-def _is_reached(base: type, step: str, known: Any) -> bool:
-    """Whether a call still reaches the step, below what another package has put over it since."""
-    if base.__dict__.get(step) is known:
-        return True
-    if step == SEND_SINGLE_REQUEST:
-        return is_reached(base, step)
-    return any(link is known for link in wrapper_chain(base.__dict__.get(step)))
-
-
-def _has(cls: type, base: type, name: str) -> bool:
-    """Whether a class has a method from this base, and not one of its own."""
-    if getattr(cls, name, None) is base.__dict__.get(name):
-        return True
-    return next((owner for owner in cls.__mro__ if name in owner.__dict__), None) is base
+def _still_calls(base: type, name: str, known: Any) -> bool:
+    """Whether a call still gets to a method, below what another package has put over it since."""
+    links = wrapper_chain(base.__dict__[name])
+    return is_reached(base, name) or any(link is known for link in links)

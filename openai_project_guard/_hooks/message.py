@@ -19,7 +19,7 @@ class Message:
         original: the library's own request, if it has one.
     """
 
-    __slots__ = ("_url", "headers", "method", "original", "transport")
+    __slots__ = ("headers", "method", "original", "transport", "url")
 
     def __init__(
         self,
@@ -31,19 +31,13 @@ class Message:
         original: Any = None,
     ) -> None:
         self.method = method
-        self._url = url
+        self.url = url
         # An iterator can be read only once, and the library wants to read it, too.
         self.headers: Any = headers
         if headers is not None and not hasattr(headers, "__len__"):
             self.headers = [*headers]
         self.transport = transport
         self.original = original
-
-    @property
-    def destination(self) -> Destination:
-        """Where it goes."""
-        parts = urlsplit(str(self._url))
-        return Destination(self.method, parts.hostname or "", parts.path, self.transport)
 
 
 class MessageReader:
@@ -59,22 +53,23 @@ class MessageReader:
     def headers(self, message: Message) -> RawHeaders:
         """Its headers, as they stand."""
         return [
-            (as_bytes(name), as_bytes(name).lower(), as_bytes(value))
+            (_as_bytes(name), _as_bytes(name).lower(), _as_bytes(value))
             for name, value in _pairs(message.headers)
         ]
 
     def host(self, message: Message) -> str:
         """The host it goes to."""
-        return message.destination.host
+        return self.destination(message).host
 
     def destination(self, message: Message) -> Destination:
         """Where it goes."""
-        return message.destination
+        parts = urlsplit(str(message.url))
+        return Destination(message.method, parts.hostname or "", parts.path, message.transport)
 
     def put_project(self, message: Message, project: str) -> None:
         """Sets the header; an empty one that is there is replaced, whatever its case."""
-        others = [pair for pair in _pairs(message.headers) if not _is_project(pair[0])]
         if message.transport == "websocket":  # what was given is the caller's
+            others = (pair for pair in _pairs(message.headers) if not _is_project(pair[0]))
             message.headers = [*others, (PROJECT_HEADER, project)]
             return
         for name in [name for name in message.headers if _is_project(name)]:
@@ -83,24 +78,20 @@ class MessageReader:
 
     def response_project(self, response: Any) -> bytes | None:
         """The project that the server's answer names, if it names one."""
-        return named_project(response.headers)
+        headers = getattr(response, "headers", None)  # a stand-in's may be anything, or missing
+        if isinstance(headers, (str, bytes)):
+            return None
+        try:
+            pairs = [(name, value) for name, value in _pairs(headers)]
+        except (TypeError, ValueError):  # a mock, say
+            return None
+        values = (value for name, value in pairs if _is_project(name))
+        return next((_as_bytes(value) for value in values if isinstance(value, (str, bytes))), None)
 
     def status(self, response: Any) -> int:
         """The status of the answer; urllib3 and aiohttp call it otherwise than the others."""
         status: int = response.status_code if hasattr(response, "status_code") else response.status
         return status
-
-
-def named_project(headers: Any) -> bytes | None:
-    """The `openai-project` of an answer's headers, whatever they are kept in."""
-    if isinstance(headers, (str, bytes)):
-        return None
-    try:
-        pairs = [(name, value) for name, value in _pairs(headers)]
-    except (TypeError, ValueError):  # a mock, say
-        return None
-    values = (value for name, value in pairs if _is_project(name))
-    return next((as_bytes(value) for value in values if isinstance(value, (str, bytes))), None)
 
 
 def _pairs(headers: Any) -> Any:
@@ -112,9 +103,9 @@ def _pairs(headers: Any) -> Any:
 
 
 def _is_project(name: Any) -> bool:
-    return as_bytes(name).lower() == b"openai-project"
+    return _as_bytes(name).lower() == b"openai-project"
 
 
-def as_bytes(text: Any) -> bytes:
+def _as_bytes(text: Any) -> bytes:
     """A header's name or value as it goes over the wire."""
     return text if isinstance(text, bytes) else str(text).encode("utf-8", "surrogateescape")

@@ -24,25 +24,22 @@ from openai_project_guard._hooks.call import (
     Judged,
     OtherCall,
     calls_on_stack,
+    judges_other_calls,
     judging,
 )
 from openai_project_guard._hooks.message import Message, MessageReader
-from openai_project_guard._hooks.patch import Function, hook
-from openai_project_guard._state import STATE
+from openai_project_guard._hooks.patch import hook
 
 READER = MessageReader(lambda: HeaderSources(is_sdk=False))
+
+Read = Callable[[HiddenCall], Message | None]
+"""Finds what is sent in the arguments of a call; `None` where one is missing: the call says so."""
 
 
 def install_requests(adapters: ModuleType) -> None:
     """Hooks `requests.adapters`: the last to see a request whole, each redirect by itself."""
-
-    def read(original: Function, args: Any, kwargs: Any) -> tuple[Message, HiddenCall]:
-        request = args[1] if len(args) > 1 else kwargs["request"]
-        message = Message(request.method, request.url, request.headers, original=request)
-        return message, HiddenCall(original, args, kwargs)
-
     family = sys.modules["requests.exceptions"].RequestException
-    hook(adapters.HTTPAdapter, "send", judging(_judge(family, read)))
+    hook(adapters.HTTPAdapter, "send", judging(_judge(family, _reader_of("request"))))
 
 
 def install_urllib3(connectionpool: ModuleType) -> None:
@@ -51,21 +48,16 @@ def install_urllib3(connectionpool: ModuleType) -> None:
     family = sys.modules["urllib3.exceptions"].HTTPError
     header_dict = sys.modules["urllib3._collections"].HTTPHeaderDict
 
-    def read(original: Function, args: Any, kwargs: Any) -> tuple[Message, HiddenCall]:
-        pool = args[0]
-        named = {
-            **dict(zip(("method", "url", "body", "headers"), args[1:], strict=False)),
-            **kwargs,
-        }
-        given = named.get("headers")
+    def read(send: HiddenCall) -> Message | None:
+        pool = send.argument("self", 0)
+        method, url = send.argument("method", 1), send.argument("url", 2)
+        if method is None or url is None:
+            return None
+        given = send.argument("headers", 4)
         # A copy, for the caller's mapping is not ours to change.
         headers = header_dict(pool.headers if given is None else given)
-        message = Message(named["method"], _url(pool, named["url"]), headers)
-        if len(args) > 4:
-            args = (*args[:4], headers, *args[5:])
-        else:
-            kwargs = {**kwargs, "headers": headers}
-        return message, HiddenCall(original, args, kwargs)
+        send.replace(headers, "headers", 4)
+        return Message(method, _url(pool, url), headers)
 
     hook(connectionpool.HTTPConnectionPool, "urlopen", judging(_judge(family, read)))
 
@@ -73,27 +65,30 @@ def install_urllib3(connectionpool: ModuleType) -> None:
 def install_aiohttp(connector: ModuleType) -> None:
     """Hooks `aiohttp`: its connector, which is asked after every middleware, and its answers."""
 
-    def read(original: Function, args: Any, kwargs: Any) -> tuple[Message, HiddenCall]:
-        request = args[1] if len(args) > 1 else kwargs["req"]
-        message = Message(request.method, request.url, request.headers, original=request)
-        return message, HiddenCall(original, args, kwargs)
-
-    def judge_start(original: Function, args: Any, kwargs: Any) -> Judged:
-        return Judged(HiddenCall(original, args, kwargs), check=lambda _: _check_answer(args[0]))
+    def judge_start(send: HiddenCall) -> Judged:
+        response = send.argument("self", 0)
+        return Judged(check=lambda _: _check_answer(response))
 
     family = sys.modules["aiohttp.client_exceptions"].ClientError
-    connecting = _judge(family, read, is_answered=False)
+    connecting = _judge(family, _reader_of("req"), is_answered=False)
     hook(connector.BaseConnector, "connect", judging(connecting, is_async=True))
     response = sys.modules["aiohttp.client_reqrep"].ClientResponse
     hook(response, "start", judging(judge_start, is_async=True))
 
 
-def _judge(
-    family: type[Exception],
-    read: Callable[[Function, Any, Any], tuple[Message, HiddenCall]],
-    *,
-    is_answered: bool = True,
-) -> Judge:
+def _reader_of(name: str) -> Read:
+    """Reads the request that a method is given under this name, or first."""
+
+    def read(send: HiddenCall) -> Message | None:
+        request = send.argument(name, 1)
+        if request is None:
+            return None
+        return Message(request.method, request.url, request.headers, original=request)
+
+    return read
+
+
+def _judge(family: type[Exception], read: Read, *, is_answered: bool = True) -> Judge:
     """Judges what a library sends, whose errors are of this family.
 
     Args:
@@ -102,28 +97,19 @@ def _judge(
         is_answered: the hooked function returns the server's answer.
     """
 
-    def judge(original: Function, args: Any, kwargs: Any) -> Judged:
-        if not _is_active():
-            return Judged(HiddenCall(original, args, kwargs))
-        try:
-            message, send = read(original, args, kwargs)
-        except KeyError:  # an argument is missing, which the function itself says best
-            return Judged(HiddenCall(original, args, kwargs))
-        if _was_judged(message):
-            return Judged(send)
+    def judge(send: HiddenCall) -> Judged:
+        message = read(send) if judges_other_calls() else None
+        if message is None or _was_judged(message):
+            return Judged()
         call = OtherCall(family)
         error = refusal(call, message, READER)
 
         def check(response: Any) -> None:
             check_response(call, response, message, READER)
 
-        return Judged(send, call, error, check if is_answered else None)
+        return Judged(call, error, check if is_answered else None)
 
     return judge
-
-
-def _is_active() -> bool:
-    return STATE.settings is not None and STATE.settings.scope == "process"
 
 
 def _url(pool: Any, target: str) -> str:
@@ -137,7 +123,7 @@ def _url(pool: Any, target: str) -> str:
 
 def _check_answer(response: Any) -> None:
     """Checks an answer of aiohttp, whose request was judged when it asked for a connection."""
-    if not _is_active():
+    if not judges_other_calls():
         return
     try:
         info = response.request_info

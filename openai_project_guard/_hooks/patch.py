@@ -16,6 +16,8 @@ from types import FunctionType
 from typing import Any
 from weakref import ref
 
+from openai_project_guard._errors import UnsupportedSDKError
+
 Function = Callable[..., Any]
 Maker = Callable[[Function], Function]
 """Makes a hook around a method: both take the instance as their first argument."""
@@ -42,10 +44,8 @@ class Patch:
     def is_reached(self) -> bool:
         """Whether a call still passes through the hook, whatever other packages put around it."""
         owner, hook = self._owner(), self._hook()
-        if owner is None or hook is None:
-            return False
-        current = owner.__dict__.get(self._attribute)
-        return current is hook or any(link is hook for link in wrapper_chain(current))
+        current = None if owner is None else owner.__dict__.get(self._attribute)
+        return any(link is hook for link in wrapper_chain(current))
 
     def remove(self) -> None:
         """Puts the original back, unless somebody wrapped the hook: then it stays and passes on."""
@@ -67,14 +67,31 @@ def hook(owner: Any, name: str, make: Maker) -> None:
     original = owner.__dict__[name]
     # Not isinstance(): a wrapper of wrapt claims to be a function, but has to be bound to the
     # instance like any other descriptor.
-    if type(original) is FunctionType or not isinstance(owner, type):
-        ours = make(original)
-    else:
-        ours = make(functools.partial(_call, original))
+    is_plain = type(original) is FunctionType or not isinstance(owner, type)
+    ours = make(original if is_plain else functools.partial(_call, original))
     functools.update_wrapper(ours, original)
-    ours.__wrapped__ = original  # type: ignore[attr-defined]
     setattr(owner, name, ours)
     _patches[id(owner), name] = Patch(owner, name, ours)
+
+
+def owner_of(cls: type, name: str) -> type:
+    """The class that a class has a method from."""
+    return next(owner for owner in cls.__mro__ if name in owner.__dict__)
+
+
+def require(package: Any, owner: type, *names: str) -> None:
+    """Makes sure that a class of a package has the methods that a call passes through.
+
+    Raises:
+        UnsupportedSDKError: it lacks one; names it.
+    """
+    for name in names:
+        if name not in owner.__dict__:
+            raise UnsupportedSDKError(
+                f"{package.__name__} {package.__version__} has no {owner.__name__}.{name}, where "
+                "the guard must look at a call before it is sent. Upgrade openai-project-guard, or "
+                f"use a release of {package.__name__} that it supports; its README lists them."
+            )
 
 
 def _call(original: Any, instance: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -98,11 +115,6 @@ def is_reached(owner: Any, name: str) -> bool:
     """Whether a call of this class or module passes through our hook."""
     patch = _patches.get((id(owner), name))
     return patch is not None and patch.is_reached()
-
-
-def is_hooked(owner: Any, name: str) -> bool:
-    """Whether this very class or module was hooked."""
-    return (id(owner), name) in _patches
 
 
 def reached() -> tuple[str, ...]:

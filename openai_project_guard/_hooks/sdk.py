@@ -14,7 +14,7 @@ from openai_project_guard._check.call import Call
 from openai_project_guard._check.check import is_active, refusal
 from openai_project_guard._check.faults import log_fault, refusal_for_fault
 from openai_project_guard._check.response import add_note, check_response
-from openai_project_guard._errors import OWN_FAULTS, UnsupportedSDKError
+from openai_project_guard._errors import OWN_FAULTS
 from openai_project_guard._hooks import client_site, sdk_legacy
 from openai_project_guard._hooks.call import HiddenCall, Judged, judging
 from openai_project_guard._hooks.httpx import (
@@ -24,7 +24,7 @@ from openai_project_guard._hooks.httpx import (
     note_bypassing_client,
     reaches_transport_hook,
 )
-from openai_project_guard._hooks.patch import Function, hook, is_hooked
+from openai_project_guard._hooks.patch import Function, hook, is_reached, require
 from openai_project_guard._hooks.sdk_facts import BASE_MODULE, service_account
 from openai_project_guard._hooks.unsendable import refusal_of_unsendable
 from openai_project_guard._scope import SCOPE
@@ -34,8 +34,6 @@ BUILD_REQUEST = "_build_request"
 MAKE_ERROR = "_make_status_error_from_response"
 SEND_REQUEST = "_send_request"
 """From some release after 2.30.0. An `OpenAIError` raised inside passes through `request()`."""
-
-_NOT_GIVEN = object()
 
 
 def install(openai: ModuleType) -> None:
@@ -47,16 +45,9 @@ def install(openai: ModuleType) -> None:
     module = sys.modules[BASE_MODULE]
     base, clients = module.BaseClient, (module.SyncAPIClient, module.AsyncAPIClient)
     is_legacy = not any(SEND_REQUEST in client.__dict__ for client in clients)
-    needed = [(base, BUILD_REQUEST), (base, MAKE_ERROR)]
-    names = sdk_legacy.NEEDED if is_legacy else (SEND_REQUEST,)
-    needed += [(client, name) for client in clients for name in names]
-    for owner, name in needed:
-        if name not in owner.__dict__:
-            raise UnsupportedSDKError(
-                f"openai {openai.__version__} has no {owner.__name__}.{name}, where the guard "
-                "must look at a call before it is sent. Upgrade openai-project-guard, or use "
-                "a release of openai that it supports; its README lists them."
-            )
+    require(openai, base, BUILD_REQUEST, MAKE_ERROR)
+    for client in clients:
+        require(openai, client, *(sdk_legacy.NEEDED if is_legacy else (SEND_REQUEST,)))
     if is_legacy:
         sdk_legacy.install(clients)
     client_site.install(clients)
@@ -67,7 +58,7 @@ def install(openai: ModuleType) -> None:
 def unhooked() -> tuple[str, ...]:
     """The SDK's classes, where it was reloaded or imported again after it was hooked."""
     module = sys.modules.get(BASE_MODULE)
-    if module is None or is_hooked(module.BaseClient, BUILD_REQUEST):
+    if module is None or is_reached(module.BaseClient, BUILD_REQUEST):
         return ()
     return (f"BaseClient.{BUILD_REQUEST}",)
 
@@ -75,43 +66,25 @@ def unhooked() -> tuple[str, ...]:
 def _marking_hook(original: Function) -> Function:
     """Marks each request as a call of the SDK's when it is made."""
 
-    def _build_request(
-        self: Any, options: Any, *, retries_taken: Any = _NOT_GIVEN, **more: Any
-    ) -> Any:
-        try:  # its arguments by name: *args and **kwargs cost steps on each call
-            if retries_taken is _NOT_GIVEN:  # old releases have no such argument
-                request = original(self, options, **more)
-            elif more:
-                request = original(self, options, retries_taken=retries_taken, **more)
-            else:
-                request = original(self, options, retries_taken=retries_taken)
+    def _build_request(self: Any, options: Any, **more: Any) -> Any:
+        request = error = None
+        try:
+            request = original(self, options, **more)
         except UnicodeEncodeError:
-            error = _unsendable(self, options)
+            error = refusal_of_unsendable(self, options)
             if error is None:
                 raise
         else:
-            error = None
+            if STATE.settings is not None or SCOPE.get() is not None:
+                error = _mark(self, request)
         finally:
             del options, more  # they may hold a key, and their repr shows it
         if error is not None:
-            del self
+            del self, request
             raise error
-        if STATE.settings is not None or SCOPE.get() is not None:
-            error = _mark(self, request)
-            if error is not None:
-                del self, request
-                raise error
         return request
 
     return _build_request
-
-
-def _unsendable(client: Any, options: Any) -> BaseException | None:
-    try:
-        return refusal_of_unsendable(client, options) if is_active() else None
-    except OWN_FAULTS as fault:
-        log_fault(fault, "The SDK's own error was raised.")
-        return None
 
 
 def _mark(client: Any, request: Any) -> BaseException | None:
@@ -120,10 +93,10 @@ def _mark(client: Any, request: Any) -> BaseException | None:
         call = request.extensions[CALL] = new_call(account)
         if STATE.audit is not None:
             call.client_site = str(client_site.site_of(client))
-        is_seen = reaches_transport_hook(client._client)
-        if not is_seen:
+        if not reaches_transport_hook(client._client):
             note_bypassing_client(client._client)
-        if account is not None or not is_seen:
+            _hook_sending(type(client))
+        elif account is not None:
             _hook_sending(type(client))
     except OWN_FAULTS as fault:
         return refusal_for_fault(fault)
@@ -132,53 +105,44 @@ def _mark(client: Any, request: Any) -> BaseException | None:
 
 def _hook_sending(client_type: type) -> None:
     """Hooks the last methods of a client's classes, before this very call gets there."""
-    is_async = issubclass(client_type, sys.modules[BASE_MODULE].AsyncAPIClient)
+    module = sys.modules[BASE_MODULE]
+    is_async = issubclass(client_type, module.AsyncAPIClient)
     with changing:
+        if not is_reached(module.BaseClient, BUILD_REQUEST):
+            return  # the hooks were taken off since this call began
         if not hasattr(client_type, SEND_REQUEST):
-            sdk_legacy.hook_preparing(client_type, _check_prepared)
+            sdk_legacy.hook_preparing(client_type, _judge_here)
         for owner in client_type.__mro__:
             if SEND_REQUEST in owner.__dict__:
                 hook(owner, SEND_REQUEST, judging(_judge_sending, is_async=is_async))
 
 
-def _judge_sending(original: Function, args: Any, kwargs: Any) -> Judged:
-    send = HiddenCall(original, args, kwargs)
-    client, request = args[0], args[1] if len(args) > 1 else kwargs["request"]
-    call = _call_to_judge(client, request)
-    if call is None:
-        return Judged(send)
+def _judge_sending(send: HiddenCall) -> Judged:
+    client, request = send.argument("self", 0), send.argument("request", 1)
+    call, error = _judge_here(client, request)
 
     def check(response: Any) -> None:
-        if not call.is_sent:
+        if call is not None and not call.is_sent:
             check_response(call, response, request, HTTP)
 
-    return Judged(send, call, _refusal(call, client, request), check)
+    return Judged(call, error, check)
 
 
-def _check_prepared(client: Any, request: Any) -> BaseException | None:
-    call = _call_to_judge(client, request)
-    return None if call is None else _refusal(call, client, request)
-
-
-def _call_to_judge(client: Any, request: Any) -> Call | None:
-    if STATE.settings is None and SCOPE.get() is None:
-        return None
-    call: Call | None = request.extensions.get(CALL)
-    if call is None:  # a private method of the SDK was called with a request made elsewhere
-        call = request.extensions[CALL] = new_call(service_account(client))
-    return call
-
-
-def _refusal(call: Call, client: Any, request: Any) -> BaseException | None:
+def _judge_here(client: Any, request: Any) -> tuple[Call | None, BaseException | None]:
     """Judges a request that never gets to the transport hook.
 
     Any other is judged there, but with a workload identity the SDK first asks for a token, which is
     a request, too: so it is found out here whether this one would be refused.
     """
+    if not is_active():
+        return None, None
+    call: Call | None = request.extensions.get(CALL)
+    if call is None:  # a private method of the SDK was called with a request made elsewhere
+        call = request.extensions[CALL] = new_call(service_account(client))
     dry_run = reaches_transport_hook(client._client)
     if dry_run and call.service_account is None:
-        return None
-    return refusal(call, request, HTTP, dry_run=dry_run)
+        return call, None
+    return call, refusal(call, request, HTTP, dry_run=dry_run)
 
 
 def _note_hook(original: Function) -> Function:

@@ -11,7 +11,7 @@ from types import FrameType
 from typing import Any
 
 from openai_project_guard._check.call import HeaderSources
-from openai_project_guard._check.waiting import outwards
+from openai_project_guard._check.waiting import module_of, outwards
 from openai_project_guard._hooks.client_site import site_of
 
 BASE_MODULE = "openai._base_client"
@@ -48,20 +48,21 @@ def header_sources_of_http() -> HeaderSources:
             options = found.get("options")
             if options is not None:
                 break
-    return HeaderSources(is_sdk=False) if client is None else _header_sources(client, options)
+    return HeaderSources(is_sdk=False) if client is None else header_sources(client, options)
 
 
 def header_sources_of_websocket() -> HeaderSources:
     """Where the headers of the WebSocket come from that the SDK, or somebody else, opens."""
     for frame in frames():
-        if frame.f_globals.get("__name__", "").startswith("openai.resources"):
+        if module_of(frame).startswith("openai.resources"):
             client = _client_of(frame.f_locals.get("self"))
             if client is not None:
-                return _header_sources(client, None, _drops_project(client))
+                return header_sources(client, None, _drops_project(client))
     return HeaderSources(is_sdk=False)
 
 
-def _header_sources(client: Any, options: Any, websocket_note: str | None = None) -> HeaderSources:
+def header_sources(client: Any, options: Any, websocket_note: str | None = None) -> HeaderSources:
+    """Where the headers of a client's call come from, given the options that it is made from."""
     return HeaderSources(
         call_headers=_mapping(getattr(options, "headers", None)),
         client_headers=_mapping(getattr(client, "_custom_headers", None)),
@@ -89,7 +90,7 @@ def _client_of(connecting: Any) -> Any:
 
 
 def _drops_project(client: Any) -> str | None:
-    """A word on an SDK that leaves the client's project off a WebSocket."""
+    """What an error says of an SDK that leaves the client's project off a WebSocket."""
     if not getattr(client, "project", None):
         return None
     from openai import __version__

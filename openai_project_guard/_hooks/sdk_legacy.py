@@ -13,16 +13,13 @@ from typing import Any
 
 from openai_project_guard._check.call import Call
 from openai_project_guard._hooks.call import HiddenCall
-from openai_project_guard._hooks.patch import Function, hook, wrapper_chain
+from openai_project_guard._hooks.patch import Function, hook, owner_of, wrapper_chain
 from openai_project_guard._hooks.sdk_facts import frames
 
 REQUEST = "request"
 PREPARE_REQUEST = "_prepare_request"
 """The last method of the SDK that runs before its HTTP client, and outside the `try`."""
 NEEDED = (REQUEST, PREPARE_REQUEST)
-
-Check = Callable[[Any, Any], BaseException | None]
-"""Judges a client's request that bypasses the transport hook; `None` lets it pass."""
 
 
 class Refused(BaseException):
@@ -82,10 +79,10 @@ CODES: set[CodeType] = set()
 
 def _request_hook(original: Function) -> Function:
     def request(*args: Any, **kwargs: Any) -> Any:
-        call = HiddenCall(original, args, kwargs)
+        send = HiddenCall(original, args, kwargs)
         del args, kwargs
         try:
-            return call()
+            return send()
         except Refused as refused:
             error = refused.error
         raise error
@@ -96,10 +93,10 @@ def _request_hook(original: Function) -> Function:
 
 def _async_request_hook(original: Callable[..., Awaitable[Any]]) -> Function:
     async def request(*args: Any, **kwargs: Any) -> Any:
-        call = HiddenCall(original, args, kwargs)
+        send = HiddenCall(original, args, kwargs)
         del args, kwargs
         try:
-            return await call()
+            return await send()
         except Refused as refused:
             error = refused.error
         raise error
@@ -108,20 +105,22 @@ def _async_request_hook(original: Callable[..., Awaitable[Any]]) -> Function:
     return request
 
 
-def hook_preparing(client_type: type, check: Check) -> None:
+def hook_preparing(
+    client_type: type, judge_here: Callable[[Any, Any], tuple[Call | None, BaseException | None]]
+) -> None:
     """Judges the requests of a client after the outermost `_prepare_request` of its classes.
 
     A subclass may override it without `super()`, or go on after it: only what stands after the
     outermost one is judged.
     """
-    owner = _first_with(PREPARE_REQUEST, client_type)
+    owner = owner_of(client_type, PREPARE_REQUEST)
 
     def make(original: Callable[..., Any]) -> Function:
         def judge(client: Any, request: Any) -> BaseException | None:
-            if _first_with(PREPARE_REQUEST, type(client)) is not owner:
+            if owner_of(type(client), PREPARE_REQUEST) is not owner:
                 return None
-            error = check(client, request)  # here the SDK lets it pass as it is
-            return error.error if isinstance(error, Refused) else error
+            _, error = judge_here(client, request)
+            return error.error if isinstance(error, Refused) else error  # the SDK lets it pass here
 
         def _prepare_request(self: Any, request: Any) -> Any:
             original(self, request)
@@ -140,7 +139,3 @@ def hook_preparing(client_type: type, check: Check) -> None:
         return _prepare_request_async if inspect.iscoroutinefunction(original) else _prepare_request
 
     hook(owner, PREPARE_REQUEST, make)
-
-
-def _first_with(name: str, client_type: type) -> type:
-    return next(owner for owner in client_type.__mro__ if name in owner.__dict__)

@@ -12,7 +12,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from openai_project_guard._hooks.patch import Function, hook
+from openai_project_guard._hooks.patch import Function, hook, owner_of
 from openai_project_guard._scope import SCOPE, Scope, current_scope
 
 _POOLS = ("concurrent.futures.thread", "multiprocessing.pool")
@@ -20,7 +20,7 @@ _POOLS = ("concurrent.futures.thread", "multiprocessing.pool")
 
 def install_threading(threading: ModuleType) -> None:
     """Hooks `threading.Thread.start`, in the class that has it: gevent puts a subclass before."""
-    hook(next(c for c in threading.Thread.__mro__ if "start" in vars(c)), "start", _start_hook)
+    hook(owner_of(threading.Thread, "start"), "start", _start_hook)
 
 
 def install_executor(thread: ModuleType) -> None:

@@ -10,30 +10,32 @@ from typing import Any
 
 from openai_project_guard._check.call import Call
 from openai_project_guard._check.check import refusal
+from openai_project_guard._check.faults import log_fault
 from openai_project_guard._check.headers import PROJECT_HEADER
+from openai_project_guard._check.origin import values_of
+from openai_project_guard._errors import OWN_FAULTS
 from openai_project_guard._hooks.message import Message, MessageReader
-from openai_project_guard._hooks.sdk_facts import header_sources_of_http
-
-_READER = MessageReader(header_sources_of_http)
+from openai_project_guard._hooks.sdk_facts import header_sources
 
 
 def refusal_of_unsendable(client: Any, options: Any) -> BaseException | None:
     """The refusal of a call whose project is not ASCII; `None` where that is not the matter."""
-    project = _project(client, options)
-    if not isinstance(project, str) or project.isascii():
+    try:
+        sources = header_sources(client, options)
+        project, *_ = (
+            *values_of(sources.call_headers, PROJECT_HEADER),
+            *values_of(sources.client_headers, PROJECT_HEADER),
+            sources.settings["project"],
+        )
+        if not isinstance(project, str) or project.isascii():
+            return None
+        headers = [
+            ("Authorization", f"Bearer {client.api_key or ''}"),
+            (PROJECT_HEADER, project.encode("utf-8", "surrogatepass")),
+        ]
+        url = str(client.base_url).rstrip("/") + str(getattr(options, "url", ""))
+        method = str(getattr(options, "method", "")).upper()
+        return refusal(Call(), Message(method, url, headers), MessageReader(lambda: sources))
+    except OWN_FAULTS as fault:
+        log_fault(fault, "The SDK's own error was raised.")
         return None
-    headers = [
-        ("Authorization", f"Bearer {client.api_key or ''}"),
-        (PROJECT_HEADER, project.encode("utf-8", "surrogatepass")),
-    ]
-    url = str(client.base_url).rstrip("/") + str(getattr(options, "url", ""))
-    method = str(getattr(options, "method", "")).upper()
-    return refusal(Call(), Message(method, url, headers), _READER)
-
-
-def _project(client: Any, options: Any) -> Any:
-    for headers in (getattr(options, "headers", None), getattr(client, "_custom_headers", None)):
-        for name, value in dict(headers or {}).items():
-            if name.lower() == PROJECT_HEADER.lower():
-                return value
-    return getattr(client, "project", None)

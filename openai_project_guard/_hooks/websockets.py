@@ -15,7 +15,7 @@ from openai_project_guard._check.response import check_response
 from openai_project_guard._errors import UnsupportedSDKError
 from openai_project_guard._hooks.call import HiddenCall, Judge, Judged, calls_on_stack, judging
 from openai_project_guard._hooks.message import Message, MessageReader
-from openai_project_guard._hooks.patch import Function, hook
+from openai_project_guard._hooks.patch import hook
 from openai_project_guard._hooks.sdk_facts import header_sources_of_websocket
 
 READER = MessageReader(header_sources_of_websocket)
@@ -31,12 +31,12 @@ def install(module: ModuleType) -> None:
     hook(module.ClientConnection, "handshake", judging(_judge_handshake, is_async=is_async))
     opening = judging(_judge_opening, is_async=is_async)
     opener = getattr(module, "connect" if is_async else "reconnect", None)
-    places = vars(opener) if isinstance(opener, type) else {}
-    if "connect" in places:  # websockets 17
+    methods = vars(opener) if isinstance(opener, type) else {}
+    if "connect" in methods:  # websockets 17
         hook(opener, "connect", opening)
-    elif "create_connection" in places:  # 13.1 to 16
+    elif "create_connection" in methods:  # 13.1 to 16
         hook(opener, "__await_impl__", opening)
-    elif is_async and "__await_impl__" in places:  # 13.0, which forgets the URI on the way
+    elif is_async and "__await_impl__" in methods:  # 13.0, which forgets the URI on the way
         hook(opener, "__init__", judging(_by_arguments("additional_headers", uri_at=1)))
     elif not is_async and "connect" in vars(module):  # 13 to 16
         hook(module, "connect", judging(_by_arguments("additional_headers", uri_at=0)))
@@ -58,12 +58,11 @@ class _OpeningCall(Call):
     __slots__ = ()
 
 
-def _judge_opening(original: Function, args: Any, kwargs: Any) -> Judged:
+def _judge_opening(send: HiddenCall) -> Judged:
     """Judges a connection before the method that opens it runs."""
-    send = HiddenCall(original, args, kwargs)
     if not is_active():
-        return Judged(send)
-    call, opener = _OpeningCall(), args[0]
+        return Judged()
+    call, opener = _OpeningCall(), send.argument("self", 0)
     # websockets 13.1 to 14 keep the headers with the other argument of the handshake.
     before_15 = hasattr(opener, "handshake_args")
     given = opener.handshake_args[0] if before_15 else opener.additional_headers
@@ -73,42 +72,40 @@ def _judge_opening(original: Function, args: Any, kwargs: Any) -> Judged:
         opener.handshake_args = (message.headers, *opener.handshake_args[1:])
     else:
         opener.additional_headers = message.headers
-    return Judged(send, call, error)
+    return Judged(call, error)
 
 
 def _by_arguments(name: str, *, uri_at: int) -> Judge:
     """Judges a connection by the arguments of what opens it: its URI, and headers by this name."""
 
-    def judge(original: Function, args: Any, kwargs: Any) -> Judged:
-        uri = args[uri_at] if len(args) > uri_at else kwargs.get("uri")
+    def judge(send: HiddenCall) -> Judged:
+        uri = send.argument("uri", uri_at)
         if uri is None or not is_active():  # its own TypeError says what is missing
-            return Judged(HiddenCall(original, args, kwargs))
+            return Judged()
         call = _OpeningCall()
-        message = Message("GET", uri, kwargs.get(name), transport="websocket")
+        message = Message("GET", uri, send.argument(name), transport="websocket")
         error = refusal(call, message, READER)
-        return Judged(HiddenCall(original, args, {**kwargs, name: message.headers}), call, error)
+        send.replace(message.headers, name)
+        return Judged(call, error)
 
     return judge
 
 
-def _judge_handshake(original: Function, args: Any, kwargs: Any) -> Judged:
+def _judge_handshake(send: HiddenCall) -> Judged:
     if not is_active():
-        return Judged(HiddenCall(original, args, kwargs))
-    connection, *more = args
+        return Judged()
+    connection = send.argument("self", 0)
     protocol = connection.protocol
     uri = protocol.uri if hasattr(protocol, "uri") else protocol.wsuri  # before websockets 15
     host = f"[{uri.host}]" if ":" in uri.host else uri.host
     url = f"{'wss' if uri.secure else 'ws'}://{host}{uri.path}"
-    given = more[0] if more else kwargs.get("additional_headers")
+    given = send.argument("additional_headers", 1)
     message = Message("GET", url, given, transport="websocket")
     call = next((call for call in calls_on_stack() if isinstance(call, _OpeningCall)), Call())
     error = refusal(call, message, READER)
-    if more:
-        args = (connection, message.headers, *more[1:])
-    else:
-        kwargs = {**kwargs, "additional_headers": message.headers}
+    send.replace(message.headers, "additional_headers", 1)
 
     def check(_: Any) -> None:
         check_response(call, connection.response, message, READER)
 
-    return Judged(HiddenCall(original, args, kwargs), call, error, check)
+    return Judged(call, error, check)

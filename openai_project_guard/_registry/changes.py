@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple, TypeVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from openai_project_guard._errors import RegistryError
 from openai_project_guard._registry.model import LEARNED, KeyBinding, ProjectFields, label, listing
@@ -17,15 +18,16 @@ Change = Literal["added", "updated", "unchanged"]
 T = TypeVar("T")
 
 
-class StoredState(NamedTuple):
+@dataclass
+class StoredState:
     """A registry as it is stored, before it is changed.
 
     Attributes:
         place: where.
-        version: tells it from what was stored before or will be later; `None` where there is no
-            registry yet.
-        snapshot: what is in order.
-        faults: the entries that are refused, by name, with the reason.
+        version: tells it from what was stored before or will be later (in Redis, the revision);
+            `None` where there is no registry yet.
+        snapshot: what is valid.
+        problems: the entries that are refused, by name, with the reason.
         refused: what can be read of the keys among them.
         word: what errors call it.
         renaming: how a project's alias is changed there.
@@ -34,8 +36,8 @@ class StoredState(NamedTuple):
     place: Place
     version: str | None
     snapshot: Snapshot
-    faults: Mapping[str, str] = {}
-    refused: Mapping[str, KeyBindings] = {}
+    problems: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, KeyBindings] = field(default_factory=dict)
     word: str = "registry"
     renaming: str = (
         "to change the alias, copy the registry into a file, change it there, and copy it back"
@@ -52,13 +54,13 @@ class Draft:
         old: the projects and keys that are there so far.
         projects: all that are to be there, by id.
         keys: all that are to be there, by fingerprint.
-        is_replaced: whether nothing else of what is stored is to stay, in order or not.
+        is_replaced: whether nothing else of what is stored is to stay, valid or not.
     """
 
     def __init__(self, stored: StoredState) -> None:
         self.stored = stored
         projects, keys = listing(stored.snapshot)
-        self.old = projects, keys | dict(stored.refused)
+        self.old = projects, keys | stored.refused
         self.projects, self.keys = projects.copy(), self.old[1].copy()
         self._ids = {fields.alias: name for name, fields in projects.items() if fields.alias}
         self.is_replaced = False
@@ -185,7 +187,7 @@ class Draft:
             if name == project_id
             or (
                 (binding.note != LEARNED or note == LEARNED or also)
-                and (name in self.projects or name in self.stored.faults)
+                and (name in self.projects or name in self.stored.problems)
             )
         }
         old = bindings.get(project_id, KeyBinding())
@@ -217,7 +219,7 @@ class Draft:
             return 0
         left = {name: binding for name, binding in bindings.items() if removed not in (None, name)}
         self._keep(fingerprint, left)
-        return len(bindings) - len(left) or 1  # one that is not in order counts too
+        return len(bindings) - len(left) or 1  # an entry that is refused counts too
 
     def remove_projects(self, projects: Iterable[str]) -> None:
         """Removes projects (ids or aliases) with their keys.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from openai_project_guard._errors import ConfigurationError
@@ -121,7 +121,7 @@ class KeyBinding(NamedTuple):
 
 
 KeyBindings = dict[str, KeyBinding]
-"""A key's bindings by project. None at all: the entry is there, but not in order."""
+"""A key's bindings by project. None at all: the entry is there, but not valid."""
 Listing = tuple[dict[str, ProjectFields], dict[str, KeyBindings]]
 """Projects by id, and keys by fingerprint."""
 ProjectAndKeys = tuple[ProjectFields, dict[str, KeyBinding]]
@@ -223,21 +223,23 @@ def records_of_account(registries: Iterable[HasSnapshot], account: str) -> tuple
     )
 
 
-def project_id(registries: Iterable[HasSnapshot], name: str, argument: str = "project=") -> str:
+def project_id(registries: Sequence[HasSnapshot], name: str, argument: str = "project=") -> str:
     """The id behind an id or an alias; `argument` is what an error calls the place of the name.
 
     Raises:
         ConfigurationError: it is neither a project id nor an alias that a registry knows.
     """
-    known: list[str] = []
     for registry in registries:
         project = registry.snapshot.projects.get(name) if isinstance(name, str) else None
         if project is not None:
             return project.id
-        known += [project.alias for project in registry.snapshot.projects.values() if project.alias]
     if isinstance(name, str) and is_project_id(name):
         return name
-    known = sorted(set(known))
+    # Copied, for another thread may register a key of one more project meanwhile.
+    projects = [
+        known for registry in registries for known in [*registry.snapshot.projects.values()]
+    ]
+    known = sorted({project.alias for project in projects if project.alias})
     aliases = (
         f"the {'alias' if len(known) == 1 else 'aliases'} {', '.join(known)}"
         if known

@@ -117,24 +117,27 @@ class Registry:
         return tuple(_entry(found, record) for record in self.snapshot.records(found))
 
     def __len__(self) -> int:
-        return sum(
-            1 if isinstance(known, KeyRecord) else len(known) for known in self._all().values()
-        )
+        """How many entries there are: a key of two projects has two."""
+        return sum(1 for _ in self._records())
 
     def __iter__(self) -> Iterator[Entry]:
-        for key_digest, known in self._all().items():
-            for record in (known,) if isinstance(known, KeyRecord) else known:
-                yield _entry(key_digest, record)
+        return (_entry(key_digest, record) for key_digest, record in self._records())
 
     def __bool__(self) -> bool:
         return True  # an empty registry is still a registry, not a missing one
 
     def __repr__(self) -> str:
-        keys, projects = len(self), len({entry.project for entry in self})
-        return f"<Registry: {_count(keys, 'key')}, {_count(projects, 'project')}>"
+        keys, projects = (
+            len(self.snapshot.keys),
+            {record.project.id for _, record in self._records()},
+        )
+        return f"<Registry: {_count(keys, 'key')}, {_count(len(projects), 'project')}>"
 
-    def _all(self) -> dict[bytes, KeyRecord | tuple[KeyRecord, ...]]:
-        return self.snapshot.keys.copy()  # another thread may register meanwhile
+    def _records(self) -> Iterator[tuple[bytes, KeyRecord]]:
+        snapshot = self.snapshot
+        for key_digest in list(snapshot.keys):  # another thread may register meanwhile
+            for record in snapshot.records(key_digest):
+                yield key_digest, record
 
     def add(self, key_digest: bytes, project: Project, key_hint: str, note: str | None) -> None:
         """Adds a key by its digest."""

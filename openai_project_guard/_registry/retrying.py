@@ -30,7 +30,7 @@ class RetryingSource(Source):
     def __init__(self, address: stores.Address, problem: str) -> None:
         self.registry = Registry()
         self.is_read = False
-        self.name = _name(address)
+        self.name = stores.name_of(address)
         self._address = address
         self._source: Source | None = None
         self._problem = ""
@@ -107,10 +107,3 @@ def _keep_trying(late: weakref.ref[RetryingSource], longest: float) -> None:
         if source is None or source.open():
             return
         del source
-
-
-def _name(address: stores.Address) -> str:
-    try:
-        return stores.describe(address).name
-    except RegistryError:  # a URL that is not understood: there may be a password in it
-        return os.fspath(address).partition("://")[0] + "://…"

@@ -19,24 +19,24 @@ class Status(NamedTuple):
 
     Attributes:
         state: `current`, or `stale` while the last good registry stands in for one that is out of
-            reach or not in order.
+            reach or not valid.
         age: seconds since the source was last known to hold what is active.
         keys: how many keys the registry has.
-        faults: how many of the source's entries are refused; those of a file are all refused or
+        refused: how many of the source's entries are refused; those of a file are all refused or
             none.
     """
 
     state: State
     age: float
     keys: int
-    faults: int = 0
+    refused: int = 0
 
 
 class Source:
     """A registry that something keeps up to date.
 
     A source is made by a function of one argument, the URL that names it, which raises
-    `RegistryError` if it cannot be read. From then on its faults are logged, and what it gave last
+    `RegistryError` if it cannot be read. From then on its errors are logged, and what it gave last
     stays active. A source of another package need not derive from this class: it has a `registry`
     and `refresh()`.
 
@@ -54,7 +54,7 @@ class Source:
         ...         pass
     """
 
-    name: str
+    name: str = "a source without a name"
     registry: Registry
     is_read: bool = True
 
@@ -63,7 +63,7 @@ class Source:
 
     def status(self) -> Status:
         """How it is doing now."""
-        return Status("current", 0.0, len(self.registry))
+        return Status("current", 0.0, len(self.registry.snapshot.keys))
 
     def remember(self, key_digest: bytes, key_hint: str, project: str) -> bool:
         """Takes in what the server said of an unregistered key, and shares it; does not wait.

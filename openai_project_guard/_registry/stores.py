@@ -16,7 +16,7 @@ from openai_project_guard._registry.model import Place
 from openai_project_guard._registry.source import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from openai_project_guard._registry.changes import Change, Draft, StoredState
     from openai_project_guard._registry.registry import Registry
@@ -58,7 +58,8 @@ def open_source(address: Address) -> Source:
     Raises:
         RegistryError: it cannot be read, or nothing that is installed knows such a URL.
     """
-    return _store(address).open_source(os.fspath(address))
+    source = _store(address).open_source(os.fspath(address))
+    return source if isinstance(source, Source) else _Adapted(source, describe(address))
 
 
 def read(address: Address) -> Registry:
@@ -92,6 +93,14 @@ def describe(address: Address) -> Place:
     return store.describe(os.fspath(address))
 
 
+def name_of(address: Address) -> str:
+    """What the registry is called, even if it is a URL that cannot be read."""
+    try:
+        return describe(address).name
+    except RegistryError:  # there may be a password in it
+        return os.fspath(address).partition("://")[0] + "://…"
+
+
 def is_url(address: Address) -> bool:
     """Whether it is a URL and not a path."""
     return _SCHEME.match(os.fspath(address)) is not None
@@ -109,7 +118,7 @@ def add(address: Address, project: str, fingerprint: str, **fields: Any) -> Chan
     """Adds a key to a registry; makes the registry and the project where they are missing.
 
     Args:
-        address: where the registry is; of a symlink, the file behind it is replaced.
+        address: where the registry is.
         project: the project's id, or an alias that the registry knows.
         fingerprint: the key's fingerprint.
         fields: see `Draft.add()`.
@@ -121,16 +130,13 @@ def add(address: Address, project: str, fingerprint: str, **fields: Any) -> Chan
     return change(address, lambda draft: draft.add(project, fingerprint, **fields), create=True)
 
 
-def remove(address: Address, fingerprints: Iterable[str], *, project: str | None = None) -> int:
-    """Removes keys from a registry, from one project (id or alias) or from all; see `change()`.
+def remove(address: Address, fingerprint: str, *, project: str | None = None) -> int:
+    """Removes a key from a registry, from one project (id or alias) or from all; see `change()`.
 
     Returns:
         How many entries were removed.
     """
-    names = tuple(fingerprints)
-    return change(
-        address, lambda draft: sum(draft.remove_key(name, project=project) for name in names)
-    )
+    return change(address, lambda draft: draft.remove_key(fingerprint, project=project))
 
 
 def remove_project(address: Address, project: str) -> None:
@@ -142,7 +148,7 @@ def change(address: Address, step: Callable[[Draft], T], *, create: bool = False
     """Several changes in one: all are written, or none after an error.
 
     Args:
-        address: where the registry is.
+        address: where the registry is; of a symlink, the file behind it is replaced.
         step: makes the changes. If somebody else changes the registry before they are written, it
             is called again with what is there then: no change of another process is lost.
         create: make the registry, and a file's directory, where they are missing.
@@ -176,7 +182,7 @@ def _installed(scheme: str) -> Store:
     for entry_point in known.select(name=scheme):
         try:
             store: Any = entry_point.load()
-        except ImportError as error:
+        except (AttributeError, ImportError) as error:
             raise RegistryError(
                 f"The source for {scheme}:// URLs cannot be imported: {error}."
             ) from error
@@ -203,8 +209,8 @@ class _ReadOnly:
         self._opener = opener
 
     def open_source(self, address: str) -> Source:
-        source = self._opener(address)
-        return source if isinstance(source, Source) else _Adapted(source, self.describe(address))
+        source: Source = self._opener(address)
+        return source
 
     def read(self, address: str) -> Registry:
         return self.open_source(address).registry

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from openai_project_guard._registry.model import KeyBinding, Listing
 
 
-class Step(NamedTuple):
-    """One difference, for an administrator to look at first.
+class Difference(NamedTuple):
+    """One of what would change, for an administrator to look at first.
 
     Attributes:
         sign: `+` for what is new, `-` for what goes, `~` for what becomes something else.
@@ -35,7 +35,7 @@ class Transfer:
         merge: only add what the target does not have.
 
     Attributes:
-        steps: what would change.
+        differences: what would change.
         conflicts: what is not added, in a sentence each, for the target says something else.
         is_new: whether there is nothing to change yet.
 
@@ -51,11 +51,11 @@ class Transfer:
         self._version = found.version
         self.is_new = found.version is None
         wanted, self.conflicts = self._plan(found)
-        self.steps = [*_compare(listing(found.snapshot), wanted)]
+        self.differences = [*_compare(listing(found.snapshot), wanted)]
         if not merge:
-            self.steps += [
-                Step("-", f"{name}, which is not in order: {fault}")
-                for name, fault in found.faults.items()
+            self.differences += [
+                Difference("-", f"{name}, which is not in order: {problem}")
+                for name, problem in found.problems.items()
             ]
 
     def carry_out(self) -> None:
@@ -107,14 +107,14 @@ class Transfer:
         return (projects, keys), tuple(conflicts)
 
 
-def _compare(old: Listing, new: Listing) -> Iterator[Step]:
+def _compare(old: Listing, new: Listing) -> Iterator[Difference]:
     for project in sorted(old[0] | new[0]):
         before, after = (
             _described(project, part[0][project]) if project in part[0] else None
             for part in (old, new)
         )
         if before != after:
-            yield _step("project", before, after)
+            yield _difference("project", before, after)
     for fingerprint in sorted(old[1] | new[1]):
         bindings, wanted = (part[1].get(fingerprint, {}) for part in (old, new))
         for project in sorted(bindings | wanted):
@@ -123,13 +123,13 @@ def _compare(old: Listing, new: Listing) -> Iterator[Step]:
                     _key(fingerprint, part[project]) if project in part else None
                     for part in (bindings, wanted)
                 )
-                yield _step("key", before, after, f" of {project}")
+                yield _difference("key", before, after, f" of {project}")
 
 
-def _step(kind: str, before: str | None, after: str | None, of: str = "") -> Step:
+def _difference(kind: str, before: str | None, after: str | None, of: str = "") -> Difference:
     sign: Literal["+", "-", "~"] = "~" if before and after else "-" if before else "+"
     change = f": now {after}" if sign == "~" else ""
-    return Step(sign, f"{kind} {before or after}{of}{change}")
+    return Difference(sign, f"{kind} {before or after}{of}{change}")
 
 
 def _described(project: str, fields: ProjectFields) -> str:

@@ -10,19 +10,26 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from openai_project_guard._errors import hide_frames
-from openai_project_guard._startup import decided
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
     from openai_project_guard._startup.sitecustomize import Finder
 
+_is_decided = False
+
+
+def mark_decided() -> None:
+    """Says that `enable()` or `disable()` was called: the environment is not to undo that."""
+    global _is_decided
+    _is_decided = True
+
 
 def at_import() -> None:
     """What importing the package does.
 
     Raises:
-        ConfigurationError: the environment's settings are not in order.
+        ConfigurationError: a setting of the environment is not understood.
     """
     # While `site` runs, an error would stop every program, `pip --version` too; or `site` would
     # report it and go on, unguarded.
@@ -30,8 +37,8 @@ def at_import() -> None:
         _watch()
         return
     start(is_last="openai" in sys.modules)
-    if not (decided.is_decided() or _is_own_command()):
-        # Nothing is said yet: load_dotenv() may still come, before `openai` is imported.
+    if not (_is_decided or _is_own_command()):
+        # Nothing is decided yet: load_dotenv() may still come, before `openai` is imported.
         sys.meta_path.insert(0, _Waiting())
 
 
@@ -40,7 +47,7 @@ class _Waiting:
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """Leaves an import of `openai` to the finder that enables the guard, others to the rest."""
-        if name != "openai" or decided.is_decided():
+        if name != "openai" or _is_decided:
             return None
         finder = _watch()
         if self in sys.meta_path:
@@ -56,29 +63,29 @@ def _watch() -> Finder:
 
 @hide_frames  # somebody pastes a key into any of the variables
 def start(*, is_last: bool = True) -> None:
-    """Enables the guard if the environment says so. Once it has said so or not, that stands.
+    """Enables the guard if the environment says so. Once that is decided, it stands.
 
     Args:
-        is_last: whether an environment that says nothing is taken for one that says `off`.
+        is_last: whether an environment that sets nothing is taken for one that sets `off`.
 
     Raises:
-        ConfigurationError: the environment's settings are not in order.
+        ConfigurationError: a setting of the environment is not understood.
     """
-    if decided.is_decided() or _is_own_command():
+    if _is_decided or _is_own_command():
         return
     from openai_project_guard._env import check_choices, given_mode, override
     from openai_project_guard._types import Mode
 
     check_choices()
-    said = given_mode()
-    if said not in (None, Mode.OFF) or override() not in (None, Mode.OFF):
+    mode = given_mode()
+    if mode not in (None, Mode.OFF) or override() not in (None, Mode.OFF):
         from openai_project_guard._api import enable
 
         enable()
-    elif is_last and said is None and override() is None:
+    elif is_last and mode is None and override() is None:
         _warn_if_taken_out()
-    if is_last or said is not None:
-        decided.mark_decided()
+    if is_last or mode is not None:
+        mark_decided()
 
 
 def _warn_if_taken_out() -> None:

@@ -1,4 +1,4 @@
-"""Cursor pagination, and the lists that the loopback server pages through."""
+"""The Administration endpoints, and the pages in which the server gives a list."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from openai_project_guard.loopback._directory import (
     Directory,
-    KeyRecord,
+    KnownKey,
     LoopbackProject,
     RefusedError,
 )
@@ -39,20 +39,6 @@ def page(
         "last_id": data[-1]["id"] if data else None,
         "has_more": start + len(data) < len(items),
     }
-
-
-FILES = [
-    {
-        "id": f"file-loopback-{number:02}",
-        "object": "file",
-        "bytes": 3,
-        "created_at": _EPOCH + number,
-        "filename": f"{number:02}.jsonl",
-        "purpose": "batch",
-        "status": "processed",
-    }
-    for number in range(1, 26)
-]
 
 
 class Administration:
@@ -102,7 +88,7 @@ def _project(project: LoopbackProject) -> dict[str, Any]:
     }
 
 
-def _api_key(record: KeyRecord, number: int) -> dict[str, Any]:
+def _api_key(record: KnownKey, number: int) -> dict[str, Any]:
     kind = "service_account" if record.is_service_account else "user"
     owner = {
         "id": f"user-loopback-{number}",

@@ -59,7 +59,7 @@ class LoopbackProject:
     archived: bool = False
 
 
-class KeyRecord(NamedTuple):
+class KnownKey(NamedTuple):
     """All that the server keeps of a key; the key cannot be read back from it."""
 
     fingerprint: str
@@ -69,8 +69,8 @@ class KeyRecord(NamedTuple):
     is_service_account: bool
 
 
-def _record(key: str, projects: str | Sequence[str]) -> KeyRecord:
-    return KeyRecord(
+def _record(key: str, projects: str | Sequence[str]) -> KnownKey:
+    return KnownKey(
         fingerprint=digest(key).hex(),
         hint=hint(key),
         projects=(projects,) if isinstance(projects, str) else tuple(projects),

@@ -7,7 +7,7 @@ import json
 import struct
 from typing import TYPE_CHECKING, Any
 
-from openai_project_guard.loopback._admin_endpoints import FILES, page
+from openai_project_guard.loopback._admin_endpoints import page
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +21,18 @@ _TEXT = "".join(_WORDS)
 _VECTOR = (0.25, -0.5, 1.0)  # Exact in 32 bits, so that base64 and plain floats agree.
 # "completed" ends the SDK's polling helpers, which would otherwise ask for ever.
 _ANYTHING: Json = {"id": "loopback", "object": "loopback", "status": "completed"}
+_FILES = [
+    {
+        "id": f"file-loopback-{number:02}",
+        "object": "file",
+        "bytes": 3,
+        "created_at": _CREATED + number,
+        "filename": f"{number:02}.jsonl",
+        "purpose": "batch",
+        "status": "processed",
+    }
+    for number in range(1, 26)
+]
 _DONE = b"data: [DONE]\n\n"
 
 
@@ -42,7 +54,7 @@ def answer(method: str, path: str, query: Mapping[str, str], asked: Json) -> Jso
             return _model(name)
         case "GET", ["files"]:
             # A small default, so that a plain `files.list()` already turns several pages.
-            return page(FILES, query, default=10, largest=10_000)
+            return page(_FILES, query, default=10, largest=10_000)
     return dict(_ANYTHING)
 
 
@@ -74,13 +86,13 @@ def _data(event: Json) -> bytes:
     return b"data: " + json.dumps(event).encode() + b"\n\n"
 
 
-def _completion(kind: str, asked: Json, finish_reason: str | None = None, **said: Any) -> Json:
+def _completion(kind: str, asked: Json, finish_reason: str | None = None, **choice: Any) -> Json:
     return {
         "id": "chatcmpl-loopback",
         "object": kind,
         "created": _CREATED,
         "model": asked.get("model", _MODELS[0]),
-        "choices": [{"index": 0, "logprobs": None, "finish_reason": finish_reason, **said}],
+        "choices": [{"index": 0, "logprobs": None, "finish_reason": finish_reason, **choice}],
         "usage": {"prompt_tokens": 1, "completion_tokens": 5, "total_tokens": 6},
     }
 
@@ -129,7 +141,7 @@ def _part(text: str) -> Json:
 def _response_events(asked: Json) -> list[Json]:
     item = {"output_index": 0}
     part = {"item_id": "msg_loopback", "output_index": 0, "content_index": 0}
-    said = _item("completed", [_part(_TEXT)])
+    done = _item("completed", [_part(_TEXT)])
     delta = {"type": "response.output_text.delta", "logprobs": [], **part}
     return [
         {"type": "response.created", "response": _response(asked, "in_progress", [])},
@@ -138,8 +150,8 @@ def _response_events(asked: Json) -> list[Json]:
         *({**delta, "delta": word} for word in _WORDS),
         {"type": "response.output_text.done", "text": _TEXT, "logprobs": [], **part},
         {"type": "response.content_part.done", "part": _part(_TEXT), **part},
-        {"type": "response.output_item.done", "item": said, **item},
-        {"type": "response.completed", "response": _response(asked, "completed", [said])},
+        {"type": "response.output_item.done", "item": done, **item},
+        {"type": "response.completed", "response": _response(asked, "completed", [done])},
     ]
 
 

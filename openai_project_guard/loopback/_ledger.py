@@ -1,4 +1,4 @@
-"""What the loopback server writes down, and the faults it was told to commit."""
+"""What the loopback server writes down, and the faults that its user asked for."""
 
 from __future__ import annotations
 

@@ -99,9 +99,9 @@ def test_one_change_names_all_its_call_sites(tmp_path: Path) -> None:
     other = line(client_site="app/other.py:1 in make", count=1)
     write(tmp_path / "x.jsonl", *(line(call_site=site, host=f"h{site}") for site in sites), other)
     first, second = summarize([str(tmp_path)]).changes
-    assert [place.call_site for place in first.places] == sites
-    assert sum(place.count for place in first.places) == 9
-    assert sum(place.count for place in second.places) == 1
+    assert [record.call_site for record in first.records] == sites
+    assert sum(record.count for record in first.records) == 9
+    assert sum(record.count for record in second.records) == 1
 
 
 @pytest.mark.parametrize(

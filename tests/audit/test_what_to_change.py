@@ -27,10 +27,20 @@ def change(**fields: Any) -> str | None:
     return change_for(Record(**{**plain, **fields}))
 
 
-@pytest.mark.parametrize("origin", ["project=", "OPENAI_PROJECT_ID"])
-def test_a_wrong_project_is_fixed_where_the_client_is_built(origin: str) -> None:
-    assert change(origin=origin) == (
+def test_a_wrong_project_is_fixed_where_the_client_is_built() -> None:
+    assert change(origin="project=") == (
         'At app/llm.py:12 in make, pass project="proj_a" to the client, or give it a key of proj_b.'
+    )
+
+
+def test_a_variable_is_corrected_where_all_clients_need_that() -> None:
+    assert change(origin="OPENAI_PROJECT_ID") == (
+        'At app/llm.py:12 in make, pass project="proj_a" to the client, or give it a key of '
+        "proj_b; or, if every client is to work for proj_a, set OPENAI_PROJECT_ID to it."
+    )
+    assert change(reason="organization", origin="OPENAI_ORG_ID") == (
+        "At app/llm.py:12 in make, pass the organization= that the registry has for proj_a to the "
+        "client; or, if every client is to work for that organization, set OPENAI_ORG_ID to it."
     )
 
 
@@ -116,6 +126,25 @@ def test_drift_is_fixed_in_the_registry() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("sent", "commands"),
+    [
+        ("proj_a", "remove sk-…AAAA --project proj_a, then register proj_c --key-env NAME --also"),
+        (None, "register proj_c --key-env NAME --also"),
+    ],
+)
+def test_drift_of_a_key_of_several_projects_leaves_the_others(
+    sent: str | None, commands: str
+) -> None:
+    of_both = {"project": sent, "expected": ("proj_a", "proj_b")}
+    said = change(outcome="allowed", reason="drift", actual=sent, answered="proj_c", **of_both)
+    assert said == (
+        "Correct the registry, which has the key for proj_a or proj_b, while the server answered "
+        f"as proj_c: openai-project-guard {commands}, where NAME is the variable that holds it. "
+        "Its calls are then to carry OpenAI-Project proj_c."
+    )
+
+
 def test_a_pinned_scope_is_fixed_at_the_call() -> None:
     assert change(reason="scope", expected=("proj_p",)) == (
         "At app/jobs.py:90 in answer, use a client with a key and the project of proj_p, or move "
@@ -125,9 +154,9 @@ def test_a_pinned_scope_is_fixed_at_the_call() -> None:
 
 @pytest.mark.parametrize("origin", ["organization=", "OPENAI_ORG_ID"])
 def test_an_organization_is_fixed_where_it_is_set(origin: str) -> None:
-    assert change(reason="organization", origin=origin) == (
-        "At app/llm.py:12 in make, pass the organization= that the registry has for proj_a to the "
-        "client."
+    assert change(reason="organization", origin=origin, client_site=DERIVED) == (
+        "At app/jobs.py:77 in run, pass the organization= that the registry has for proj_a to "
+        "with_options()."
     )
 
 

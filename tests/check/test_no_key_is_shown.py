@@ -9,6 +9,7 @@ import pickle
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -290,6 +291,16 @@ def test_a_registered_key_in_the_place_of_the_project_is_not_shown(
         client.models.list()
     assert FORMLESS not in f"{refused.value} {refused.value.verdict} {caplog.text}"
     assert "…dkfi" in str(refused.value.verdict.actual)
+
+
+@pytest.mark.parametrize("misplace", [opg.Mode, partial(getattr, opg), opg.__dict__["__getattr__"]])
+def test_a_key_in_the_place_of_a_name_is_not_shown(misplace: Callable[[str], object]) -> None:
+    with pytest.raises((ValueError, AttributeError)) as raised:
+        misplace(A)
+    assert "sk-proj-…AAAA" in str(raised.value)
+    assert A not in "".join(traceback.format_exception(raised.value))
+    assert A not in repr(vars(raised.value)) + repr(getattr(raised.value, "name", ""))
+    assert frames_holding(raised.value, A) == []
 
 
 def test_where_headers_come_from_is_shown_without_their_values() -> None:

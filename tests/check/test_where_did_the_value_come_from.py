@@ -82,6 +82,18 @@ def test_quotes_that_docker_kept(clean: pytest.MonkeyPatch) -> None:
     assert "take the quotes off the value in OPENAI_PROJECT_ID" in text
 
 
+def test_quotes_of_a_place_that_cannot_be_seen() -> None:
+    def put_in(request: Any) -> None:
+        request.headers["OpenAI-Project"] = '"proj_a"'
+
+    http_client = http.Client(
+        transport=http.MockTransport(Recorder()), event_hooks={"request": [put_in]}
+    )
+    origin, text = refused(openai.OpenAI(api_key=A, project="proj_a", http_client=http_client))
+    assert origin == "unknown"
+    assert "To fix it: look for the code that sets OpenAI-Project" in text
+
+
 def test_a_401_for_an_organization_that_the_registry_does_not_know_names_the_header(
     clean: pytest.MonkeyPatch,
 ) -> None:

@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -822,3 +823,15 @@ def test_a_reload_is_one_record(
     (record,) = [each for each in caplog.records if not hasattr(each, "verdict")]
     assert record.levelname == "INFO"
     assert record.getMessage() == f"{path}: reloaded, 2 keys are registered there."
+
+
+@pytest.mark.parametrize("shell", [None, object(), SimpleNamespace(compile=object())])
+def test_a_shell_that_names_no_cells_is_shown_the_file(
+    shell: Any, seen: list[opg.Verdict], clean: pytest.MonkeyPatch
+) -> None:
+    """Before IPython 8.7 it does not, and neither do other programs that have its `get_ipython`."""
+    clean.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    client().models.list()
+    (verdict,) = seen
+    assert verdict.reason == "mismatch"
+    assert str(verdict.call_site).startswith(f"{FILE}:")

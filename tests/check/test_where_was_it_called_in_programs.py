@@ -236,6 +236,27 @@ def test_tasks_of_celery(tmp_path: Path) -> None:
     assert sites == [plain, retried, retried, asking, of_a_class] * 3
 
 
+UVLOOP = """
+import uvloop
+
+
+async def within(start):
+    task = asyncio.get_running_loop().create_task(support.chat(aclient))
+    await start(task)  # within
+
+
+uvloop.run(within(asyncio.shield))
+uvloop.install()
+asyncio.run(within(asyncio.shield))
+"""
+
+
+@needs("uvloop")
+def test_a_task_of_uvloop_is_left_where_it_begins(tmp_path: Path) -> None:
+    """Its loop has no frames: outside of a task are those of whoever runs the loop."""
+    assert run(tmp_path, UVLOOP) == marked(tmp_path) * 2
+
+
 NOTEBOOK = """
 from jupyter_client.manager import start_new_kernel
 

@@ -183,6 +183,27 @@ def test_a_right_pair_that_nobody_checks_passes_with_a_word_about_it(
     )
 
 
+@pytest.mark.parametrize("variable", ["OPENAI_PROJECT_GUARD", "OPENAI_PROJECT_GUARD_OVERRIDE"])
+@pytest.mark.parametrize("mode", ["warn", "off"])
+def test_of_a_wrong_pair_that_is_sent_nevertheless_that_is_said_too(
+    good: Shell, variable: str, mode: str
+) -> None:
+    good.patch.setenv("OPENAI_PROJECT_ID", "proj_b")
+    refused = good("check").out
+    good.patch.setenv(variable, mode)
+    ran = good("check")
+    assert (ran.status, ran.out.startswith(refused)) == (1, True)
+    assert ran.out.removeprefix(refused).startswith(f"\n! {variable} is {mode}: ")
+    good.patch.delenv(variable)
+    Path("wrong.env").write_text(f"{variable}={mode}\n")
+    said = good("check", "--env-file", "wrong.env").out
+    assert said.endswith(
+        f" A wrong call is logged and sent: {variable} is warn.\n"
+        if mode == "warn"
+        else f" Calls are not checked: {variable} is off.\n"
+    )
+
+
 def test_an_override_that_switches_the_guard_on_is_not_off(good: Shell) -> None:
     good.patch.setenv("OPENAI_PROJECT_GUARD", "off")
     good.patch.setenv("OPENAI_PROJECT_GUARD_OVERRIDE", "enforce")
@@ -304,6 +325,16 @@ def test_without_a_key_there_is_nothing_to_check(good: Shell) -> None:
 
 
 # --live
+
+
+def test_a_pin_to_another_project_does_not_make_the_registry_out_of_date(good: Shell) -> None:
+    with loopback_api({A: "proj_a"}) as api:
+        good.patch.setenv("OPENAI_BASE_URL", api.base_url)
+        good.patch.setenv("OPENAI_PROJECT_GUARD_HOSTS", "127.0.0.1")
+        good.patch.setenv("OPENAI_PROJECT_GUARD_PROJECT", "proj_b")
+        found = good("check", "--live", "--json").json
+    assert [mistake["name"] for mistake in found["mistakes"]] == ["pinned_elsewhere"]
+    assert (found["passes"], found["live"]["agrees"]) == (False, True)
 
 
 def test_live_asks_the_api(good: Shell) -> None:

@@ -314,3 +314,9 @@ def test_a_dotenv_that_is_loaded_is_not_mentioned(good: Shell) -> None:
     Path(".env").write_text(f"export OPENAI_API_KEY={A}\nOPENAI_PROJECT_ID='proj_a'\nOTHER=1\n")
     assert good("doctor", "--json").json["mistakes"] == []
     assert good("doctor", "--json", "--env-file", ".env").json["mistakes"] == []
+
+
+def test_what_cannot_be_used_is_not_in_order_whatever_else_is_unknown(good: Shell) -> None:
+    Path("x.env").write_text("OPENAI_PROJECT_GUARD_HOSTS=${X}\nOPENAI_PROJECT_GUARD=enfroce\n")
+    ran = good("doctor", "--json", "--env-file", "x.env")
+    assert (ran.status, ran.json["in_order"]) == (2, False)

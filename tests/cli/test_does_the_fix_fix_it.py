@@ -10,6 +10,7 @@ import support
 from cli_shell import Shell
 from support import STRANGER, A, B
 
+from openai_project_guard import Registry
 from openai_project_guard.loopback import loopback_api
 
 FILE = Path("openai-projects.toml")
@@ -71,6 +72,17 @@ def test_the_commands_that_correct_an_outdated_entry_do_so(good: Shell) -> None:
             assert good(*command.split()).status == 0, command
         good.patch.setenv("OPENAI_PROJECT_ID", "proj_new")
         assert good("check", "--live").status == 0
+
+
+def test_the_commands_that_correct_one_entry_of_a_key_leave_its_others(good: Shell) -> None:
+    good("register", "proj_b", "--also", "--key-env", "OPENAI_API_KEY")
+    with loopback_api({A: "proj_a"}) as api, api.answer_as("proj_new"):
+        good.patch.setenv("OPENAI_BASE_URL", api.base_url)
+        good.patch.setenv("OPENAI_PROJECT_GUARD_HOSTS", "127.0.0.1")
+        cure = good("doctor", "--live", "--json").json["mistakes"][0]["cure"]
+    for command in re.findall(r"openai-project-guard ((?:register|remove)[^,.]*)", cure):
+        assert good(*command.split()).status == 0, command
+    assert {entry.project for entry in Registry.from_file(FILE).lookup(A)} == {"proj_b", "proj_new"}
 
 
 def test_the_command_that_registers_an_unregistered_key_does_so(good: Shell) -> None:

@@ -33,7 +33,7 @@ from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import find_key, hint, redact, validate_key, weakness
 from openai_project_guard._registry.model import Place
 from openai_project_guard._registry.redis.client import Stored
-from openai_project_guard._registry.redis.state import State
+from openai_project_guard._registry.redis.state import RedisState
 from openai_project_guard._registry.redis.url import parse_url
 from openai_project_guard._types import Mode, Policy
 
@@ -172,9 +172,9 @@ def server_answer(answer: tuple[int, list[tuple[bytes, bytes]], bytes]) -> str:
 
 def redis_content(content: tuple[dict[bytes, bytes], dict[bytes, bytes]]) -> str:
     projects, keys = content
-    state = State.of(Stored("1", projects, keys), Place("redis://h/0"))
+    state = RedisState.of(Stored("1", projects, keys), Place("redis://h/0"))
     state = state.with_keys("2", dict(list(keys.items())[:1]))
-    return repr(state.faults)
+    return repr(state.problems)
 
 
 def audit_line(text: str) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import importlib
+import io
 import logging
 import re
+import sys
 import threading
 import typing
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
@@ -80,6 +82,25 @@ def test_a_log_handler_that_raises_changes_nothing(
     assert sync_client(sent, project=project, max_retries=2).models.list().data == []
     assert len(sent.requests) == 1
     assert "a log handler raised an error" in capsys.readouterr().err
+
+
+def closed() -> Any:
+    stream = io.StringIO()
+    stream.close()
+    return stream
+
+
+@pytest.mark.usefixtures("raising_handler")
+@pytest.mark.parametrize("stderr", [lambda: None, closed], ids=["none", "closed"])
+def test_a_log_handler_that_raises_where_there_is_no_stderr_changes_nothing(
+    stderr: Callable[[], Any], clean: pytest.MonkeyPatch
+) -> None:
+    """A program without a console has `None` there, a daemon may have closed it."""
+    opg.enable("warn", registry=REGISTRY)
+    clean.setattr(sys, "stderr", stderr())
+    sent = Recorder()
+    sync_client(sent, project="proj_b").models.list()
+    assert len(sent.requests) == 1
 
 
 @pytest.mark.usefixtures("raising_handler")
@@ -485,3 +506,17 @@ def test_the_loopback_server_serves_the_tests() -> None:
         client = openai.OpenAI(api_key=A, project="proj_a", base_url=api.base_url)
         assert client.models.list().data is not None
         client.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a current directory cannot be removed there")
+def test_a_refusal_is_explained_where_the_current_directory_is_gone(
+    clean: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    clean.chdir(gone)
+    gone.rmdir()
+    opg.enable()
+    with pytest.raises(opg.UnregisteredKeyError) as caught:
+        sync_client(Recorder(), project="proj_a").models.list()
+    assert "none was named, and neither openai-projects.toml nor " in str(caught.value)

@@ -86,3 +86,22 @@ def test_a_reloaded_sdk_is_not_called_checked() -> None:
     )
     assert run.returncode == 0, run.stderr
     assert "took the guard's hook off BaseClient._build_request" in run.stderr
+
+
+@pytest.mark.parametrize("name", ["websockets.legacy.client", "websockets.sync.client"])
+def test_a_package_whose_import_is_blocked_is_hooked_once_it_is_not(name: str) -> None:
+    pytest.importorskip(name)
+    said = output(
+        f"""
+import sys
+sys.modules[{name!r}] = None  # as one keeps a program from importing it
+import openai_project_guard as opg
+opg.enable(registry={{"proj_a": {A!r}}})
+del sys.modules[{name!r}]
+import importlib
+module = importlib.import_module({name!r})
+from openai_project_guard import _hooks
+print(any(path.startswith({name!r}) for path in _hooks.reached()))
+"""
+    )
+    assert said == "True"

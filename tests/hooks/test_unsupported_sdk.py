@@ -47,6 +47,8 @@ if not hasattr(SyncAPIClient, "_send_request"):
         (BaseClient, "_make_status_error_from_response"),
         (http.Client, "_send_single_request"),
         (http.AsyncClient, "_send_single_request"),
+        (http.Client, "_send_handling_redirects"),
+        (http.AsyncClient, "_send_handling_auth"),
     ],
 )
 def test_an_sdk_without_a_method_that_must_be_hooked_is_refused_and_left_alone(

@@ -151,3 +151,83 @@ def test_a_job_that_starts_itself_again_holds_one_scope() -> None:
 
     asyncio.run(run())
     assert 0 < deepest <= 3
+
+
+def test_a_call_that_the_guard_leaves_meanwhile_puts_no_hook_in() -> None:
+    """Such a client's last method of the SDK is hooked at its first call."""
+    names = ("_send_request", "_prepare_request")
+    sent = Recorder()
+
+    class Leaving(dict[str, Any]):
+        def __setitem__(self, name: str, value: Any) -> None:
+            opg.disable()
+            super().__setitem__(name, value)
+
+    class LeavingTheGuard(http.Client):  # type: ignore[misc]
+        def build_request(self, *args: Any, **options: Any) -> Any:
+            request = super().build_request(*args, **options)
+            request.extensions = Leaving(request.extensions)
+            return request
+
+        def send(self, request: Any, **options: Any) -> Any:
+            return super().send(request, **options)
+
+    http_client = LeavingTheGuard(transport=http.MockTransport(sent))
+    client = openai.OpenAI(api_key=A, project="proj_a", max_retries=0, http_client=http_client)
+    opg.disable()
+    before = [vars(openai._base_client.SyncAPIClient).get(name) for name in names]
+    opg.enable(registry={"proj_a": A, "proj_b": B})
+    client.models.list()
+    assert not opg.is_enabled()
+    assert [vars(openai._base_client.SyncAPIClient).get(name) for name in names] == before
+
+
+def test_a_client_that_cannot_be_hashed_sends_what_is_none_of_the_guards_business() -> None:
+    class Comparable(http.Client):  # type: ignore[misc]
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Comparable)
+
+    sent = Recorder()
+    with Comparable(transport=http.MockTransport(sent)) as client:
+        client.get("https://example.com")
+    assert len(sent.requests) == 1
+
+
+def test_a_request_of_its_own_of_a_client_that_cannot_be_hashed_is_judged() -> None:
+    class InAThread(http.Client):  # type: ignore[misc]
+        def send(self, request: Any, **options: Any) -> Any:
+            with ThreadPoolExecutor(1) as pool:
+                return pool.submit(super().send, request, **options).result()
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, InAThread)
+
+    sent = Recorder()
+    http_client = InAThread(auth=RequestOfItsOwn(), transport=http.MockTransport(sent))
+    client = openai.OpenAI(api_key=A, project="proj_a", max_retries=0, http_client=http_client)
+    with pytest.raises((opg.ProjectMismatchError, openai.APIConnectionError)):
+        client.models.list()
+    assert sent.requests == []
+
+
+def test_a_stand_in_that_cannot_be_remembered_sends_what_is_right() -> None:
+    class StandIn:
+        __slots__ = ("build_request",)
+
+        def send(self, request: Any, **_: Any) -> Any:
+            answer = sent(request)
+            answer.request = request
+            return answer
+
+    sent = Recorder()
+    stand_in = StandIn()
+    for project in ("proj_a", "proj_b"):
+        client = sync_client(Recorder(), project=project)
+        stand_in.build_request = client._client.build_request
+        client._client = stand_in
+        if project == "proj_a":
+            client.models.list()
+        else:
+            with pytest.raises(opg.ProjectMismatchError):
+                client.models.list()
+    assert len(sent.requests) == 1

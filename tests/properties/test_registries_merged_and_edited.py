@@ -157,10 +157,10 @@ def test_a_copy_makes_it_the_other_and_then_nothing_is_different(
     with registry_files() as write:
         origin, target = write(text_of(one, [])), write(text_of(other, comments))
         transfer = Transfer(str(origin), str(target))
-        assert bool(transfer.steps) == (of(one) != of(other))
+        assert bool(transfer.differences) == (of(one) != of(other))
         transfer.carry_out()
         assert held(target) == of(one)
-        assert Transfer(str(origin), str(target)).steps == []
+        assert Transfer(str(origin), str(target)).differences == []
         assert held(origin) == of(one)
 
 
@@ -172,7 +172,7 @@ def test_a_merge_adds_and_takes_nothing_away(
     with registry_files() as write:
         origin, target = write(text_of(one, [])), write(text_of(other, comments))
         transfer = Transfer(str(origin), str(target), merge=True)
-        assert all(step.sign != "-" for step in transfer.steps)
+        assert all(found.sign != "-" for found in transfer.differences)
         transfer.carry_out()
         keys, accounts, found = held(target)
         was_keys, was_accounts, was_found = of(other)
@@ -189,7 +189,7 @@ def test_a_merge_adds_and_takes_nothing_away(
         }
         # Said once: a second merge has nothing to add, and the same conflicts.
         again = Transfer(str(origin), str(target), merge=True)
-        assert again.steps == []
+        assert again.differences == []
         assert len(again.conflicts) <= len(transfer.conflicts)
 
 

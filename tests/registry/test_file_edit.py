@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from pytest_mock import MockerFixture
 
+    from openai_project_guard._registry.changes import Draft
+
 NAME = "openai-projects.toml"
 CANARY = "sk-proj-CANARYcanary0123456789CANARYcanaryAb3d"
 posix = pytest.mark.skipif(os.name != "posix", reason="modes, links and signals of POSIX")
@@ -160,9 +162,12 @@ def test_a_new_project_is_added_in_front_of_the_others_and_their_comment() -> No
 
 def test_an_organization_is_written_where_it_belongs() -> None:
     write(WRITTEN_BY_HAND)
-    with rewrite.editing(NAME) as file:
-        file.add_project("support-bot", organization="org-a")
-        file.add_project("search", organization="org-b")
+
+    def step(draft: Draft) -> None:
+        draft.add_project("support-bot", organization="org-a")
+        draft.add_project("search", organization="org-b")
+
+    edit.change(NAME, step)
     page = "# from the settings page\n"
     assert text() == changed((page, f'{page}organization = "org-a"\n'), ("org-old", "org-b"))
 
@@ -185,15 +190,15 @@ def test_what_changes_nothing_does_not_touch_the_file() -> None:
     write(WRITTEN_BY_HAND)
     before = os.stat(NAME)
     assert edit.add(NAME, "support-bot", A) == "unchanged"
-    assert edit.remove(NAME, [D]) == 0
+    assert edit.remove(NAME, D) == 0
     assert os.stat(NAME) == before
 
 
 def test_a_removed_key_leaves_the_rest_as_it_was() -> None:
     write(WRITTEN_BY_HAND)
-    assert edit.remove(NAME, [A.upper().replace("SHA", "sha")], project="proj_a") == 1
+    assert edit.remove(NAME, A.upper().replace("SHA", "sha"), project="proj_a") == 1
     assert text() == changed((f'    {{ fingerprint = "{A}" }},  # the first\n', ""))
-    assert edit.remove(NAME, [A, B]) == 2
+    assert [edit.remove(NAME, A), edit.remove(NAME, B)] == [1, 1]
     assert len(Registry.from_file(NAME)) == 0
     assert "    # and one more:\n" in text()
     assert "keys = [] # short\n" in text()
@@ -209,16 +214,19 @@ def test_a_removed_project_leaves_the_comments_around_it() -> None:
 def test_several_changes_are_written_in_one_step(mocker: MockerFixture) -> None:
     write(WRITTEN_BY_HAND)
     replaced = mocker.spy(rewrite, "replace")
-    with rewrite.editing(NAME) as file:
-        new = file.add_project("proj_new")
-        file.add_key(new, C)
-        file.add_key(new, D, hint="h")
-        file.add_key(new, D, note="n")
-        file.remove_key(C)
-        file.remove_projects(["proj_b"])
-        file.add_project("proj_b", alias="search")
-        file.remove_projects([file.add_project("proj_gone")])
-        file.add_key("search", D, also=True)
+
+    def step(draft: Draft) -> None:
+        new = draft.add_project("proj_new")
+        draft.add_key(new, C)
+        draft.add_key(new, D, hint="h")
+        draft.add_key(new, D, note="n")
+        draft.remove_key(C)
+        draft.remove_projects(["proj_b"])
+        draft.add_project("proj_b", alias="search")
+        draft.remove_projects([draft.add_project("proj_gone")])
+        draft.add_key("search", D, also=True)
+
+    edit.change(NAME, step)
     assert replaced.call_count == 1
     rows = {(entry.fingerprint, entry.project, entry.note) for entry in Registry.from_file(NAME)}
     assert rows == {
@@ -316,9 +324,13 @@ def test_what_was_learned_stays_where_a_project_is_added_beside_it() -> None:
 
 def test_nothing_is_written_when_the_changes_break_off() -> None:
     write(WRITTEN_BY_HAND)
-    with pytest.raises(ZeroDivisionError), rewrite.editing(NAME) as file:  # noqa: PT012
-        file.remove_key(A)
+
+    def step(draft: Draft) -> None:
+        draft.remove_key(A)
         raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        edit.change(NAME, step)
     assert text() == WRITTEN_BY_HAND
     assert os.listdir() == [NAME]
 
@@ -360,8 +372,7 @@ def test_a_key_of_another_project_is_refused_unless_it_is_meant() -> None:
         "proj_b",
         B,
     )
-    with rewrite.editing(NAME) as file:
-        file.add_key("proj_b", B, also=True)
+    edit.change(NAME, lambda draft: draft.add_key("proj_b", B, also=True))
     assert [entry.project for entry in Registry.from_file(NAME).lookup("b")] == ["proj_a", "proj_b"]
 
 
@@ -375,7 +386,7 @@ def test_an_alias_or_project_that_does_not_fit_is_refused() -> None:
     refused("Nothing was written, .*there is a raw key here", "proj_n", C, alias=CANARY)
     refused("Nothing was written, .*not an organization id", "proj_n", C, organization="Acme")
     refused("Nothing was written, .*this is not UTF-8", "proj_a", C, note="\udcff")
-    for change in (edit.remove_project, lambda path, name: edit.remove(path, [A], project=name)):
+    for change in (edit.remove_project, lambda path, name: edit.remove(path, A, project=name)):
         with pytest.raises(RegistryError, match="the file has no such project"):
             change(NAME, "nobody")
 
@@ -409,7 +420,7 @@ def test_a_layout_that_cannot_be_edited_safely_is_left_alone(layout: str) -> Non
 
 def test_a_missing_file_is_not_made_by_removing() -> None:
     with pytest.raises(RegistryError, match="there is no such file"):
-        edit.remove(NAME, [A])
+        edit.remove(NAME, A)
     assert os.listdir() == []
 
 
@@ -454,14 +465,17 @@ def test_a_directory_that_cannot_be_written_is_told(monkeypatch: pytest.MonkeyPa
 
 def test_a_writer_waits_for_the_other_but_not_forever(monkeypatch: pytest.MonkeyPatch) -> None:
     write(WRITTEN_BY_HAND)
-    with rewrite.editing(NAME) as file:
+    other = threading.Thread(target=edit.add, args=(NAME, "proj_b", D))
+
+    def step(draft: Draft) -> None:
         with monkeypatch.context() as patch:
             patch.setattr(replace, "PATIENCE", 0.02)
             with pytest.raises(RegistryError, match="another process holds its lock"):
                 edit.add(NAME, "proj_c", C)
-        other = threading.Thread(target=edit.add, args=(NAME, "proj_b", D))
         other.start()
-        file.add_key("proj_a", C)
+        draft.add_key("proj_a", C)
+
+    edit.change(NAME, step)
     other.join()
     assert len(Registry.from_file(NAME)) == 5
 
@@ -508,7 +522,7 @@ edit.add(sys.argv[1], "proj_b", b)
 print("ready", flush=True)
 while True:
     edit.add(sys.argv[1], "proj_b", a)
-    edit.remove(sys.argv[1], [a], project="proj_b")
+    edit.remove(sys.argv[1], a, project="proj_b")
 """
 
 

@@ -294,6 +294,21 @@ def test_every_new_fault_is_logged(
     assert [level for level, _ in log()] == [logging.ERROR] * 3
 
 
+def test_a_key_of_two_projects_is_one_key_and_two_entries(
+    silence: Silence, log: Callable[[], list[tuple[int, str]]]
+) -> None:
+    file = watched("a")
+    shared = content("a") + content("a").partition("\n")[2].replace("bot", "lab").replace(
+        "_a", "_b"
+    )
+    rename(shared)
+    silence.then_a_call(file)
+    assert file.status().keys == 1
+    assert log() == [(logging.INFO, f"{NAME}: reloaded, 1 keys are registered there.")]
+    assert repr(file.registry) == "<Registry: 1 key, 2 projects>"
+    assert len(file.registry) == len([*file.registry]) == 2
+
+
 def test_a_file_that_came_back_as_it_was_is_good_again(
     silence: Silence, log: Callable[[], list[tuple[int, str]]]
 ) -> None:

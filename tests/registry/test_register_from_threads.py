@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from typing import Any
 
 import pytest
 
 from openai_project_guard import ConfigurationError, Registry
-from openai_project_guard._registry.model import KeyRecord, Snapshot
+from openai_project_guard._registry.model import KeyRecord, Project, Snapshot, project_id
 
 KEY = "sk-proj-0123456789abcdefghijAb3d"
 
@@ -40,6 +41,22 @@ def test_no_project_of_a_key_is_lost() -> None:
     for thread in threads:
         thread.join()
     assert len(registry.lookup(KEY)) == 4 * 10
+
+
+class ChangingProjects(dict[str, Project]):
+    """Whoever goes through them is interrupted by a thread that adds one."""
+
+    def values(self) -> Any:
+        for number, project in enumerate(super().values()):
+            self[f"proj_{number}"] = project
+            yield project
+
+
+def test_a_project_that_another_thread_adds_meanwhile_is_no_error() -> None:
+    registry = Registry()
+    registry.snapshot.projects = ChangingProjects()
+    registry.register(KEY, "proj_a")
+    assert project_id([registry], "proj_new") == "proj_new"
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def another_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: some-stores\nVersion: 1\n")
     (facts / "entry_points.txt").write_text(
         f"[{stores.ENTRY_POINTS}]\nmemory = some_memory\nvault = read_only_vault:Vault\n"
-        "broken = some_broken:open\nredis = read_only_vault:Vault\n"
+        "broken = some_broken:open\nempty = read_only_vault:open\nredis = read_only_vault:Vault\n"
     )
     (tmp_path / "some_memory.py").write_text(MEMORY)
     (tmp_path / "read_only_vault.py").write_text(READ_ONLY)
@@ -108,7 +108,7 @@ def test_a_registry_there_is_followed_read_changed_and_described() -> None:
         stores.remove_project(url, "proj_c")
     source.refresh(0.0)
     assert projects(source.registry.lookup(KEY)) == ["proj_a", "proj_b"]
-    assert stores.remove(url, [FINGERPRINT], project="bot") == 1
+    assert stores.remove(url, FINGERPRINT, project="bot") == 1
     assert projects(stores.read(url)) == ["proj_b"]
     assert stores.describe(url).name == url
 
@@ -123,7 +123,7 @@ def test_a_function_that_opens_a_source_gives_a_registry_that_is_read_only() -> 
     assert projects(stores.read(url)) == ["proj_a"]
     assert source.name == stores.describe(url).name == "vault://host/path"
     assert not stores.is_writable(url)
-    for action in (stores.find, lambda url: stores.remove(url, [FINGERPRINT])):
+    for action in (stores.find, lambda url: stores.remove(url, FINGERPRINT)):
         with pytest.raises(RegistryError, match=r"^vault://host/path: a registry can be read"):
             action(url)
 
@@ -138,16 +138,17 @@ def test_redis_is_our_own_whoever_offers_it() -> None:
 
 
 def test_a_scheme_that_nobody_knows_is_told_with_those_that_are_known() -> None:
-    known = "a path, broken://, memory://, redis://, rediss://, unix://, vault://"
+    known = "a path, broken://, empty://, memory://, redis://, rediss://, unix://, vault://"
     with pytest.raises(RegistryError, match=f"at nosuch:// URLs. Known: {known}"):
         opg.enable(registry="nosuch://user:secret@host")
     assert stores.describe("nosuch://user:secret@host").name == "nosuch://host"
     assert not stores.is_writable("nosuch://host")
 
 
-def test_a_package_that_cannot_be_imported_is_told() -> None:
-    with pytest.raises(RegistryError, match="The source for broken:// URLs cannot be imported"):
-        stores.open_source("broken://host")
+@pytest.mark.parametrize("scheme", ["broken", "empty"])
+def test_a_package_that_cannot_be_imported_is_told(scheme: str) -> None:
+    with pytest.raises(RegistryError, match=f"The source for {scheme}:// URLs cannot be imported"):
+        stores.open_source(f"{scheme}://host")
 
 
 @pytest.mark.parametrize("name", ["openai-projects.toml", "./a:b.toml", "C:\\registry.toml", "a"])

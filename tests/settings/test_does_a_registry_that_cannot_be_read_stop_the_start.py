@@ -109,6 +109,20 @@ def test_an_alias_of_it_passes_for_no_project_until_it_is_read(
         assert probe() == "b"
 
 
+@pytest.mark.parametrize("project", [A, "proj_not one", " support"])
+def test_what_can_be_no_alias_of_it_is_refused_at_once(
+    project: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    unread = tmp_path / "team.toml"
+    with pytest.raises(opg.ConfigurationError, match="is neither a project id") as raised:
+        opg.enable("warn", registry=unread, project=project)
+    opg.enable("warn", registry=unread)
+    with pytest.raises(opg.ConfigurationError, match="is neither a project id"):
+        opg.guard(project=project).__enter__()
+    assert A not in caplog.text + str(raised.value)
+
+
 def test_an_observer_takes_no_service_down(clean: pytest.MonkeyPatch, probe: Probe) -> None:
     clean.setenv(GUARD, "warn")
     clean.setenv(GUARD + "_REGISTRY", "gone.toml,redis://127.0.0.1:1/0")

@@ -1,25 +1,27 @@
-"""`check`: say whether a default OpenAI() in this environment would pass."""
+"""The command `check`."""
 
 from __future__ import annotations
 
 import argparse
 import os
 
-from openai_project_guard._cli import GOOD, UNUSABLE
+from openai_project_guard import _env
+from openai_project_guard._cli import UNUSABLE
 from openai_project_guard._cli.diagnosis import render
 from openai_project_guard._cli.diagnosis.collect import Diagnosis
 from openai_project_guard._cli.diagnosis.findings import examine
 from openai_project_guard._cli.env_files import environment_of, read_env_file
-from openai_project_guard._cli.output import Terminal
+from openai_project_guard._cli.output import MARKS, Terminal
+from openai_project_guard._cli.parsers import Parser
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import redact
+from openai_project_guard._types import Mode
 
 _MAY_EXPLAIN_IT = ("dotenv_not_loaded", "mistyped_variable")
-_SAYS_OFF = ("override", "guard_off")
+_ON_THE_MODE = ("override", "guard_off", "guard_only_warns")
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments of `check`."""
+def add_arguments(parser: Parser) -> None:
     parser.epilog = (
         "One call of a default client is made in this process; nothing leaves it. It is judged by "
         "the environment's settings, in inject mode if OPENAI_PROJECT_GUARD says so, else as "
@@ -38,8 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         dest="env_files",
         help="judge what this .env file makes of the environment; may be given more than once",
     )
-    parser.add_argument("--json", action="store_true", help="print it as JSON")
-    parser.add_argument("--live", action="store_true", help="ask the API too, with one call")
+    parser.add_flags(json="print it as JSON", live="ask the API too, with one call")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -55,17 +56,22 @@ def run(args: argparse.Namespace) -> int:
         terminal.json(_as_json(at))
     else:
         render.show_verdict(at, terminal)
-        if not at.in_order:
-            wrong = [f for f in at.findings if f.is_wrong or f.name in _MAY_EXPLAIN_IT]
-            render.show_findings(wrong or at.findings, terminal)
-        elif at.off_by:
-            render.show_findings((f for f in at.findings if f.name in _SAYS_OFF), terminal)
+        wrong = [f for f in at.findings if f.is_wrong or f.name in _MAY_EXPLAIN_IT]
+        shown = [] if at.in_order else wrong or at.findings
+        if at.off_by or _is_sent_though_wrong(at):
+            on_the_mode = (f for f in at.findings if f.name in _ON_THE_MODE and f not in shown)
+            shown = [*shown, *on_the_mode]
+        render.show_findings(shown, terminal)
     render.show_error(at, is_json=args.json)
     return at.status
 
 
+def _is_sent_though_wrong(at: Diagnosis) -> bool:
+    return not at.in_order and (at.override or at.mode) is Mode.WARN
+
+
 def _as_json(at: Diagnosis) -> dict[str, object]:
-    return {"passes": at.status == GOOD and not at.unknown, **render.as_json(at)}
+    return {"passes": at.passes is True, **render.as_json(at)}
 
 
 def _check_file(
@@ -79,32 +85,27 @@ def _check_file(
     """
     name, status = redact(path), UNUSABLE
     passes: bool | None = False
-    error = check = None
-    unknown: dict[str, tuple[str, ...]] = {}
-    skipped: tuple[int, ...] = ()
+    found: dict[str, object] = {"unknown": [], "skipped_lines": [], "error": None, "check": None}
     try:
         env_file = read_env_file(path, os.environ)
     except ConfigurationError as problem:
-        text = error = str(problem)
+        text = found["error"] = str(problem)
     else:
         with environment_of(env_file):
             at = examine(live=args.live, env_file=env_file)
             text = f"{name}: {render.in_a_line(at)}"
-            check = _as_json(at)
-        status, unknown, skipped = at.status, at.unknown, env_file.skipped
-        passes = None if status == GOOD and unknown else status == GOOD
+            found["check"] = _as_json(at)
+        status, passes = at.status, at.passes
+        found["unknown"] = [{"name": n, "refers_to": refers} for n, refers in at.unknown.items()]
+        found["skipped_lines"] = env_file.skipped
         if at.off_by:
             text += f" Calls are not checked: {at.off_by} is off."
-    for line in skipped:
-        text += f" Line {line} is not NAME=value, so it was skipped."
+        if _is_sent_though_wrong(at):
+            variable = _env.OVERRIDE if at.override else _env.PREFIX
+            text += f" A wrong call is logged and sent: {variable} is warn."
+        for line in env_file.skipped:
+            text += f" Line {line} is not NAME=value, so it was skipped."
     if not args.json:
-        mark, style = render.MARKS[passes]
+        mark, style = MARKS[passes]
         terminal.line(f"{mark} {text}", style)
-    return status, {
-        "file": name,
-        "passes": passes,
-        "unknown": [{"name": each, "refers_to": list(refers)} for each, refers in unknown.items()],
-        "skipped_lines": list(skipped),
-        "error": error,
-        "check": check,
-    }
+    return status, {"file": name, "passes": passes, **found}

@@ -42,20 +42,20 @@ def run(args: argparse.Namespace) -> int:
     """Shows the difference, and writes it if that is wanted."""
     target = registry_option.address(args.target, "TARGET")
     transfer = Transfer(args.source, target, merge=args.merge)
-    name, changes = describe(target).name, count(len(transfer.steps), "change")
+    name, changes = describe(target).name, count(len(transfer.differences), "change")
     terminal, errors = Terminal(), Terminal(sys.stderr)
     if not args.json:
-        for step in transfer.steps:
-            terminal.line(f"{step.sign} {step.text}", _STYLES[step.sign])
+        for found in transfer.differences:
+            terminal.line(f"{found.sign} {found.text}", _STYLES[found.sign])
         for conflict in transfer.conflicts:
             errors.bad(conflict)
-    is_due, is_written = bool(transfer.steps) or transfer.is_new, False
+    is_due, is_written = bool(transfer.differences) or transfer.is_new, False
     if is_due and not args.dry_run:
         is_written = args.yes or confirm(f"Write {changes} to {name}?")
     if is_written:
         transfer.carry_out()
     if args.json:
-        steps = [{"change": step.sign, "what": step.text} for step in transfer.steps]
+        steps = [{"change": found.sign, "what": found.text} for found in transfer.differences]
         conflicts = list(transfer.conflicts)
         terminal.json({"written": is_written, "difference": steps, "conflicts": conflicts})
     elif is_written:

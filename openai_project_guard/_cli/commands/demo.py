@@ -83,11 +83,11 @@ def _row(result: Result) -> tuple[Cell, ...]:
         payer = Cell(str(without.billed), "red" if is_refused else "")
     else:
         payer = Cell("nobody", "dim")
-    said = guarded.answer
+    answer = guarded.answer
     if not (result.problems or is_refused):
         is_filled = guarded.project_header != without.project_header
-        said += f", {'header put in' if is_filled else guarded.billed}"
-    last = Cell(f"✗ {said}", "red") if result.problems else Cell(f"✓ {said}", "green")
+        answer += f", {'header put in' if is_filled else guarded.billed}"
+    last = Cell(f"✗ {answer}", "red") if result.problems else Cell(f"✓ {answer}", "green")
     return Cell(result.scenario.call), first, payer, last, Cell(str(guarded.bytes))
 
 

@@ -1,4 +1,4 @@
-"""`doctor`: show hooks, variables, registries and verdict, and how to fix what is wrong."""
+"""The command `doctor`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from openai_project_guard._cli.diagnosis.calls import examine_hooks
 from openai_project_guard._cli.diagnosis.findings import examine
 from openai_project_guard._cli.env_files import environment_of, read_env_file
 from openai_project_guard._cli.output import Terminal
+from openai_project_guard._cli.parsers import Parser
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the arguments of `doctor`."""
+def add_arguments(parser: Parser) -> None:
     parser.epilog = (
         "The hooks are tested by calls in this process; nothing leaves it.\n\n"
         "Exit status: 0 all is in order, 1 something is not, 2 the configuration is unusable."
@@ -24,8 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="look at what this .env file makes of the environment, as python-dotenv reads it",
     )
-    parser.add_argument("--json", action="store_true", help="print it as JSON")
-    parser.add_argument("--live", action="store_true", help="ask the API too, with one call")
+    parser.add_flags(json="print it as JSON", live="ask the API too, with one call")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -25,9 +25,8 @@ def run(args: argparse.Namespace) -> int:
     """Reads the key and prints its fingerprint."""
     key = read_key(args.key_env)
     if key.weakness:
-        Terminal(sys.stderr).paragraph(
-            f"The key could be guessed from this fingerprint: {key.weakness}.", "yellow", first="! "
-        )
+        problem = f"The key could be guessed from this fingerprint: {key.weakness}."
+        Terminal(sys.stderr).warning(problem)
     if args.json:
         Terminal().json({"fingerprint": key.fingerprint, "hint": key.hint})
     else:

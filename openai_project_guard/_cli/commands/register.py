@@ -13,7 +13,6 @@ from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._registry import stores
 from openai_project_guard._registry.changes import Draft
 from openai_project_guard._registry.model import project_id
-from openai_project_guard._registry.registry import Registry
 
 
 def add_arguments(parser: Parser) -> None:
@@ -78,8 +77,7 @@ def run(args: argparse.Namespace) -> int:
 def _refusal_of_the_api(key: Secret, address: str, args: argparse.Namespace) -> str | None:
     from openai_project_guard._cli.api_probe import ask
 
-    known = Registry()
-    known.snapshot = stores.find(address).snapshot
+    known = stores.find(address)
     project = project_id((known,), args.project, "PROJECT")
     registered = known.snapshot.projects.get(project)
     organization = args.organization or (registered and registered.organization)

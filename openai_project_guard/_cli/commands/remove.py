@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     meant = [entry for entry in _meant(args.what, registry) if not of or entry.project == of.id]
     if not meant:
         is_whole = FINGERPRINT.fullmatch(args.what) and not of
-        if is_whole and stores.remove(address, [args.what]):
+        if is_whole and stores.remove(address, args.what):
             removed = f"{args.what.lower()}, which was registered for no valid project, from {name}"
             Terminal().good(f"Removed {removed}.")
             return GOOD
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
             f"{shown(args.what)} may be any of these. Give more of the fingerprint.",
             [_described(entry, digits=16) for entry in meant],
         )
-    if not stores.remove(address, [meant[0].fingerprint], project=of.id if of else None):
+    if not stores.remove(address, meant[0].fingerprint, project=of.id if of else None):
         return _refused("somebody else has just removed it.")
     for entry in meant:
         Terminal().good(f"Removed the key {_described(entry)}, from {name}.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from typing import get_args
 
@@ -97,13 +96,13 @@ def _words(given: str | None) -> tuple[str, ...]:
 
 
 def _default_paths() -> list[str]:
-    folder = _env.text(_env.AUDIT)
+    folder = _env.path(_env.AUDIT)
     if folder is None:
         raise ConfigurationError(
             f"No folder is named, and {_env.AUDIT} is not set. Name the folder in which the "
             "processes keep their audit: openai-project-guard report DIR"
         )
-    return [os.path.expanduser(folder)]
+    return [folder]
 
 
 def _write_page(summary: Summary, path: str) -> None:
@@ -174,16 +173,16 @@ def _show_changes(summary: Summary, terminal: Terminal) -> None:
     terminal.paragraph(f"{places}, {changes} to make:", "bold", first="✗ ")
     for number, change in enumerate(summary.changes, 1):
         terminal.line()
-        style = _STYLES[kind_of(change.places[0])]
+        style = _STYLES[kind_of(change.records[0])]
         terminal.paragraph(change.sentence, style, first=f"{number}. ")
-        for position, places_of_header in enumerate(change.by_header):
+        for position, records in enumerate(change.by_header):
             if position:
                 terminal.line()
-            _show_places(places_of_header, change.sentence, terminal)
+            _show_calls(records, change.sentence, terminal)
 
 
-def _show_places(places: list[Record], sentence: str, terminal: Terminal) -> None:
-    record, indent = places[0], "   "
+def _show_calls(records: list[Record], sentence: str, terminal: Terminal) -> None:
+    record, indent = records[0], "   "
     if not record.client_site or record.client_site not in sentence:
         built = record.client_site or "at a place that is not known"
         terminal.paragraph(f"client built at {built}", "dim", first=indent)
@@ -193,7 +192,7 @@ def _show_places(places: list[Record], sentence: str, terminal: Terminal) -> Non
     sent = f"key {record.key_hint}{whose}, sent with {sent_with(record)}"
     terminal.paragraph(sent, "dim", first=indent)
     rows = []
-    for total in places:
+    for total in records:
         outcome = "drift" if total.reason == "drift" else f"{total.outcome}, {total.reason}"
         site, first, last = total.call_site or "not known", day(total.first), day(total.last)
         rows.append(cells(str(total.count), outcome, site, first[5:], last[5:]))

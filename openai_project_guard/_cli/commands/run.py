@@ -7,12 +7,13 @@ import os
 from typing import NoReturn
 
 from openai_project_guard import _env
+from openai_project_guard._cli.parsers import Parser
 from openai_project_guard._cli.run import environment, program
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._types import CALL_SCOPES, Mode
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     parser.usage = "%(prog)s [OPTION]... -- COMMAND [ARGUMENT]..."
     parser.epilog = (
         "COMMAND is what starts the program: python app.py, gunicorn, celery, uvicorn, pytest, a "
@@ -62,7 +63,6 @@ def run(args: argparse.Namespace) -> NoReturn:
 
         os.environ.update(read_env_files(args.env_file, os.environ))
     environment.guard_children(
-        os.environ,
         {
             _env.PREFIX: args.mode,
             _env.PROJECT: args.project,

@@ -6,17 +6,17 @@ import argparse
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
-from typing import NamedTuple, TypeVar
+from itertools import islice
+from typing import TypeVar
 
 from openai_project_guard._cli import GOOD, NOT_IN_ORDER, registry_option
-from openai_project_guard._cli.key_input import ADMIN_KEY, API_KEY, read_key
+from openai_project_guard._cli.key_input import ADMIN_KEY, API_KEY, Secret, read_key
 from openai_project_guard._cli.output import Terminal, confirm, count
 from openai_project_guard._cli.parsers import Parser
-from openai_project_guard._cli.sync.administration import Administration, RemoteProject
-from openai_project_guard._cli.sync.binding import Binding, LocalKey, bind, match
-from openai_project_guard._cli.sync.preview import preview
+from openai_project_guard._cli.sync.administration import Administration
+from openai_project_guard._cli.sync.binding import Binding, bind, match
 from openai_project_guard._cli.sync.progress import Progress
 from openai_project_guard._cli.temporary_guard import disabled
 from openai_project_guard._errors import ConfigurationError
@@ -29,12 +29,8 @@ _LONGEST_ALIAS = 60
 T = TypeVar("T")
 _SHOWN = 10  # projects named one by one; a terminal is no place for 2,000
 
-
-class Listed(NamedTuple):
-    """A project by its id and its alias."""
-
-    project: str
-    alias: str | None
+Aliases = dict[str, str | None]
+"""The aliases of projects, by id."""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -71,9 +67,9 @@ def run(args: argparse.Namespace) -> int:
     name = stores.describe(address).name
     progress = Progress()
     with disabled(), closing(progress), closing(Administration(progress.wait)) as api:
-        projects = []
-        for project in api.projects(include_archived=args.include_archived):
-            projects.append(project)
+        projects: dict[str, str] = {}  # their names, by id
+        for project, project_name in api.projects(include_archived=args.include_archived):
+            projects[project] = project_name
             progress.show(f"reading projects: {len(projects):,}")
         if not projects:
             raise ConfigurationError(
@@ -82,24 +78,24 @@ def run(args: argparse.Namespace) -> int:
             )
         progress.close()
         removed = _to_be_removed(projects, address, args) if args.prune else set()
-        trial = preview(address) if args.dry_run else None
+        trial = Draft(stores.find(address)) if args.dry_run else None  # which is never written
 
         def change(step: Callable[[Draft], T]) -> T:
             return step(trial) if trial else stores.change(address, step, create=True)
 
         added, unlisted = change(lambda draft: _take_in(projects, draft, removed))
         # To read the keys may take long: the projects are in the registry already.
-        matches = match(keys, [project.id for project in projects], address, api, progress.show)
+        matches = match(keys, projects, address, api, progress.show)
         bindings = change(lambda draft: bind(keys, matches, draft))
-    is_gone = args.prune and {gone.project for gone in unlisted} <= removed
+    is_gone = args.prune and unlisted.keys() <= removed
     terminal = Terminal()
     if args.json:
         terminal.json(
             {
                 "registry": name,
                 "listed": len(projects),
-                "added": [project._asdict() for project in added],
-                "unlisted": [project._asdict() for project in unlisted],
+                "added": _as_json(added),
+                "unlisted": _as_json(unlisted),
                 "pruned": is_gone and not args.dry_run,
                 "keys": [key.as_json() for key in bindings],
                 "dry_run": args.dry_run,
@@ -116,52 +112,52 @@ def run(args: argparse.Namespace) -> int:
     return GOOD if all(key.is_good for key in bindings) else NOT_IN_ORDER
 
 
-def _to_be_removed(
-    projects: Sequence[RemoteProject], address: str, args: argparse.Namespace
-) -> set[str]:
+def _as_json(aliases: Aliases) -> list[dict[str, str | None]]:
+    return [{"project": project, "alias": alias} for project, alias in aliases.items()]
+
+
+def _to_be_removed(projects: Collection[str], address: str, args: argparse.Namespace) -> set[str]:
     """The projects that only the registry has, if it is wanted that they go."""
     known = {project.id: project for project in stores.find(address).snapshot.projects.values()}
-    gone = [known[id_] for id_ in known.keys() - {project.id for project in projects}]
+    gone = known.keys() - projects
     if not gone or args.dry_run or args.yes:
-        return {project.id for project in gone}
+        return gone
     errors = Terminal(sys.stderr)
-    for project in sorted(gone, key=lambda project: project.id):
-        errors.line(f"- {project.label}", "red")
+    for project in sorted(gone):
+        errors.line(f"- {known[project].label}", "red")
     what = f"{count(len(gone), 'project')} with {'its' if len(gone) == 1 else 'their'} keys"
     if confirm(f"Remove {what} from {stores.describe(address).name}?"):
-        return {project.id for project in gone}
+        return gone
     return set()
 
 
-def _local_keys(named: Sequence[str]) -> list[LocalKey]:
+def _local_keys(named: Sequence[str]) -> dict[str, Secret]:
     """The keys of the variables; one that was not asked for is passed over if it is no key."""
-    keys = []
+    keys = {}
     for variable in dict.fromkeys((API_KEY, *named)):
         try:
-            key = LocalKey(variable, read_key(variable))
+            key = read_key(variable)
         except ConfigurationError:  # noqa: PERF203 - a handful of variables
             if variable in named:
                 raise
         else:
-            if variable in named or key.secret.hint.startswith("sk-"):
-                keys.append(key)
+            if variable in named or key.hint.startswith("sk-"):
+                keys[variable] = key
     return keys
 
 
 def _take_in(
-    projects: Sequence[RemoteProject], draft: Draft, removed: set[str]
-) -> tuple[list[Listed], list[Listed]]:
+    projects: Mapping[str, str], draft: Draft, removed: set[str]
+) -> tuple[Aliases, Aliases]:
     """Adds and removes projects; gives those that are new, and those that only the registry has."""
     known = dict(draft.projects)
     taken = {*known, *(fields.alias for fields in known.values() if fields.alias)}
-    added = []
-    for project in projects:
-        if project.id not in known:
-            alias = _alias(project.name, taken)
-            draft.add_project(project.id, alias=alias)
-            added.append(Listed(project.id, alias))
-    listed = {project.id for project in projects}
-    unlisted = [Listed(id_, known[id_].alias) for id_ in known if id_ not in listed]
+    added: Aliases = {}
+    for project, name in projects.items():
+        if project not in known:
+            added[project] = alias = _alias(name, taken)
+            draft.add_project(project, alias=alias)
+    unlisted = {id_: fields.alias for id_, fields in known.items() if id_ not in projects}
     draft.remove_projects(removed.intersection(known))
     return added, unlisted
 
@@ -180,7 +176,7 @@ def _alias(name: str, taken: set[str]) -> str | None:
     return alias
 
 
-def _show_unlisted(unlisted: Sequence[Listed], terminal: Terminal, *, is_gone: bool) -> None:
+def _show_unlisted(unlisted: Aliases, terminal: Terminal, *, is_gone: bool) -> None:
     number = count(len(unlisted), "project")
     if unlisted and is_gone:
         terminal.paragraph(f"{number} removed, with their keys:")
@@ -198,8 +194,8 @@ def _show_keys(keys: Sequence[Binding], terminal: Terminal) -> None:
         terminal.paragraph(f"No key to bind: {API_KEY} holds none, and no --key-env was given.")
 
 
-def _name_some(mark: str, projects: Sequence[Listed], style: str, terminal: Terminal) -> None:
-    for listed in projects[:_SHOWN]:
-        terminal.line(f"  {mark} {label(listed.project, listed.alias)}", style)
+def _name_some(mark: str, projects: Aliases, style: str, terminal: Terminal) -> None:
+    for project, alias in islice(projects.items(), _SHOWN):
+        terminal.line(f"  {mark} {label(project, alias)}", style)
     if len(projects) > _SHOWN:
         terminal.line(f"    and {len(projects) - _SHOWN:,} more", "dim")

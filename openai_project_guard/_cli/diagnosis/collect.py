@@ -1,15 +1,17 @@
-"""What a default `OpenAI()` of this environment would send, and the verdict on it."""
+"""What a default `OpenAI()` of this environment would send, the verdict on it, what is in use."""
 
 from __future__ import annotations
 
 import os
+import platform
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from openai_project_guard import _env, _settings
-from openai_project_guard._cli import GOOD, NOT_IN_ORDER, UNUSABLE
+from openai_project_guard._cli import GOOD, NOT_IN_ORDER, PROGRAM, UNUSABLE
 from openai_project_guard._cli.api_probe import Answer, ask
 from openai_project_guard._cli.diagnosis.calls import HooksReport, Sent, send_default
 from openai_project_guard._cli.env_files import EnvFile, read_env_file
@@ -21,12 +23,14 @@ from openai_project_guard._keys import digest
 from openai_project_guard._registry.model import Project, records_of
 from openai_project_guard._state import STATE
 from openai_project_guard._types import Mode
+from openai_project_guard._versions import version_of
 
 if TYPE_CHECKING:
     from openai_project_guard._check.verdict import Verdict
 
 CUSTOM = "OPENAI_CUSTOM_HEADERS"
 _DOTENV = ".env"
+_PACKAGES = (PROGRAM, "openai", "wrapt", "httpx", "httpx2", "websockets", "tomlkit")
 
 
 class Finding(NamedTuple):
@@ -71,10 +75,15 @@ class Diagnosis:
     @property
     def in_order(self) -> bool:
         """Whether nothing is wrong; what is not known is not wrong."""
-        if any(finding.is_wrong for finding in self.findings):
+        if self.error or any(finding.is_wrong for finding in self.findings):
             return False
         passes = self.verdict is not None and self.verdict.outcome in ("allowed", "injected")
-        return (passes and self.agrees) or bool(self.unknown)
+        return passes or bool(self.unknown)
+
+    @property
+    def passes(self) -> bool | None:
+        """Whether a default client's call passes; `None` where that is not known."""
+        return None if self.in_order and self.unknown else self.in_order
 
     @property
     def status(self) -> int:
@@ -98,11 +107,11 @@ class Diagnosis:
 
     @property
     def agrees(self) -> bool:
-        """Whether the API, if it was asked, took the call and named an expected project."""
+        """Whether the API, if it was asked, took the call and named a project of the key's."""
         if self.live is None:
             return True
-        expected = self.verdict.expected if self.verdict else ()
-        return self.live.is_good and (not expected or self.live.project in (None, *expected))
+        named, known = self.live.project, [project.id for project in self.projects]
+        return self.live.is_good and (not known or named is None or named in known)
 
     def projects_of(self, key_digest: bytes) -> tuple[Project, ...]:
         """The projects that a key is registered for, each once: registries may say the same."""
@@ -143,7 +152,7 @@ def collect(*, live: bool, hooks: HooksReport | None, env_file: EnvFile | None) 
             at.off_by = _env.OVERRIDE if at.override else _env.PREFIX
         at.judged_as = at.mode if at.mode is Mode.INJECT else Mode.ENFORCE
         # It beats the mode, and would leave nothing to see of the others.
-        with without_variables(_env.OVERRIDE.__eq__), enabled(at.judged_as) as verdicts:
+        with without_variables(_env.OVERRIDE), enabled(at.judged_as) as verdicts:
             at.settings = STATE.settings
             at.refusal = _judge()
             for verdict in verdicts:
@@ -177,3 +186,31 @@ def _judge() -> tuple[str, str] | None:
     except Exception:  # it has been said why
         return None
     return None
+
+
+def settings_of(at: Diagnosis) -> Iterator[tuple[str, str, str | None]]:
+    """Each setting's name, its value and the variable that it comes from; `None` for the default.
+
+    What the registries are is not shown here, but what is in them.
+    """
+    in_use = {_env.PREFIX: str(at.mode)}
+    if at.settings is not None:
+        policy = at.settings.policy
+        in_use[_env.POLICY_UNREGISTERED] = policy.unregistered
+        in_use[_env.PROJECT] = policy.pinned or "not pinned"
+        in_use[_env.HOSTS] = ", ".join(sorted(at.settings.hosts))
+        in_use[_env.SCOPE] = at.settings.scope
+    for variable in (known.name for known in _env.VARIABLES):
+        if variable in (_env.REGISTRY, _env.KEYS):
+            continue
+        name = variable.removeprefix(_env.PREFIX)[1:].lower() or "mode"
+        text, value = _env.text(variable), in_use.get(variable)
+        if text and (value is None or at.settings is None):
+            value = without_keys(text)
+        default = "in memory only" if variable == _env.LEARNED else "not set"
+        yield name, value or default, variable if text else None
+
+
+def versions() -> dict[str, str | None]:
+    """The versions of Python and of the packages that matter; `None` where one is not installed."""
+    return {"python": platform.python_version(), **{name: version_of(name) for name in _PACKAGES}}

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterable, Iterator
 
 from openai_project_guard import _env
+from openai_project_guard._audit.change import commands_after_drift
+from openai_project_guard._cli import PROGRAM
 from openai_project_guard._cli.diagnosis.collect import CUSTOM, Diagnosis, Finding, note
 from openai_project_guard._cli.key_input import API_KEY, bare
 from openai_project_guard._cli.output import count
@@ -31,16 +33,16 @@ def _on_the_key(at: Diagnosis) -> Iterator[Finding]:
             f"{_unset(API_KEY)}, so a default client has no key.",
             f"Set {API_KEY} to the key of the project that this program works for.",
         )
-    if fault := _fault_of_key():
+    if flaw := _flaw_of_key():
         key = bare(os.environ[API_KEY])
         whose = _labels(at.projects_of(digest(key)))
         yield Finding(
             "unclean_key",
-            f"{API_KEY} has {fault}: what is sent is not the key "
+            f"{API_KEY} has {flaw}: what is sent is not the key "
             f"{hint(key if key.isascii() else '')}."
             + (f" Without that it is the key of {whose}." if whose else ""),
             f"Set {API_KEY} to the key alone."
-            + (f" From a file: {API_KEY}=$(cat FILE), which drops it." if "break" in fault else ""),
+            + (f" From a file: {API_KEY}=$(cat FILE), which drops it." if "break" in flaw else ""),
         )
     if at.sent.hint.startswith("sk-admin-"):
         yield Finding(
@@ -60,7 +62,7 @@ def _on_the_key(at: Diagnosis) -> Iterator[Finding]:
         )
 
 
-def _fault_of_key() -> str | None:
+def _flaw_of_key() -> str | None:
     key = os.environ.get(API_KEY, "")
     if not bare(key).isascii():
         return "a character that no key has"
@@ -178,8 +180,8 @@ def _on_the_verdict(at: Diagnosis) -> Iterator[Finding]:
             f"Use a key and a header of {pinned}, or change {_env.PROJECT}.",
         )
     keys = {each.name: each.keys for each in at.registries}
-    # Not where the key's fault or the empty registry has been named already.
-    if reason == "unregistered" and not _fault_of_key() and any(keys.values()):
+    # Not where the key's flaw or the empty registry has been named already.
+    if reason == "unregistered" and not _flaw_of_key() and any(keys.values()):
         looked_in = (f"{name} ({count(number, 'key')})" for name, number in keys.items())
         where = _where(at, "Authorization")
         yield Finding(
@@ -208,11 +210,14 @@ def _on_the_answer(at: Diagnosis) -> Iterator[Finding]:
             f"The registry is out of date: it has the key {at.sent.hint} for "
             f"{_labels(at.projects)}, and the API says it belongs to {at.live.project}."
         )
-        fix = (  # with as many digits of the fingerprint as `remove` needs
-            f"Correct the entry: openai-project-guard remove "
-            f"{fingerprint_of(at.sent.key_digest)[:23]}, then openai-project-guard register "
-            f"{at.live.project} --key-env {API_KEY}."
+        commands = commands_after_drift(
+            fingerprint_of(at.sent.key_digest)[:23],  # as many digits of it as `remove` needs
+            [project.id for project in at.projects],
+            at.sent.project,
+            str(at.live.project),
+            API_KEY,
         )
+        fix = f"Correct the entry: {', then '.join(f'{PROGRAM} {each}' for each in commands)}."
     yield Finding("server_disagrees", message, fix)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from openai_project_guard import _env
 from openai_project_guard._cli.diagnosis.collect import CUSTOM, Diagnosis, Finding, note
-from openai_project_guard._cli.diagnosis.environment import HEADERS, shown_url
+from openai_project_guard._cli.diagnosis.header_sources import HEADERS, shown_url
 from openai_project_guard._cli.key_input import ADMIN_KEY
 from openai_project_guard._cli.registry_status import RegistryStatus, none_found
 from openai_project_guard._registry.stores import is_url
@@ -22,7 +22,7 @@ _READ = (
     *(ADMIN_KEY, CUSTOM, "OPENAI_WEBHOOK_SECRET", "OPENAI_LOG"),
     *("OPENAI_API_VERSION", "OPENAI_API_TYPE"),
 )
-_SAID_ELSEWHERE = {name for *_, unread in HEADERS for name in unread}
+_NAMED_ELSEWHERE = {name for *_, unread in HEADERS for name in unread}
 _ALMOST = 0.8  # of 1, by difflib
 
 
@@ -75,7 +75,7 @@ def _on_hooks(at: Diagnosis) -> Iterator[Finding]:
             hooks.error,
             "Change the release of openai or of openai-project-guard.",
         )
-    elif hooks is not None and not hooks.are_good:
+    elif hooks is not None and (hooks.lost or not all(test.is_good for test in hooks.proofs)):
         lost = " and ".join(hooks.lost)
         yield Finding(
             "hooks_removed",
@@ -114,8 +114,8 @@ def _on_the_host(at: Diagnosis) -> Iterator[Finding]:
 
 
 def _on_settings(at: Diagnosis) -> Iterator[Finding]:
-    is_said = any(registry.error for registry in at.registries) or (at.hooks and at.hooks.error)
-    if at.settings_error is not None and not is_said:
+    is_named = any(registry.error for registry in at.registries) or (at.hooks and at.hooks.error)
+    if at.settings_error is not None and not is_named:
         yield Finding("settings_unusable", at.settings_error, "Correct or unset that setting.")
     if at.override is not None:
         unchecked = ", and no call is checked" if at.override is Mode.OFF else ""
@@ -180,7 +180,7 @@ def _on_the_audit(at: Diagnosis) -> Iterator[Finding]:
 
 def _on_files(at: Diagnosis) -> Iterator[Finding]:
     if at.unknown:
-        yield Finding(
+        yield note(
             "unknown_values",
             "; ".join(
                 f"{name} refers to {' and '.join(refers)}, which "
@@ -189,7 +189,6 @@ def _on_files(at: Diagnosis) -> Iterator[Finding]:
             )
             + ".",
             "What depends on it is unknown. Set it here to have it judged too.",
-            is_wrong=False,
         )
     if at.env_file is not None:
         for line in at.env_file.skipped:
@@ -225,7 +224,7 @@ def _of_openai(names: Iterable[str]) -> str:
 def _on_misspelt_variables() -> Iterator[Finding]:
     readers = dict.fromkeys(_READ, "the SDK")
     readers.update({variable.name: "the guard" for variable in _env.VARIABLES})
-    for name in sorted(os.environ.keys() - readers.keys() - _SAID_ELSEWHERE):
+    for name in sorted(os.environ.keys() - readers.keys() - _NAMED_ELSEWHERE):
         if not name.upper().startswith("OP") or name.startswith(_env.PREFIX + "_"):
             continue
         for near in get_close_matches(name.upper(), readers, n=1, cutoff=_ALMOST):

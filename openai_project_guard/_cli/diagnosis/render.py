@@ -8,21 +8,18 @@ from dataclasses import asdict
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from openai_project_guard._cli.diagnosis.collect import CUSTOM, Diagnosis, Finding
-from openai_project_guard._cli.diagnosis.environment import (
-    HeaderSource,
-    header_sources,
+from openai_project_guard._cli.diagnosis.collect import (
+    CUSTOM,
+    Diagnosis,
+    Finding,
     settings_of,
     versions,
 )
+from openai_project_guard._cli.diagnosis.header_sources import HeaderSource, header_sources
 from openai_project_guard._cli.output import Cell, Terminal, count
 
 if TYPE_CHECKING:
     from openai_project_guard._check.verdict import Verdict
-
-
-MARKS = {None: ("?", "yellow"), True: ("✓", "green"), False: ("✗", "red")}
-"""Of what is unknown, good, or wrong."""
 
 
 def as_json(at: Diagnosis) -> dict[str, object]:
@@ -59,28 +56,23 @@ def show_verdict(at: Diagnosis, terminal: Terminal) -> None:
     """Says what becomes of a default client's call, and what the API said."""
     verdict, live = at.verdict, at.live
     if at.error:
-        _show("There is nothing to judge.", terminal)
+        terminal.bad("There is nothing to judge.")
     else:
-        passes, outcome = _outcome(at)
+        outcome = _outcome(at)
         if verdict and not at.refusal:
             outcome += f": {verdict.method} {verdict.host}{verdict.path}, {_key(verdict)}"
         end = "" if at.refusal else "."
         what = "What becomes of a default OpenAI() is" if at.unknown else "A default OpenAI()"
-        _show(f"{what} {outcome}{end}", terminal, is_good=passes)
+        terminal.result(f"{what} {outcome}{end}", is_good=at.passes)
         if at.refusal:
             terminal.line()
             for line in at.refusal[1].splitlines():
                 terminal.paragraph(line, first="  ")
     if live is not None and live.is_good:
         project = live.project or "a project that it did not name"
-        _show(f"The API took the call, for {project}.", terminal, is_good=at.agrees)
+        terminal.result(f"The API took the call, for {project}.", is_good=at.agrees)
     elif live is not None and not any(live.sentence in each.message for each in at.findings):
-        _show(f"{live.sentence}.", terminal)
-
-
-def _show(text: str, terminal: Terminal, *, is_good: bool | None = False) -> None:
-    mark, style = MARKS[is_good]
-    terminal.paragraph(text, style, first=f"{mark} ")
+        terminal.bad(f"{live.sentence}.")
 
 
 def in_a_line(at: Diagnosis) -> str:
@@ -91,29 +83,29 @@ def in_a_line(at: Diagnosis) -> str:
         return wrong[0] + more
     if at.error:
         return at.error
-    _, outcome = _outcome(at)
+    outcome = _outcome(at)
     return f"{outcome}: {_key(at.verdict)}." if at.verdict and not at.refusal else f"{outcome}."
 
 
-def _outcome(at: Diagnosis) -> tuple[bool | None, str]:
-    """Whether a default client's call passes, and what becomes of it."""
+def _outcome(at: Diagnosis) -> str:
+    """What becomes of a default client's call."""
     verdict = at.verdict
     if at.unknown:
         what = next(each.message for each in at.findings if each.name == "unknown_values")
-        return (None if at.in_order else False), f"unknown: {what[:-1]}"
+        return f"unknown: {what[:-1]}"
     if verdict is None:
         host = at.sent.host or "no host"
-        return False, f"is not checked: the guard does not look at its calls to {host}"
+        return f"is not checked: the guard does not look at its calls to {host}"
     if at.refusal:
-        return False, f"would be refused: {at.refusal[0]}"
+        return f"would be refused: {at.refusal[0]}"
     how = ", with its project put in" if verdict.outcome == "injected" else ""
     if verdict.reason:
         how += f" ({verdict.reason})"
     if verdict.outcome == "warned":
-        return False, f"would be sent with a warning{how}"
-    if any(finding.is_wrong for finding in at.findings):
-        return False, f"would be sent{how}, but the environment is not in order"
-    return True, f"passes{how}"
+        return f"would be sent with a warning{how}"
+    if not at.passes:
+        return f"would be sent{how}, but the environment is not in order"
+    return f"passes{how}"
 
 
 def _key(verdict: Verdict) -> str:
@@ -124,23 +116,26 @@ def _key(verdict: Verdict) -> str:
 def show_findings(findings: Iterable[Finding], terminal: Terminal) -> None:
     """Shows each finding and how to fix it."""
     for finding in findings:
-        mark, style = ("✗ ", "red") if finding.is_wrong else ("! ", "yellow")
         terminal.line()
-        terminal.paragraph(finding.message, style, first=mark)
-        terminal.paragraph(finding.fix, first="  ")
+        _show_finding(finding, terminal)
+
+
+def _show_finding(finding: Finding, terminal: Terminal) -> None:
+    show = terminal.bad if finding.is_wrong else terminal.warning
+    show(finding.message)
+    terminal.paragraph(finding.fix, first="  ")
 
 
 def show_error(at: Diagnosis, *, is_json: bool) -> None:
     """Writes to standard error why nothing can be judged, unless a finding has just said so."""
     if at.error and (is_json or not any(at.error in each.message for each in at.findings)):
-        _show(at.error, Terminal(sys.stderr))
+        Terminal(sys.stderr).bad(at.error)
 
 
 def show_doctor(at: Diagnosis, terminal: Terminal) -> None:
     """Shows everything that was found out; an override before anything else."""
     for override in (finding for finding in at.findings if finding.name == "override"):
-        terminal.paragraph(override.message, "yellow", first="! ")
-        terminal.paragraph(override.fix, first="  ")
+        _show_finding(override, terminal)
         terminal.line()
     terminal.line("Versions", "bold")
     installed = (f"{name} {number}" for name, number in versions().items() if number)
@@ -176,11 +171,11 @@ def _show_hooks(at: Diagnosis, terminal: Terminal) -> None:
         points = ", ".join(name.partition(".")[2] for name in names)
         terminal.paragraph(points, first=f" {package}: ")
     for name in at.hooks.lost:
-        _show(f"{name}: another tool removed the hook", terminal)
+        terminal.bad(f"{name}: another tool removed the hook")
     for client, matching, wrong, is_good in at.hooks.proofs:
-        _show(f"{client}: matching call {matching}, wrong call {wrong}", terminal, is_good=is_good)
+        terminal.result(f"{client}: matching call {matching}, wrong call {wrong}", is_good=is_good)
     if at.hooks.error:
-        _show(at.hooks.error, terminal)
+        terminal.bad(at.hooks.error)
 
 
 def _show_header_sources(at: Diagnosis, terminal: Terminal) -> None:
@@ -230,10 +225,10 @@ def _show_registries(at: Diagnosis, terminal: Terminal) -> None:
             ],
         )
     elif not at.registries:
-        _show("none", terminal)
+        terminal.bad("none")
     for registry in at.registries:
         if registry.error:
-            _show(registry.error, terminal)
+            terminal.bad(registry.error)
 
 
 def _duration(seconds: float) -> str:

@@ -4,46 +4,40 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping
 
 from openai_project_guard import _env, _settings
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._registry.registry import Registry
 from openai_project_guard._types import Mode
 
-_PATHS = (_env.LEARNED, _env.SNAPSHOT, _env.AUDIT)
 
-
-def startup_folder() -> str:
-    """The folder whose `sitecustomize` enables the guard when a program imports `openai`."""
-    return os.path.join(os.path.dirname(os.path.abspath(_env.__file__)), "_startup")
-
-
-def guard_children(environ: MutableMapping[str, str], options: Mapping[str, str | None]) -> None:
+def guard_children(options: Mapping[str, str | None]) -> None:
     """Sets what makes every Python that is started in this environment a guarded one.
 
     A path is made absolute, for a child may have another working directory. An option that is
     `None` leaves its variable as it is.
     """
-    environ.update({name: value for name, value in options.items() if value is not None})
+    os.environ.update({name: value for name, value in options.items() if value is not None})
     if _env.text(_env.PREFIX) is None:
-        environ[_env.PREFIX] = Mode.ENFORCE
+        os.environ[_env.PREFIX] = Mode.ENFORCE
     names = [name if "://" in name else os.path.abspath(name) for name in _env.registry_names()]
     if names and not any("," in name for name in names if "://" not in name):
-        environ[_env.REGISTRY] = ",".join(names)
-    for variable in _PATHS:
+        os.environ[_env.REGISTRY] = ",".join(names)
+    for variable in (_env.LEARNED, _env.SNAPSHOT, _env.AUDIT):
         path = _env.path(variable)
         if path is not None:
-            environ[variable] = os.path.abspath(path)
-    ours = startup_folder()
+            os.environ[variable] = os.path.abspath(path)
+    # The `sitecustomize` there enables the guard when a program imports `openai`.
+    ours = os.path.join(os.path.dirname(os.path.abspath(_env.__file__)), "_startup")
     if os.pathsep in ours:  # Python would look for two other folders, and say nothing
         raise ConfigurationError(
             f"PYTHONPATH cannot name {ours!r}: there is a {os.pathsep!r} in it. Install "
             "openai-project-guard in another folder."
         )
-    path = environ.get("PYTHONPATH", "")
+    path = os.environ.get("PYTHONPATH", "")
     others = [entry for entry in path.split(os.pathsep) if entry != ours] if path else []
-    environ["PYTHONPATH"] = os.pathsep.join([ours, *others])
+    os.environ["PYTHONPATH"] = os.pathsep.join([ours, *others])
 
 
 def check_settings() -> None:

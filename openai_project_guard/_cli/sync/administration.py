@@ -11,7 +11,8 @@ from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
 
-from openai_project_guard._cli.key_input import ADMIN_KEY, Secret, without_keys
+from openai_project_guard._cli.api_probe import answer_of
+from openai_project_guard._cli.key_input import ADMIN_KEY, Secret
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import digest, fingerprint_of
 
@@ -25,13 +26,6 @@ _SHORTEST_PAUSE = 0.1
 _REDACTED = re.compile(r"\A([\w-]*)(?:…|[*.…•]{2,})([\w-]*)")
 _CONTINUE = "Run the command again: it continues there"
 _SHORTEST_END = 3  # characters of the end; fewer say too little about whose key it is
-
-
-class RemoteProject(NamedTuple):
-    """A project, as the API lists it."""
-
-    id: str
-    name: str
 
 
 class RemoteKey(NamedTuple):
@@ -85,11 +79,11 @@ class Administration:
         """Whose projects these are: the API's address, and the admin key's fingerprint."""
         return f"{self._client.base_url} {fingerprint_of(digest(self._client.api_key))}"
 
-    def projects(self, *, include_archived: bool) -> Iterator[RemoteProject]:
-        """Lists the projects of the organization."""
+    def projects(self, *, include_archived: bool) -> Iterator[tuple[str, str]]:
+        """Lists the projects of the organization: the id and the name of each."""
         query = {"include_archived": "true"} if include_archived else {}
         for item in self._items("/organization/projects", query):
-            yield RemoteProject(item["id"], item.get("name") or "")
+            yield item["id"], item.get("name") or ""
 
     def keys(self, project: str) -> Iterator[RemoteKey]:
         """Lists the keys of a project."""
@@ -118,29 +112,20 @@ class Administration:
             try:
                 return self._client.get(path, cast_to=object, options={"params": query})
             except openai.APIStatusError as error:
-                problem = _problem(error)
-                pause = _pause(error.response.headers)
-                waited += pause
-                is_limit = error.status_code == 429 and error.code != "insufficient_quota"
-                if not is_limit or waited > _LONGEST_WAIT:
-                    break
+                answer, pause = answer_of(error), _pause(error.response.headers)
             except openai.OpenAIError as error:
-                cause = error.__cause__ or error
-                why = without_keys(str(cause) or type(cause).__name__)
-                problem = f"gave no answer ({why}). {_CONTINUE}"
+                answer, pause = answer_of(error), 0.0
+            waited += pause
+            is_limit = answer.status == 429 and answer.code != "insufficient_quota"
+            if not is_limit or waited > _LONGEST_WAIT:
                 break
             self._wait(pause)
+        problem = "gave no answer" if answer.status is None else f"answered {answer.error}"
+        why = str(answer.message).rstrip(".")
+        fix = f"Check {ADMIN_KEY}" if answer.status in (401, 403) else _CONTINUE
         raise ConfigurationError(
-            f"The Administration API at {self._client.base_url.host} {problem}."
+            f"The Administration API at {self._client.base_url.host} {problem} ({why}). {fix}."
         )
-
-
-def _problem(error: Any) -> str:
-    body = error.body if isinstance(error.body, dict) else {}
-    code = f" {error.code}" if error.code else ""
-    message = without_keys(str(body.get("message") or error.message)).rstrip(".")
-    fix = f"Check {ADMIN_KEY}" if error.status_code in (401, 403) else _CONTINUE
-    return f"answered {error.status_code}{code} ({message}). {fix}"
 
 
 def _pause(headers: Any) -> float:

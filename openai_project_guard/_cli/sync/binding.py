@@ -6,8 +6,9 @@ key of another project, and no other local key.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
+from functools import partial
 from typing import Literal, NamedTuple
 
 from openai_project_guard._cli import PROGRAM
@@ -19,11 +20,8 @@ from openai_project_guard._registry.changes import Draft
 Outcome = Literal["bound", "registered", "moved", "ambiguous", "unknown"]
 
 
-class LocalKey(NamedTuple):
-    """A key of the environment, and its variable."""
-
-    variable: str
-    secret: Secret
+LocalKeys = Mapping[str, Secret]
+"""The keys of the environment, by their variables."""
 
 
 class Binding(NamedTuple):
@@ -55,8 +53,8 @@ class Binding(NamedTuple):
 
 
 def match(
-    keys: Sequence[LocalKey],
-    projects: Sequence[str],
+    keys: LocalKeys,
+    projects: Collection[str],
     address: str,
     api: Administration,
     show: Callable[[str], None],
@@ -64,7 +62,7 @@ def match(
     """Reads the keys of the projects, save those that an interrupted run had read."""
     if not keys:
         return {}
-    secrets = {key.secret.fingerprint: key.secret for key in keys}
+    secrets = {secret.fingerprint: secret for secret in keys.values()}
     checkpoint = Checkpoint(address, (api.identity, *sorted(secrets)))
     with closing(checkpoint):
         for number, project in enumerate(projects, start=1):
@@ -80,58 +78,52 @@ def match(
     return {project: checkpoint.matches[project] for project in projects}
 
 
-def bind(keys: Sequence[LocalKey], matches: Matches, draft: Draft) -> list[Binding]:
+def bind(keys: LocalKeys, matches: Matches, draft: Draft) -> list[Binding]:
     """Adds the keys that have one project to the registry; says what became of each."""
     # Two variables may hold one key: the projects of all are read before any is bound.
-    registered = {key: sorted(draft.projects_of(key.secret.fingerprint)) for key in keys}
-    return [_bind(key, keys, registered[key], matches, draft) for key in keys]
+    registered = {name: sorted(draft.projects_of(keys[name].fingerprint)) for name in keys}
+    return [_bind(name, keys, registered[name], matches, draft) for name in keys]
 
 
 def _bind(
-    key: LocalKey,
-    keys: Sequence[LocalKey],
+    variable: str,
+    keys: LocalKeys,
     registered: list[str],
     matches: Matches,
     draft: Draft,
 ) -> Binding:
-    variable, secret = key
-    fingerprint = secret.fingerprint
-    fitting = [project for project, found in matches.items() if fingerprint in found]
-    rivals = _rivals(fingerprint, matches)
-    register = f"If you know its project: {PROGRAM} register PROJECT --key-env {variable}"
+    secret, fingerprint = keys[variable], keys[variable].fingerprint
+    fitting = tuple(project for project, found in matches.items() if fingerprint in found)
+    became = partial(Binding, variable, secret.hint)
     here, fits = (" and ".join(map(draft.named, ids)) for ids in (registered, fitting))
-    outcome: Outcome
     if registered and fitting and not set(registered).intersection(fitting):
-        outcome, message = (
+        return became(
             "moved",
+            fitting,
             f"registered for {here}, but the API lists it for {fits}. The entry was left as it "
             f"is; if the API is right, remove the key with {PROGRAM} remove, and run sync again",
         )
-    elif registered:
-        outcome, message, fitting = "registered", f"registered for {here} already", registered
-    elif not fitting:
-        outcome, message = (
-            "unknown",
-            "not bound: no project of this organization lists such a key (a legacy user key or "
-            f"another organization's is in no list). {register}",
+    if registered:
+        return became("registered", tuple(registered), f"registered for {here} already")
+    if not fitting:
+        problem = (
+            "no project of this organization lists such a key (a legacy user key or another "
+            "organization's is in no list)"
         )
     elif len(fitting) > 1:
-        outcome, message = (
-            "ambiguous",
-            f"not bound: what the API shows fits keys of {len(fitting)} projects, {fits}. "
-            f"{register}",
-        )
-    elif rivals:
-        others = " or ".join(key.variable for key in keys if key.secret.fingerprint in rivals)
-        outcome, message = (
-            "ambiguous",
-            f"not bound: the key of {fits} that it may be may also be the one in {others}. "
-            f"{register}",
-        )
+        problem = f"what the API shows fits keys of {len(fitting)} projects, {fits}"
+    elif rivals := _rivals(fingerprint, matches):
+        others = " or ".join(name for name in keys if keys[name].fingerprint in rivals)
+        problem = f"the key of {fits} that it may be may also be the one in {others}"
     else:
         draft.add_key(fitting[0], fingerprint, hint=secret.hint, note="sync")
-        outcome, message = "bound", f"bound to {fits}"
-    return Binding(variable, secret.hint, outcome, tuple(fitting), message)
+        return became("bound", fitting, f"bound to {fits}")
+    return became(
+        "ambiguous" if fitting else "unknown",
+        fitting,
+        f"not bound: {problem}. If you know its project: {PROGRAM} register PROJECT --key-env "
+        f"{variable}",
+    )
 
 
 def _rivals(fingerprint: str, matches: Matches) -> set[str]:

@@ -27,7 +27,6 @@ def find(address: str) -> StoredState:
 
 def change(address: str, step: Callable[[Draft], T], *, create: bool = False) -> T:
     """See `stores.change()`."""
-    from openai_project_guard._registry.file.edit import editing
+    from openai_project_guard._registry.file.edit import change
 
-    with editing(address, create=create) as draft:
-        return step(draft)
+    return change(address, step, create=create)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack, contextmanager
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from openai_project_guard._errors import RegistryError
 from openai_project_guard._registry.changes import Draft, StoredState
@@ -16,7 +16,9 @@ from openai_project_guard._registry.file.place import LARGEST, FilePlace, load
 from openai_project_guard._registry.model import Snapshot, by_project, listing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+T = TypeVar("T")
 
 
 def find(path: str) -> StoredState:
@@ -24,17 +26,8 @@ def find(path: str) -> StoredState:
     return _read(FilePlace(path), create=True)[1]
 
 
-@contextmanager
-def editing(path: str | os.PathLike[str], *, create: bool = False) -> Iterator[Draft]:
-    """Several changes in one step: all are written at the end, or none after an error.
-
-    Args:
-        path: the file; of a symlink, the file behind it is replaced.
-        create: make the file, and its directory, where they are missing.
-
-    Raises:
-        RegistryError: the file is not valid or cannot be written.
-    """
+def change(path: str, step: Callable[[Draft], T], *, create: bool = False) -> T:
+    """See `stores.change()`. Of a symlink, the file behind it is replaced."""
     place = FilePlace(path)
     place.path = os.path.realpath(place.path)
     with ExitStack() as stack:
@@ -46,11 +39,12 @@ def editing(path: str | os.PathLike[str], *, create: bool = False) -> Iterator[D
             stack.enter_context(locked(place.path))
         layout, stored = _read(place, create=create)
         draft = Draft(stored)
-        yield draft
+        result = step(draft)
         if draft.changed:
             layout.change(by_project(draft.old), by_project(draft.listing))
             with _as_registry_error(place):
                 replace(place.path, _checked(layout, draft))
+        return result
 
 
 @contextmanager

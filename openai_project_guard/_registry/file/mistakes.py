@@ -40,7 +40,7 @@ def conflicts(text: str) -> list[Mistake]:
 
 
 def syntax_error(message: str, text: str) -> Mistake:
-    """The decoder's finding without what it quotes from the file."""
+    """The decoder's message without what it quotes from the file."""
     found = re.search(r" \(at line (\d+)", message)
     line = int(found.group(1)) if found else text.rstrip().count("\n") + 1
     if message.startswith(("Cannot", "Duplicate")):

@@ -1,6 +1,6 @@
 """The registry file, `openai-projects.toml`: reads it, and says what is wrong with it and where.
 
-Two things shape this module. A file that is not in order may hold a raw key, so no error may be
+Two things shape this module. A file that is not valid may hold a raw key, so no error may be
 raised from a frame that holds what was read: the reader lists its mistakes, `parse()` raises the
 first. And lines cost time that only a mistake should pay, so they are looked up afterwards.
 """
@@ -38,7 +38,7 @@ _KEY_FIELDS = ("fingerprint", "hint", "note")
 _MOST_PARTS = 200  # of a name in dots
 
 
-class _Finding(NamedTuple):
+class _FieldMistake(NamedTuple):
     """A mistake in a field whose line is not looked up yet."""
 
     field: Path
@@ -107,11 +107,11 @@ def _read(data: bytes, place: FilePlace, most: int | None = None) -> tuple[Snaps
         reader.read(tomllib.loads(text))
     except (ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError
         return reader.snapshot, conflicts(text) or [syntax_error(str(error), text)]
-    if not reader.findings:
+    if not reader.mistakes:
         return reader.snapshot, []
     lines = Lines(text)
     mistakes = []
-    for field, message, first in reader.findings[:most]:
+    for field, message, first in reader.mistakes[:most]:
         text = f"{spelled_path(field)}: {message}"
         if first:
             text += f" The first is {spelled_path(first)}, line {lines.of(first)}."
@@ -129,12 +129,12 @@ def _line_with_too_many_parts(text: str) -> int | None:
 
 
 class Reader:
-    """Makes a snapshot of what the decoder found, and lists what is not in order."""
+    """Makes a snapshot of what the decoder found, and lists what is wrong with it."""
 
     def __init__(self, place: FilePlace) -> None:
         self._place = place
         self.snapshot = Snapshot()
-        self.findings: list[_Finding] = []
+        self.mistakes: list[_FieldMistake] = []
 
     def read(self, found: dict[str, Any]) -> None:
         """Reads the file's outermost table."""
@@ -259,7 +259,7 @@ class Reader:
                 )
 
     def _checked(self, field: Path, rule: Callable[..., T], value: Any, *more: Any) -> T | None:
-        """The value as the rule gives it; `None`, and a finding, if the rule refuses it."""
+        """The value as the rule gives it; `None`, and a mistake, if the rule refuses it."""
         try:
             return rule(value, *more)
         except FieldError as error:
@@ -267,4 +267,4 @@ class Reader:
         return None
 
     def _add(self, field: Path, message: str, first: Path | None = None) -> None:
-        self.findings.append(_Finding(field, message, first))
+        self.mistakes.append(_FieldMistake(field, message, first))

@@ -13,7 +13,7 @@ from openai_project_guard._errors import RegistryError
 from openai_project_guard._registry.file.parse import parse
 from openai_project_guard._registry.file.place import FilePlace, load
 from openai_project_guard._registry.registry import Registry
-from openai_project_guard._registry.source import Source, Status, log
+from openai_project_guard._registry.source import Source, State, Status, log
 
 _INTERVAL = 0.25  # seconds between two looks at the file
 _IDLE = 0.5  # seconds after which a change may be so old that the call must wait for it
@@ -51,13 +51,13 @@ class WatchedFile(Source):
         self._again = math.inf  # when the file is read once more although it seems the same
         self._status: _Status | None = None
         self._content: bytes | None = None  # digest of what was read last
-        self._fault: str | None = None  # what is wrong with it
+        self._problem: str | None = None  # what is wrong with it
         self._read(self._status_now(), self._looked)
-        if self._fault:
-            raise RegistryError(self._fault)
+        if self._problem:
+            raise RegistryError(self._problem)
 
     def refresh(self, now: float) -> None:
-        """Looks whether the file has changed, if a look is due. Faults are logged, not raised.
+        """Looks whether the file has changed, if a look is due. Errors are logged, not raised.
 
         Args:
             now: `time.monotonic()`.
@@ -69,8 +69,8 @@ class WatchedFile(Source):
         """How the source stands now, after a look at the file if one is due."""
         now = time.monotonic()
         self.refresh(now)
-        age = max(0.0, now - self._touched)
-        return Status("stale" if self._fault else "current", age, len(self.registry))
+        state: State = "stale" if self._problem else "current"
+        return Status(state, max(0.0, now - self._touched), len(self.registry.snapshot.keys))
 
     def _look(self, now: float) -> None:
         if self._process != os.getpid():  # a fork may have left the lock's holder behind
@@ -88,7 +88,7 @@ class WatchedFile(Source):
             status = self._status_now()
             if status == self._status and now < self._again:
                 self._looked, self._due = now, now + _INTERVAL
-                if not self._fault:
+                if not self._problem:
                     self._touched = now
                 return
             if not idle:
@@ -121,37 +121,37 @@ class WatchedFile(Source):
 
     def _read(self, status: _Status | None, now: float) -> _Report | None:
         """Reads the file and makes what it says active; gives what is to be logged."""
-        content = snapshot = fault = None
+        content = snapshot = problem = None
         try:
             data = load(self._place)
             content = sha256(data).digest()
             if content != self._content:
                 snapshot = parse(data, self._place)
         except RegistryError as error:
-            fault = str(error)
+            problem = str(error)
         # Two writes within the file system's tick have the same time: a file that was written just
         # now is read once more later. So is one that the system would not let us read.
         fresh = status is not None and time.time() - status[0] / 1e9 < _RACY
         again = content is None or (fresh and status != self._status)
         self._again = now + _RACY if again else math.inf
         same = content is not None and content == self._content
-        before, self._content, self._status = (self._content, self._fault), content, status
+        before, self._content, self._status = (self._content, self._problem), content, status
         report = None
         if not same:
-            self._fault = fault
+            self._problem = problem
             if snapshot is not None:
                 self.registry.snapshot = snapshot
-            if fault and before != (content, fault):
-                report = (logging.ERROR, f"{fault} The last good version stays active.")
-            elif not fault and before[1]:
+            if problem and before != (content, problem):
+                report = (logging.ERROR, f"{problem} The last good version stays active.")
+            elif not problem and before[1]:
                 report = (logging.INFO, f"{self.name}: the file is in order again and active.")
             elif snapshot is not None and before[0] is not None:
-                count = len(self.registry)
+                count = len(self.registry.snapshot.keys)
                 report = (
                     logging.INFO,
                     f"{self.name}: reloaded, {count} keys are registered there.",
                 )
-        if not self._fault:
+        if not self._problem:
             self._touched = now
         self._looked, self._due = now, now + _INTERVAL  # last: until now others wait for this
         return report

@@ -33,19 +33,19 @@ Values = tuple[Mapping[str, str | None], Mapping[str, str | None]]
 """New values by project id, and by fingerprint; `None` removes one."""
 
 
-class Fault(Exception):  # noqa: N818 (it never leaves this folder)
+class ServerError(Exception):
     """The server gave no answer that can be used; the message says why, without a password."""
 
 
-class Refused(Fault):
+class RefusedError(ServerError):
     """The server answered that it does not do that, be it only now: a replica, a full disk."""
 
 
-class Forbidden(Refused):
+class ForbiddenError(RefusedError):
     """This user may not do that."""
 
 
-class Conflict(Exception):  # noqa: N818 (it never leaves this folder)
+class ConflictError(Exception):
     """Somebody else changed the registry after it was read; nothing was written."""
 
 
@@ -68,8 +68,9 @@ class Client:
     """The registry on one server, over one connection for commands and one for messages.
 
     The servers of the URL are tried in turn; for writing, one that accepts changes is looked for.
-    No connection is ever made anew. What gets no answer of use raises a `Fault`; a URL that the
-    library does not understand, or the want of the library, is a `RegistryError`.
+    No connection is ever made anew. What gets no answer of use raises a
+    `ServerError`; a URL that the library does not understand, or the want of the library, is a
+    `RegistryError`.
     """
 
     def __init__(self, url: RedisURL, *, writing: bool = False) -> None:
@@ -88,10 +89,10 @@ class Client:
                 if self.is_primary or not writing:
                     return
                 problems.append("the server is a replica, which accepts no change")
-            except Fault as fault:
-                problems.append(str(fault))
+            except ServerError as error:
+                problems.append(str(error))
             self.close()
-        raise Fault("; then ".join(dict.fromkeys(problems)))
+        raise ServerError("; then ".join(dict.fromkeys(problems)))
 
     def revision(self) -> str | None:
         """The registry's revision; `None` where there is no registry."""
@@ -132,24 +133,24 @@ class Client:
         for _ in range(_ATTEMPTS):
             stored = read()
             values = change(stored)
-            with suppress(Conflict):
+            with suppress(ConflictError):
                 if any(values):
                     self.commit(stored.revision, values)
                 return
-        raise Fault("others change the registry all the time")
+        raise ServerError("others change the registry all the time")
 
     def commit(self, revision: str | None, values: Values) -> None:
-        """Writes new values, all or none; a `Conflict` if the revision is another by then."""
+        """Writes new values, all or none; a `ConflictError` if the revision is another by then."""
         projects, keys = values
         self._is_writing = True
         name = self.url.key("revision")
         after = f"{count_of(revision) + 1}-{secrets.token_hex(4)}"
         is_named = not projects and len(keys) <= _MOST_NAMED
-        is_named = is_named and all(map(FINGERPRINT.fullmatch, keys))  # nothing else is told
+        is_named = is_named and all(map(FINGERPRINT.fullmatch, keys))  # nothing else is sent
         notice = " ".join([after, *(keys if is_named else ())])
         if _text(self._ask(("WATCH", name), ("GET", name))[1]) != revision:
             self._ask(("UNWATCH",))
-            raise Conflict
+            raise ConflictError
         changes = [
             ("HDEL", self.url.key(part), entry)
             if value is None
@@ -161,10 +162,10 @@ class Client:
             self._transaction(
                 *changes, ("SET", name, after), ("PUBLISH", self.url.key("changes"), notice)
             )
-        except Refused:
+        except RefusedError:
             raise
-        except Fault as fault:
-            raise Fault(f"{fault}; whether the change was written is not known") from None
+        except ServerError as error:
+            raise ServerError(f"{error}; whether the change was written is not known") from None
 
     def subscribe(self) -> None:
         """Asks for the messages, and waits until the server has agreed to send them."""
@@ -172,9 +173,9 @@ class Client:
         self._ask(("SUBSCRIBE", self.url.key("changes")), of=self._messages)
 
     def notices(self, timeout: float) -> list[Notice]:
-        """What has been told, after a wait of at most so many seconds for the first."""
+        """The messages that came, after a wait of at most so many seconds for the first."""
         found: list[Notice] = []
-        with self._faults():
+        with self._translated():
             while len(found) < _MOST_NAMED and self._messages.can_read(timeout):
                 kind, _, message = self._messages.read_response()
                 if kind == b"message":
@@ -194,27 +195,27 @@ class Client:
     def _connect(self) -> None:
         self._commands = self._connection()
         facts: Any = []
-        with suppress(Refused):  # Redis before 6 does not know it; every user may say it
+        with suppress(RefusedError):  # Redis before 6 does not know it; every user may say it
             facts = self._ask(("HELLO",))[0]
         role = dict(zip(facts[::2], facts[1::2], strict=False)).get(b"role", b"master")
         self.is_primary = role == b"master"
 
     def _connection(self) -> Any:
         connection = _made(self.url, self._server, self._timeout)
-        with self._faults():
+        with self._translated():
             connection.connect()
         return connection
 
     def _transaction(self, *commands: tuple[Any, ...]) -> list[Any]:
         answers: list[Any] | None = self._ask(("MULTI",), *commands, ("EXEC",))[-1]
         if answers is None:
-            raise Conflict
+            raise ConflictError
         return answers
 
     def _ask(self, *commands: tuple[Any, ...], of: Any = None) -> list[Any]:
         connection = of or self._commands
         answers: list[Any] = []
-        with self._faults():
+        with self._translated():
             refusal = _library().ResponseError
             connection.send_packed_command(connection.pack_commands(commands))
             for _ in commands:
@@ -223,32 +224,32 @@ class Client:
                 except refusal as error:  # noqa: PERF203 (the other answers are still to come)
                     answers.append(error.with_traceback(None))
         last = answers[-1] if isinstance(answers[-1], list) else []  # of a transaction
-        faults = [self._fault(error) for error in (*answers, *last) if isinstance(error, Exception)]
-        if faults:
+        errors = [error for error in (*answers, *last) if isinstance(error, Exception)]
+        if errors:
             # Not kept in this frame, which the error holds: such a circle would hold all frames
             # below, and with them the source that is being opened, until the next collection.
-            raise faults.pop(0)
+            raise self._our_error(errors.pop(0))
         return answers
 
     @contextmanager
-    def _faults(self) -> Iterator[None]:
+    def _translated(self) -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            raise self._fault(error) from None
+            raise self._our_error(error) from None
 
-    def _fault(self, error: Exception) -> Fault:
+    def _our_error(self, error: Exception) -> ServerError:
         """Our error for one of redis-py's, of which there are more kinds than it says."""
         errors = _library().exceptions
         text = self.url.without_password(str(error) or type(error).__name__).rstrip(".")
         if isinstance(error, errors.NoPermissionError) or "NOPERM" in text:
             needed = self.url.acl(writing=self._is_writing)
-            return Forbidden(f"{text}; what a user needs for it: {needed}")
+            return ForbiddenError(f"{text}; what a user needs for it: {needed}")
         if isinstance(error, errors.ResponseError):
-            return Refused(text)
+            return RefusedError(text)
         if isinstance(error, errors.AuthenticationError):
             text += "; check user and password in the URL"
-        return Fault(text)
+        return ServerError(text)
 
 
 def count_of(revision: str | None) -> int:

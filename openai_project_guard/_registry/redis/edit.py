@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from openai_project_guard._errors import RegistryError
 from openai_project_guard._keys import redact
-from openai_project_guard._registry.changes import Draft, StoredState
+from openai_project_guard._registry.changes import Draft
 from openai_project_guard._registry.model import Place
 from openai_project_guard._registry.redis import codec
-from openai_project_guard._registry.redis.client import Client, Fault
-from openai_project_guard._registry.redis.state import State
+from openai_project_guard._registry.redis.client import Client, ServerError
+from openai_project_guard._registry.redis.state import RedisState
 from openai_project_guard._registry.redis.url import parse_url
 from openai_project_guard._registry.registry import Registry
 
@@ -37,7 +37,7 @@ def change(url: str, step: Callable[[Draft], T], *, create: bool = False) -> T:
     return results[-1]
 
 
-def find(url: str) -> StoredState:
+def find(url: str) -> RedisState:
     """See `stores.find()`."""
     with _opened(url, writing=True, create=True) as client:
         return _state(client, client.read())
@@ -62,8 +62,8 @@ def _opened(url: str, *, writing: bool, create: bool = False) -> Iterator[Client
             problem = f"there is no registry under the prefix {redact(where.prefix)}"
         else:
             yield client
-    except Fault as fault:
-        problem = str(fault)
+    except ServerError as error:
+        problem = str(error)
     finally:
         if client is not None:
             client.close()
@@ -72,10 +72,8 @@ def _opened(url: str, *, writing: bool, create: bool = False) -> Iterator[Client
         raise RegistryError(f"{where.name}: {done}: {problem}.")
 
 
-def _state(client: Client, stored: Stored) -> StoredState:
-    place = Place(client.url.name)
-    state = State.of(stored, place)
-    return StoredState(place, state.revision, state.snapshot, state.faults, state.refused)
+def _state(client: Client, stored: Stored) -> RedisState:
+    return RedisState.of(stored, Place(client.url.name))
 
 
 def _values(draft: Draft, stored: Stored) -> Values:
@@ -111,6 +109,6 @@ def _problem(read: Callable[[bytes, bytes], object], values: Mapping[str, str | 
         try:
             if value is not None:
                 read(name.encode(), value.encode(errors="surrogatepass"))
-        except codec.InvalidEntry as fault:  # noqa: PERF203 (the first one ends the loop)
-            return f"{name} cannot be written so: {fault}"
+        except codec.InvalidEntry as error:  # noqa: PERF203 (the first one ends the loop)
+            return f"{name} cannot be written so: {error}"
     return ""

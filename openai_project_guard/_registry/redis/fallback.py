@@ -14,7 +14,7 @@ from openai_project_guard._registry.file.layout import written_project
 from openai_project_guard._registry.file.parse import parse
 from openai_project_guard._registry.file.place import FilePlace, load
 from openai_project_guard._registry.model import by_project, listing
-from openai_project_guard._registry.redis.state import State
+from openai_project_guard._registry.redis.state import RedisState
 from openai_project_guard._registry.source import log
 
 if TYPE_CHECKING:
@@ -55,42 +55,41 @@ class FallbackFile:
         self._registry = registry  # as its URL has it, without a password
         self._has: str | None = None  # the revision that the file has
         self._due = 0.0
-        self._fault = ""
+        self._problem = ""
 
-    def read(self) -> tuple[State, float]:
+    def read(self) -> tuple[RedisState, float]:
         """The last good version, and its age in seconds. Raises a `RegistryError` without one."""
         data = load(self._place)
-        revision = self._revision(data)
-        state = State(revision, parse(data, self._place))
-        self._has = revision
+        state = RedisState(self._place, self._revision(data), parse(data, self._place))
+        self._has = state.version
         return state, max(0.0, time.time() - os.stat(self._place.path).st_mtime)
 
-    def keep(self, state: State) -> None:
+    def keep(self, state: RedisState) -> None:
         """Writes the version if it is another; that it cannot be written is logged once.
 
         A large registry that often changes is not written after each change, but every so often.
         """
         started = time.monotonic()
-        if self._has == state.revision or started < self._due:
+        if self._has == state.version or started < self._due:
             return
-        fault = ""
+        problem = ""
         try:
             self._write(state)
-            self._has = state.revision
+            self._has = state.version
         except (RegistryError, OSError) as error:
-            fault = str(error)
-        if fault and fault != self._fault:
-            log(logging.ERROR, "The last good version cannot be kept: %s", fault)
-        self._fault = fault
+            problem = str(error)
+        if problem and problem != self._problem:
+            log(logging.ERROR, "The last good version cannot be kept: %s", problem)
+        self._problem = problem
         done = time.monotonic()
-        self._due = done + max(_PAUSE if fault else 0.0, _SHARE * (done - started))
+        self._due = done + max(_PAUSE if problem else 0.0, _SHARE * (done - started))
 
-    def _write(self, state: State) -> None:
+    def _write(self, state: RedisState) -> None:
         path = self._place.path
         with locked(path):
-            if os.path.exists(path) and self._revision(load(self._place)) == state.revision:
+            if os.path.exists(path) and self._revision(load(self._place)) == state.version:
                 return  # another process has written it
-            head = f"# The last good version of {self._registry}, revision {state.revision}.\n"
+            head = f"# The last good version of {self._registry}, revision {state.version}.\n"
             replace(path, (head + _written(state.snapshot)).encode(errors="surrogatepass"))
 
     def _revision(self, data: bytes) -> str:

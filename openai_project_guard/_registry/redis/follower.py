@@ -15,9 +15,15 @@ from weakref import WeakSet
 from openai_project_guard._errors import RegistryError
 from openai_project_guard._keys import redact
 from openai_project_guard._registry.model import Place
-from openai_project_guard._registry.redis.client import Client, Fault, Forbidden, Refused, count_of
+from openai_project_guard._registry.redis.client import (
+    Client,
+    ForbiddenError,
+    RefusedError,
+    ServerError,
+    count_of,
+)
 from openai_project_guard._registry.redis.learning import ActiveRegistry, write_learned
-from openai_project_guard._registry.redis.state import State
+from openai_project_guard._registry.redis.state import RedisState
 from openai_project_guard._registry.source import Status, log
 
 if TYPE_CHECKING:
@@ -40,7 +46,7 @@ class Follower:
     def __init__(self, url: RedisURL, fallback: FallbackFile | None) -> None:
         self._url = url
         self._place = Place(url.name)
-        self._active = ActiveRegistry()
+        self._active = ActiveRegistry(self._place)
         self.registry = self._active.registry
         self._fallback = fallback
         self._confirmed = time.monotonic()  # when Redis held what is active
@@ -56,8 +62,8 @@ class Follower:
         problem = ""
         try:
             self._connect()
-        except Fault as fault:
-            problem = f"{self._url.name}: the registry cannot be loaded: {fault}."
+        except ServerError as error:
+            problem = f"{self._url.name}: the registry cannot be loaded: {error}."
         if problem:
             self._use_fallback(problem)
         try:
@@ -83,8 +89,8 @@ class Follower:
         return Status(
             "stale" if self._is_lost else "current",
             max(0.0, time.monotonic() - self._confirmed),
-            len(self.registry),
-            len(self._active.state.faults),
+            len(self.registry.snapshot.keys),
+            len(self._active.state.problems),
         )
 
     def remember(self, key_digest: bytes, key_hint: str, project: str) -> bool:
@@ -101,12 +107,12 @@ class Follower:
                 client = self._client or self._connect()
                 if self._is_lost:
                     self._is_lost = False
-                    revision = self._active.state.revision
+                    revision = self._active.state.version
                     self._log("in touch again, at revision %s.", revision, level=logging.INFO)
                 pause = _SHORTEST
                 self._follow(client)
-            except Fault as fault:
-                self._lose(str(fault))
+            except ServerError as error:
+                self._lose(str(error))
             except Exception as error:  # or the registry would grow old without a word in the log
                 self._lose(self._url.without_password(f"{type(error).__name__}: {error}"))
             self._disconnect()
@@ -116,7 +122,7 @@ class Follower:
     def _connect(self) -> Client:
         client = Client(self._url)
         try:
-            client.subscribe()  # first: a change during the reading is told then
+            client.subscribe()  # first: a message about a change during the reading waits then
             self._read(client)
         except BaseException:
             client.close()
@@ -135,7 +141,7 @@ class Follower:
             self._apply(client, client.notices(_TICK))
             self._write_learned(client)
             if time.monotonic() >= look_due:
-                if client.revision() != self._active.state.revision:
+                if client.revision() != self._active.state.version:
                     self._read(client)
                 self._confirmed = time.monotonic()
                 look_due = self._confirmed + _POLL
@@ -146,34 +152,34 @@ class Follower:
         """Reads the whole registry."""
         asked = time.monotonic()
         stored = client.read()
-        old, new = self._active.state.revision, stored.revision
+        old, new = self._active.state.version, stored.revision
         if new is None and old is None:
-            raise Fault(
+            raise ServerError(
                 f"there is no registry under the prefix {redact(self._url.prefix)}. "
                 "`openai-project-guard register` makes one"
             )
         if new is None:
-            raise Fault("the server is there, but has lost the registry")
+            raise ServerError("the server is there, but has lost the registry")
         # Another history of as many changes: some that this process has seen are not in it.
         if old not in (None, new) and count_of(new) <= count_of(old):
             if not client.is_primary:
-                raise Fault(f"the replica is behind, at revision {new}")
+                raise ServerError(f"the replica is behind, at revision {new}")
             self._log(
                 "the registry went back from revision %s to %s: the server has lost changes. Check "
                 "the registry, and what was revoked lately.",
                 *(old, new),
             )
         if new != old:
-            self._activate(State.of(stored, self._place))
+            self._activate(RedisState.of(stored, self._place))
         self._confirmed = asked
 
     def _apply(self, client: Client, notices: list[Notice]) -> None:
         """Reads what is different now: not the whole, which may be 100,000 keys."""
         for notice in notices:
             state, asked = self._active.state, time.monotonic()
-            missed = count_of(notice.revision) - count_of(state.revision) - 1
-            if missed < 0:
-                continue  # told before, or while the whole was read
+            missed = count_of(notice.revision) - count_of(state.version) - 1
+            if missed < -1 or notice.revision == state.version:
+                continue  # it was sent before, or while the whole was read
             if not missed and notice.keys:
                 found = client.read((), notice.keys)
                 if count_of(found.revision) >= count_of(notice.revision):
@@ -183,12 +189,12 @@ class Follower:
             self._wait(_chance.uniform(0, _SPREAD))
             self._read(client)
 
-    def _activate(self, state: State) -> None:
-        before, old = self._active.state.revision, self._active.state.faults
+    def _activate(self, state: RedisState) -> None:
+        before, old = self._active.state.version, self._active.state.problems
         self._active.activate(state)
         if before is not None:
-            self._log("reloaded, at revision %s.", state.revision, level=logging.INFO)
-        new = [(name, why) for name, why in state.faults.items() if old.get(name) != why]
+            self._log("reloaded, at revision %s.", state.version, level=logging.INFO)
+        new = [(name, why) for name, why in state.problems.items() if old.get(name) != why]
         for name, why in new[:_MOST_LOGGED]:
             self._log("the entry %s is refused: %s. The others stay active.", name, why)
         if len(new) > _MOST_LOGGED:
@@ -200,11 +206,11 @@ class Follower:
         learned = dict(islice(self._active.learned.copy().items(), _BATCH))
         try:
             write_learned(client, learned)
-        except Refused as fault:  # no reason to leave the server, which can still be read
-            if str(fault) != self._refusal:
-                self._log("what is learned cannot be written (%s). It is kept in memory.", fault)
-            self._refusal = str(fault)
-            self._is_read_only = isinstance(fault, Forbidden)
+        except RefusedError as error:  # no reason to leave the server, which can still be read
+            if str(error) != self._refusal:
+                self._log("what is learned cannot be written (%s). It is kept in memory.", error)
+            self._refusal = str(error)
+            self._is_read_only = isinstance(error, ForbiddenError)
             self._write_due = time.monotonic() + _POLL
             return
         self._refusal = ""

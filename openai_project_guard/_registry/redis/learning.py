@@ -9,7 +9,6 @@ from openai_project_guard._keys import fingerprint_of
 from openai_project_guard._registry.model import (
     LEARNED,
     KeyBinding,
-    KeyBindings,
     KeyRecord,
     Place,
     Project,
@@ -17,15 +16,17 @@ from openai_project_guard._registry.model import (
     Snapshot,
 )
 from openai_project_guard._registry.redis import codec
-from openai_project_guard._registry.redis.state import State
+from openai_project_guard._registry.redis.state import RedisState
 from openai_project_guard._registry.registry import Registry
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from openai_project_guard._registry.redis.client import Client, Stored, Values
 
 _MOST = 10_000
+Learned = dict[bytes, tuple[str, str]]
+"""What was learned: by the digest of a key the id of its project, and its hint."""
 
 
 class ActiveRegistry:
@@ -34,17 +35,17 @@ class ActiveRegistry:
     One thread brings it up to date, and any thread may add what it learns.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, place: Place) -> None:
         self.registry = Registry()  # always the same object
-        self.state = State(None, Snapshot())
-        self.learned: dict[bytes, KeyBindings] = {}  # what is to be written, by the key's digest
+        self.state = RedisState(place, None, Snapshot())
+        self.learned: Learned = {}  # what is to be written
         self.restart_after_fork()
 
     def restart_after_fork(self) -> None:
         """Leaves the lock to the parent, where another thread may hold it."""
         self._lock = RLock()  # a signal handler may make a call in the midst of another one
 
-    def activate(self, state: State, written: Iterable[bytes] = ()) -> None:
+    def activate(self, state: RedisState, written: Iterable[bytes] = ()) -> None:
         """Puts what Redis holds in the place of what it held, and of what is written there now."""
         with self._lock:
             self.state = state
@@ -59,7 +60,7 @@ class ActiveRegistry:
                 return True
             if len(self.learned) >= _MOST:
                 return False
-            self.learned[key_digest] = {project: KeyBinding(key_hint, LEARNED)}
+            self.learned[key_digest] = project, key_hint
             self._swap()
         return True
 
@@ -67,30 +68,29 @@ class ActiveRegistry:
         snapshot = self.state.snapshot
         if self.learned:
             snapshot = snapshot.copy()
-            for key_digest, bindings in self.learned.items():
+            for key_digest, (project_id, hint) in self.learned.items():
                 if self.state.knows(key_digest):
                     continue  # another was the first
-                for project_id, binding in bindings.items():
-                    project = snapshot.projects.get(project_id) or Project(
-                        project_id, Place("what was learned from the server's answer")
-                    )
-                    snapshot.projects.setdefault(project_id, project)
-                    snapshot.add_key(key_digest, KeyRecord(project, binding.hint, binding.note))
+                if project_id not in snapshot.projects:
+                    place = Place("what was learned from the server's answer")
+                    snapshot.add_project(Project(project_id, place))
+                record = KeyRecord(snapshot.projects[project_id], hint, LEARNED)
+                snapshot.add_key(key_digest, record)
         self.registry.snapshot = snapshot
 
 
-def write_learned(client: Client, learned: Mapping[bytes, KeyBindings]) -> None:
-    """Writes what was learned, but for what is stored already. Raises a `Fault`."""
-    wanted = {fingerprint_of(key_digest): bindings for key_digest, bindings in learned.items()}
-    projects = {project for bindings in wanted.values() for project in bindings}
+def write_learned(client: Client, learned: Learned) -> None:
+    """Writes what was learned, but for what is stored already. Raises a `ServerError`."""
+    wanted = {fingerprint_of(key_digest): found for key_digest, found in learned.items()}
+    projects = {project for project, _ in wanted.values()}
 
     def add(stored: Stored) -> Values:
         keys = {
-            fingerprint: codec.key_value(bindings)
-            for fingerprint, bindings in wanted.items()
+            fingerprint: codec.key_value({project: KeyBinding(hint, LEARNED)})
+            for fingerprint, (project, hint) in wanted.items()
             if stored.keys[fingerprint.encode()] is None
         }
-        needed = {project for fingerprint in keys for project in wanted[fingerprint]}
+        needed = {wanted[fingerprint][0] for fingerprint in keys}
         new = [project for project in needed if stored.projects[project.encode()] is None]
         return dict.fromkeys(new, codec.project_value(ProjectFields())), keys
 

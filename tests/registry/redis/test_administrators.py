@@ -24,7 +24,7 @@ import openai_project_guard as opg
 from openai_project_guard import RegistryError
 from openai_project_guard._registry import stores as edit
 from openai_project_guard._registry.redis import open_source
-from openai_project_guard._registry.redis.client import Client, Fault
+from openai_project_guard._registry.redis.client import Client, ServerError
 from openai_project_guard._registry.redis.url import parse_url
 from openai_project_guard._registry.transfer import Transfer
 
@@ -112,8 +112,8 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(server: RedisServer
     with pytest.raises(RegistryError, match="no such project"):
         edit.remove_project(server.url, "proj_z")
     with pytest.raises(RegistryError, match="no registry under the prefix"):
-        edit.remove(f"{server.url}?prefix=x", [fingerprint(KEY)])
-    assert edit.remove(server.url, [fingerprint(OTHER)]) == 0
+        edit.remove(f"{server.url}?prefix=x", fingerprint(KEY))
+    assert edit.remove(server.url, fingerprint(OTHER)) == 0
     assert edit.add(server.url, "bot", fingerprint(KEY)) == "unchanged"
     assert server.client().get(f"{PREFIX}:revision") == revision
     assert edit.add(server.url, "bot", fingerprint(KEY), note="x") == "updated"
@@ -126,7 +126,7 @@ def test_a_change_without_an_answer_is_not_taken_for_somebody_elses(server: Redi
     with pytest.raises(RegistryError, match="whether the change was written is not known"):
         edit.add(url, "proj_a", fingerprint(OTHER))
     made = Client(parse_url(url))
-    with pytest.raises(Fault, match="not known"):
+    with pytest.raises(ServerError, match="not known"):
         made.commit(made.revision(), ({}, {fingerprint(KEY): None}))
     made.close()
     server.client().execute_command("CLIENT", "UNPAUSE")
@@ -136,7 +136,7 @@ def test_a_change_without_an_answer_is_not_taken_for_somebody_elses(server: Redi
 def test_an_entry_that_is_not_in_order_can_be_removed(server: RedisServer) -> None:
     add(server, KEY)
     server.client().hset(f"{PREFIX}:keys", fingerprint(OTHER), "rubbish")
-    assert edit.remove(server.url, [fingerprint(OTHER)]) == 1
+    assert edit.remove(server.url, fingerprint(OTHER)) == 1
     assert server.client().hlen(f"{PREFIX}:keys") == 1
 
 
@@ -151,7 +151,7 @@ def test_an_entry_in_capital_letters_is_changed_and_removed_as_any_other(
     assert edit.add(server.url, "proj_a", fingerprint(KEY), note="x") == "updated"
     assert client.hkeys(name) == [fingerprint(KEY)]
     client.hset(name, capitals, client.hget(name, fingerprint(KEY)))
-    assert edit.remove(server.url, [fingerprint(KEY)]) == 1
+    assert edit.remove(server.url, fingerprint(KEY)) == 1
     assert client.hkeys(name) == []
 
 
@@ -209,7 +209,7 @@ def test_a_file_is_copied_to_redis_and_back(
     assert "# the runner" in text
     assert len(opg.Registry.from_file("some.toml")) == 3
     edit.remove_project(server.url, "proj_b")
-    edit.remove(server.url, [fingerprint(OTHER)])
+    edit.remove(server.url, fingerprint(OTHER))
     assert copy(server.url, "some.toml", "--yes") == 0
     assert Path("some.toml").read_text("utf-8") == FILE
     add(server, OTHER, "bot")
@@ -251,7 +251,7 @@ def test_a_merge_takes_in_what_others_add_meanwhile_unless_it_contradicts(
     add(server, OTHER)
     merge.carry_out()
     assert len(edit.read(server.url)) == 3
-    edit.remove(server.url, [fingerprint(KEY)])
+    edit.remove(server.url, fingerprint(KEY))
     add(server, KEY, "proj_b")
     with pytest.raises(RegistryError, match="somebody else has changed the registry meanwhile"):
         late.carry_out()

@@ -57,6 +57,20 @@ def test_a_change_that_nobody_told_of_is_found(
     wait(lambda: not has(source, KEY))
 
 
+def test_a_change_that_a_fail_over_lost_is_gone_though_another_follows_at_once(
+    server: RedisServer, source: Source
+) -> None:
+    client = server.client()  # a replica's readers stay connected while it follows another server
+    number = str(client.get(f"{PREFIX}:revision")).partition("-")[0]
+    other = f"{number}-deadbeef"
+    client.hdel(f"{PREFIX}:keys", fingerprint(KEY))
+    client.set(f"{PREFIX}:revision", other)
+    client.publish(f"{PREFIX}:changes", f"{other} {fingerprint('a third key')}")
+    add(server, OTHER)
+    wait(lambda: has(source, OTHER))
+    wait(lambda: not has(source, KEY))
+
+
 def test_changes_during_the_loading_are_not_lost(server: RedisServer) -> None:
     add(server, KEY)
     stop = threading.Event()

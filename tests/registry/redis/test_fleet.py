@@ -135,7 +135,7 @@ def revoke(server: RedisServer) -> float:
     from openai_project_guard._registry import stores as edit
 
     asked = time.monotonic()
-    assert edit.remove(server.url, [fingerprint(KEY)]) == 1
+    assert edit.remove(server.url, fingerprint(KEY)) == 1
     return asked
 
 

@@ -27,7 +27,7 @@ from openai_project_guard._registry import stores as edit
 from openai_project_guard._registry.model import Place
 from openai_project_guard._registry.redis import open_source
 from openai_project_guard._registry.redis.client import Stored
-from openai_project_guard._registry.redis.state import State
+from openai_project_guard._registry.redis.state import RedisState
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,19 +65,19 @@ def test_a_key_that_is_not_in_order_is_refused_by_name(
     assert not has(source, KEY)
     assert any(fingerprint(KEY) in text and why in text for text in log())
     assert "CANARY" not in "".join(log())
-    assert source.status().faults == 1
+    assert source.status().refused == 1
     add(server, KEY)  # puts it right
     wait(lambda: has(source, KEY))
-    assert source.status().faults == 0
+    assert source.status().refused == 0
 
 
-def content(projects: dict[str, str], keys: dict[str, str]) -> State:
+def content(projects: dict[str, str], keys: dict[str, str]) -> RedisState:
     stored = Stored(
         "1-x",
         {name.encode(): value.encode() for name, value in projects.items()},
         {name.encode(): value.encode() for name, value in keys.items()},
     )
-    return State.of(stored, Place("redis"))
+    return RedisState.of(stored, Place("redis"))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_project_that_is_not_in_order_is_refused_with_its_keys(
         {"proj_a": '{"alias": "bot", "service_accounts": ["user-1"]}', name: value},
         {fingerprint(KEY): '{"proj_b": {}}', fingerprint(OTHER): '{"proj_a": {}}'},
     )
-    assert any(why in fault for fault in found.faults.values())
+    assert any(why in problem for problem in found.problems.values())
     assert digest(KEY) not in found.snapshot.keys
     assert digest(OTHER) in found.snapshot.keys
     assert "user-1" in found.snapshot.accounts
@@ -109,7 +109,7 @@ def test_a_project_that_is_not_in_order_is_refused_with_its_keys(
 
 def test_a_raw_key_for_a_name_is_not_shown() -> None:
     found = content({}, {KEY: "{}"})
-    assert list(found.faults) == ["'sk-proj-…Ab3d'"]
+    assert list(found.problems) == ["'sk-proj-…Ab3d'"]
 
 
 # What if the content is hostile?
@@ -182,11 +182,11 @@ def test_junk_of_every_kind_is_refused_and_nothing_else(
 
     source = open_source(server.url)
     assert [entry.hint for entry in source.registry] == ["sk-proj-…Ab3d"]
-    assert source.status().faults > 2 * len(values)
+    assert source.status().refused > 2 * len(values)
     assert refusals() == 11  # ten of them by name, and how many more there are
     assert "CANARY" not in "".join(log())
     found = edit.find(server.url)
-    assert "CANARY" not in repr(found.faults)
+    assert "CANARY" not in repr(found.problems)
     add(server, OTHER, "proj_b")
     wait(lambda: has(source, OTHER))
     assert refusals() == 11  # what was said once is not said again
@@ -262,4 +262,4 @@ def test_a_key_that_is_there_in_both_spellings_counts_once() -> None:
         },
     )
     assert len(found.snapshot.records(digest(KEY))) == 1
-    assert any("in capital letters too" in fault for fault in found.faults.values())
+    assert any("in capital letters too" in problem for problem in found.problems.values())

@@ -47,7 +47,7 @@ def test_what_one_process_learns_all_know(server: RedisServer) -> None:
     assert has(first, OTHER)  # at once
     wait(lambda: has(second, OTHER))
     assert second.registry.lookup(OTHER)[0].note == "learned"
-    edit.remove(server.url, [fingerprint(OTHER)])
+    edit.remove(server.url, fingerprint(OTHER))
     wait(lambda: not has(first, OTHER) and not has(second, OTHER))
 
 

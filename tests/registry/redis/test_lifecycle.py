@@ -53,7 +53,7 @@ if not child:
     os.write(1, f"child {gone()} {source.status().state}\n".encode())
     os._exit(0)
 time.sleep(0.3)
-edit.remove(url, [fingerprint])
+edit.remove(url, fingerprint)
 os.write(1, f"parent {gone()} {source.status().state}\n".encode())
 os.waitpid(child, 0)
 """

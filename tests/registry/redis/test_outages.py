@@ -99,7 +99,7 @@ def test_a_frozen_server_is_left_and_found_again(
     assert has(source, KEY)
     assert sum("lost" in text for text in log()) == 1  # however often it was tried
     server.signal(signal.SIGCONT)
-    edit.remove(server.url, [fingerprint(KEY)])
+    edit.remove(server.url, fingerprint(KEY))
     wait(lambda: not has(source, KEY))
     wait(lambda: source.status().state == "current")
 
@@ -123,7 +123,7 @@ def test_a_last_good_version_stands_in_at_the_start(
     assert source.status().state == "stale"
     assert any("The last good version, in last.toml, is active" in text for text in log())
     server.start()
-    edit.remove(server.url, [fingerprint(KEY)])
+    edit.remove(server.url, fingerprint(KEY))
     wait(lambda: not has(source, KEY))
     assert has(source, OTHER)
 
@@ -241,7 +241,7 @@ def test_a_replica_that_is_behind_is_not_believed(
     server: RedisServer, replica: RedisServer, log: Callable[[], list[str]]
 ) -> None:
     replica.client().replicaof("127.0.0.1", free_port())  # it hears nothing any more
-    edit.remove(server.url, [fingerprint(KEY)])
+    edit.remove(server.url, fingerprint(KEY))
     source = open_source(f"{server.url}?replica=127.0.0.1:{replica.port}")
     assert not has(source, KEY)
     server.kill()

@@ -54,7 +54,7 @@ def test_a_service_reads_and_subscribes_and_no_more(
     assert source.status().state == "current"
     assert server.client().execute_command("ACL", "LOG") == []
     with pytest.raises(RegistryError) as caught:
-        edit.remove(url, [fingerprint(KEY)])
+        edit.remove(url, fingerprint(KEY))
     assert "secret" not in str(caught.value)
     edit.remove_project(administrator, "proj_b")
     wait(lambda: not has(source, OTHER))
@@ -146,7 +146,7 @@ def test_the_rules_in_an_acl_file_are_just_what_is_needed(
     assert len(source.registry) == 3
     edit.add(administrator, "proj_0", fingerprint(KEY))
     wait(lambda: has(source, KEY))
-    edit.remove(administrator, [fingerprint(KEY)])
+    edit.remove(administrator, fingerprint(KEY))
     wait(lambda: not has(source, KEY))
     learner = open_source(administrator)
     learner.remember(digest(OTHER), hint(OTHER), "proj_0")

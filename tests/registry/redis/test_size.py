@@ -16,7 +16,7 @@ from redis_server import (
 
 from openai_project_guard._keys import fingerprint_of
 from openai_project_guard._registry.redis import open_source
-from openai_project_guard._registry.redis.client import Client, Conflict
+from openai_project_guard._registry.redis.client import Client, ConflictError
 from openai_project_guard._registry.redis.url import parse_url
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def test_a_hundred_thousand_keys_load_in_a_moment(
     made.commit(made.revision(), ({}, {key: None}))
     wait(lambda: len(source.registry.snapshot.keys) == 99_999)
     reached = time.monotonic() - revoked
-    with pytest.raises(Conflict):
+    with pytest.raises(ConflictError):
         made.commit("1-stale", ({}, {}))
     made.close()
     report(

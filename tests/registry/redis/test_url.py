@@ -23,7 +23,7 @@ from redis_server import (
 import openai_project_guard as opg
 from openai_project_guard._registry import stores
 from openai_project_guard._registry.redis import open_source
-from openai_project_guard._registry.redis.client import Client, Fault
+from openai_project_guard._registry.redis.client import Client, ServerError
 from openai_project_guard._registry.redis.url import parse_url
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def test_no_frame_of_an_error_has_the_password(trouble: str) -> None:
     url = f"redis://user:VerySecret@127.0.0.1:{free_port()}{trouble}"
     try:
         Client(parse_url(url))
-    except (Fault, opg.RegistryError) as error:
+    except (ServerError, opg.RegistryError) as error:
         del url
         traced = traceback.TracebackException.from_exception(error, capture_locals=True)
         ours = [frame for frame in traced.stack if "openai_project_guard" in frame.filename]
