@@ -75,13 +75,17 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="nox -s mutants --", description=__doc__)
     parser.add_argument("rooms", nargs="*", help="beginnings of paths in the package; default: all")
     parser.add_argument("--sample", type=int, help="so many at most of all, and as many elsewhere")
+    parser.add_argument("--elsewhere", action="store_true", help="only the sample of the others")
     parser.add_argument("--seed", type=int, default=1, help="of the sample; default: 1")
     parser.add_argument("--matching", default="", help="only mutants with this text in their line")
     parser.add_argument("--again", type=Path, help="only where this earlier output has survivors")
     parser.add_argument("--quick", action="store_true", help="do not look at survivors again")
     parser.add_argument("--list", action="store_true", help="name them and run nothing")
     options = parser.parse_args()
-    mutants = chosen(wanted(options.rooms), options.sample, options.seed)
+    modules = wanted(options.rooms)
+    if options.elsewhere:
+        modules = [module for module in modules if not is_whole(module)]
+    mutants = chosen(modules, options.sample, options.seed)
     mutants = [mutant for mutant in mutants if options.matching in mutant.before]
     if options.again:
         lines = options.again.read_text("utf-8").splitlines()

@@ -18,8 +18,12 @@ def replacements(path: str, before: str, after: str) -> dict[CodeType, CodeType]
     None where the module's own code differs, or a class's: that has run already.
     """
     found: dict[CodeType, CodeType] = {}
-    old, new = compile(before, path, "exec"), compile(after, path, "exec")
+    old, new = _compiled(before, path), _compiled(after, path)
     return found if _compare(old, new, found) is not None else None
+
+
+def _compiled(source: str, path: str) -> CodeType:
+    return compile(source, path, "exec", dont_inherit=True)  # nor its annotations as ours
 
 
 def _compare(old: CodeType, new: CodeType, found: dict[CodeType, CodeType]) -> bool | None:
@@ -74,7 +78,7 @@ def renew(path: str, after: str) -> bool:
     fresh: dict[str, Any] = {
         name: vars(module)[name] for name in ("__name__", "__file__", "__package__", "__spec__")
     }
-    exec(compile(after, path, "exec"), fresh)
+    exec(_compiled(after, path), fresh)
     has_changed = False
     for name, new in fresh.items():
         old = vars(module).get(name)
