@@ -25,6 +25,7 @@ from support import (
 
 import openai_project_guard as opg
 from openai_project_guard import guard
+from openai_project_guard._activation import isolated
 from openai_project_guard._scope import Scope
 from openai_project_guard._types import Policy
 
@@ -316,3 +317,11 @@ def test_enable_inside_a_scope_takes_effect_there_at_once(probe: Probe) -> None:
         opg.enable("enforce", unregistered="allow")
         assert probe() == "a"
     assert probe() == "ab?"
+
+
+def test_a_scope_around_an_isolated_guard_holds_again_after_it(probe: Probe) -> None:
+    with guard(project="proj_a"):
+        with isolated():
+            opg.enable("warn")
+            assert probe() == "ab?"
+        assert probe() == "a"

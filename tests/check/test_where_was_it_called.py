@@ -32,6 +32,7 @@ import support
 from support import VERSION, A, B, Recorder, async_client, chat, http, output, sync_client
 
 import openai_project_guard as opg
+from openai_project_guard._hooks import client_site
 
 clean = support.clean
 pytestmark = pytest.mark.usefixtures("clean")
@@ -515,6 +516,27 @@ def test_a_client_from_before_the_guard_says_so(clean: pytest.MonkeyPatch) -> No
     )
 
 
+def test_a_client_that_is_built_between_two_scopes_is_known_in_the_second(
+    clean: pytest.MonkeyPatch,
+) -> None:
+    here = "test_a_client_that_is_built_between_two_scopes_is_known_in_the_second"
+    opg.register(A, "proj_a")
+    with opg.guard():
+        pass
+    between = Tenant(project="proj_b", http_client=over(Recorder()))  # between
+    with opg.guard(), pytest.raises(opg.ProjectMismatchError) as refused:
+        between.models.list()
+    assert refused.value.verdict.client_site == line_of("between", here)
+
+
+def test_a_client_that_cannot_be_noted_is_built_all_the_same(clean: pytest.MonkeyPatch) -> None:
+    opg.enable(registry={"proj_a": A})
+    clean.setattr(client_site, "_site", None)
+    with pytest.raises(opg.ProjectMismatchError) as refused:
+        client().models.list()
+    assert refused.value.verdict.client_site == "made before the guard was enabled"
+
+
 class Pickled(Tenant):
     """The SDK's clients cannot be pickled: an application says how its own is made again."""
 
@@ -578,8 +600,6 @@ def test_nothing_of_ours_is_kept_on_a_client_or_keeps_it(clean: pytest.MonkeyPat
     del one
     gc.collect()
     assert gone() is None
-    from openai_project_guard._hooks import client_site
-
     assert all(reference() is not None for reference, _ in client_site._sites.values())
     opg.disable()
     assert vars(openai._base_client.SyncAPIClient)["__init__"] is init

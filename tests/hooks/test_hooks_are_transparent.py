@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import openai
@@ -13,6 +15,7 @@ from openai._base_client import BaseClient
 from openai._models import FinalRequestOptions
 from support import (
     BOTH,
+    KEYS,
     VERSION,
     Recorder,
     async_client,
@@ -117,6 +120,18 @@ def test_a_hooked_method_looks_like_the_original(owner: Any, name: str) -> None:
         assert getattr(hooked, attribute) == getattr(original, attribute)
     assert inspect.unwrap(hooked) is original
     assert inspect.getsource(hooked) == inspect.getsource(original)
+
+
+def test_threads_and_pools_are_left_alone_where_no_scope_was_opened() -> None:
+    opg.disable()
+    methods = ((threading.Thread, "start"), (ThreadPoolExecutor, "submit"))
+    before = [vars(owner)[name] for owner, name in methods]
+    opg.enable(registry=KEYS)
+    assert [vars(owner)[name] for owner, name in methods] == before
+    with opg.guard():
+        assert [vars(owner)[name] for owner, name in methods] != before
+    opg.disable()
+    assert [vars(owner)[name] for owner, name in methods] == before
 
 
 @BOTH

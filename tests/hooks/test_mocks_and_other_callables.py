@@ -94,10 +94,11 @@ def test_a_mock_under_the_hook_is_called_as_it_would_be_without() -> None:
         opg.disable()
 
 
-def test_a_wrapping_mock_does_not_hide_the_hook() -> None:
+@pytest.mark.parametrize("way", ["wraps", "side_effect"])
+def test_a_wrapping_mock_does_not_hide_the_hook(way: str) -> None:
     opg.enable(registry=REGISTRY)
     hook: Any = vars(http.Client)["_send_single_request"]
-    with mock.patch.object(http.Client, "_send_single_request", mock.Mock(wraps=hook)):
+    with mock.patch.object(http.Client, "_send_single_request", mock.Mock(**{way: hook})):
         assert opg.is_enabled()
 
 

@@ -71,6 +71,39 @@ def _by_closure(tool: Tool, found: Any) -> Any:
     return wrapper
 
 
+def _by_a_closure_that_knows_itself(tool: Tool, found: Any) -> Any:
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        assert wrapper is not found
+        tool.count()
+        return found(*args, **kwargs)
+
+    return wrapper
+
+
+def _counted(tool: Tool, function: Any, *args: Any, **kwargs: Any) -> Any:
+    tool.count()
+    return function(*args, **kwargs)
+
+
+def _by_an_argument(tool: Tool, found: Any) -> Any:
+    held = functools.partial(_counted, tool, found)
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return held(*args, **kwargs)
+
+    return wrapper
+
+
+def _by_partial(tool: Tool, found: Any) -> Any:
+    held = functools.partial(found)
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        tool.count()
+        return held(*args, **kwargs)
+
+    return wrapper
+
+
 class _Descriptor:
     def __init__(self, tool: Tool, found: Any) -> None:
         self.tool, self.found = tool, found
@@ -89,6 +122,9 @@ WAYS: dict[str, Callable[[Tool, Any], Any]] = {
     "wrapt": _by_wrapt,
     "functools.wraps": _by_functools,
     "closure": _by_closure,
+    "closure that knows itself": _by_a_closure_that_knows_itself,
+    "argument": _by_an_argument,
+    "partial": _by_partial,
     "descriptor": _Descriptor,
 }
 """Each takes what `Class.method` gives; with ` of __dict__`, what is in the class."""
@@ -136,6 +172,23 @@ def test_a_wrapper_put_on_after_ours_survives_disable(
     assert not opg.is_enabled()
     tool.remove()
     assert probe() == "ab?"
+
+
+@NAMES
+@pytest.mark.parametrize("second", ["wrapt", "closure"])
+@pytest.mark.parametrize("first", ["wrapt", "functools.wraps", "descriptor"])
+def test_below_two_tools_the_hook_is_still_seen(
+    name: str, first: str, second: str, place: Callable[[str, str], Tool], probe: Probe
+) -> None:
+    enable()
+    tools = [place(name, first), place(name, second)]
+    assert opg.is_enabled()
+    enable()
+    assert vars(HOOKED[name])[name] is tools[-1].wrapper
+    assert probe() == "ab"
+    assert [tool.calls for tool in tools] == [3, 3]
+    for tool in reversed(tools):
+        tool.remove()
 
 
 @NAMES

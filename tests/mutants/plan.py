@@ -66,7 +66,6 @@ TESTS: dict[str, list[str]] = {
         "check/test_guard_scopes.py",
         "check/test_observers_and_log.py",
         "check/test_whichever_way_a_call_takes.py",
-        "package",
     ],
     "_check/": [*_VERDICTS, *_TEXTS, "check"],
     "_check/verdict": [
