@@ -16,7 +16,17 @@ from typing import Any, get_args
 
 import openai
 import pytest
-from support import STRANGER, A, B, Recorder, async_client, chat, output, sync_client
+from support import (
+    STRANGER,
+    A,
+    B,
+    Recorder,
+    async_client,
+    chat,
+    frames_holding,
+    output,
+    sync_client,
+)
 
 import openai_project_guard as opg
 from openai_project_guard._activation import isolated
@@ -225,6 +235,10 @@ def test_what_cannot_be_called_is_no_observer() -> None:
     with pytest.raises(opg.ConfigurationError) as error:
         opg.add_observer("print")  # type: ignore[arg-type]
     assert str(error.value) == "An observer is called with each verdict; 'print' cannot be."
+    with pytest.raises(opg.ConfigurationError) as error:
+        opg.add_observer(A)  # type: ignore[arg-type]
+    assert A not in str(error.value)
+    assert frames_holding(error.value, A) == []
 
 
 def test_an_observer_without_a_name_is_called_by_its_class(
