@@ -529,6 +529,19 @@ def test_a_client_that_is_built_between_two_scopes_is_known_in_the_second(
     assert refused.value.verdict.client_site == line_of("between", here)
 
 
+def test_a_client_of_the_sdks_base_class_is_built_where_that_is_called(
+    clean: pytest.MonkeyPatch,
+) -> None:
+    opg.enable(registry={"proj_a": A})
+    options: dict[str, Any] = {"max_retries": 0, "timeout": 1, "_strict_response_validation": True}
+    url = "https://api.openai.com/v1"
+    base = openai._base_client.SyncAPIClient
+    bare = base(version="0", base_url=url, http_client=over(Recorder()), **options)  # bare
+    assert str(client_site.site_of(bare)) == line_of(
+        "bare", "test_a_client_of_the_sdks_base_class_is_built_where_that_is_called"
+    )
+
+
 def test_a_client_that_cannot_be_noted_is_built_all_the_same(clean: pytest.MonkeyPatch) -> None:
     opg.enable(registry={"proj_a": A})
     clean.setattr(client_site, "_site", None)

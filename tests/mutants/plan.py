@@ -245,7 +245,7 @@ TESTS: dict[str, list[str]] = {
         "hooks/test_websockets_of_the_sdk.py",
         *_HOOKS,
     ],
-    "_hooks/client_site": ["check/test_where_was_it_called.py", "audit/test_what_is_counted.py"],
+    "_hooks/client_site": [_CALLED, "check/test_where_did_the_value_come_from.py"],
     "_hooks/unsendable": ["check/test_wrong_calls.py", "check/test_error_texts.py", *_HOOKS],
     "_keys": [
         "registry/test_key_text.py",
