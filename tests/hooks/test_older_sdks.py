@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import Any
 
@@ -155,3 +156,35 @@ async def test_a_refusal_passes_a_wrapper_around_an_async_request(
     with pytest.raises(opg.ProjectMismatchError):
         await async_client(sent, project="proj_b", max_retries=2).models.list()
     assert (calls, sent.requests) == (["tool"], [])
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_a_client_of_the_applications_own_prepares_is_sent(is_async: bool) -> None:
+    base: Any = openai.AsyncOpenAI if is_async else openai.OpenAI
+    kind: Any = http.AsyncClient if is_async else http.Client
+
+    class Mine(base):  # type: ignore[misc]
+        if is_async:
+
+            async def _prepare_request(self, request: Any) -> None:
+                request.headers["X-Mine"] = "1"
+        else:
+
+            def _prepare_request(self, request: Any) -> None:
+                request.headers["X-Mine"] = "1"
+
+    class Own(kind):  # type: ignore[misc]
+        def send(self, request: Any, **options: Any) -> Any:
+            return super().send(request, **options)
+
+    opg.enable(registry=REGISTRY)
+    sent = Recorder()
+    client = Mine(api_key=A, project="proj_a", http_client=Own(transport=http.MockTransport(sent)))
+    listed = client.models.list()
+    if is_async:
+
+        async def wait() -> None:
+            await listed
+
+        asyncio.run(wait())
+    assert [request.headers.get("x-mine") for request in sent.requests] == ["1"]
