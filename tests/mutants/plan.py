@@ -198,6 +198,15 @@ TESTS: dict[str, list[str]] = {
         "hooks/test_workload_identity.py",
         *_ANSWERS,
     ],
+    "_hooks/call": [
+        "hooks/test_process_scope.py",
+        "hooks/test_answers_to_other_libraries.py",
+        "hooks/test_websockets_opened_directly.py",
+        "hooks/test_websockets_of_the_sdk.py",
+        "hooks/test_workload_identity.py",
+        *_HOOKS,
+        "hooks/test_no_key_leaks.py",
+    ],
     "_hooks/__init__": [
         "hooks/test_unsupported_sdk.py",
         "hooks/test_import_order.py",
