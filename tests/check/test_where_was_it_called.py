@@ -502,6 +502,28 @@ def test_a_subclass_is_built_where_it_is_called(seen: list[opg.Verdict]) -> None
     )
 
 
+class Two(Tenant):
+    """Makes a client beside itself."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        sent = over(Recorder())
+        self.other = openai.OpenAI(api_key=A, project="proj_b", http_client=sent)  # beside
+
+
+def test_a_client_that_another_makes_beside_itself_is_built_there(seen: list[opg.Verdict]) -> None:
+    Two(http_client=over(Recorder())).with_options(timeout=3).other.models.list()
+    assert seen[0].client_site == line_of("beside", "__init__")
+
+
+def test_a_function_that_is_called_like_a_constructor_is_none(seen: list[opg.Verdict]) -> None:
+    def __init__() -> openai.OpenAI:
+        return Tenant(project="proj_b", http_client=over(Recorder()))  # like a constructor
+
+    __init__().models.list()
+    assert seen[0].client_site == line_of("like a constructor", "__init__")
+
+
 def test_a_client_from_before_the_guard_says_so(clean: pytest.MonkeyPatch) -> None:
     old = client()
     opg.enable(registry={"proj_a": A})
