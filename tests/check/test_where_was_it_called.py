@@ -517,7 +517,7 @@ def test_a_client_that_another_makes_beside_itself_is_built_there(seen: list[opg
 
 
 def test_a_function_that_is_called_like_a_constructor_is_none(seen: list[opg.Verdict]) -> None:
-    def __init__() -> openai.OpenAI:
+    def __init__() -> openai.OpenAI:  # noqa: N807
         return Tenant(project="proj_b", http_client=over(Recorder()))  # like a constructor
 
     __init__().models.list()

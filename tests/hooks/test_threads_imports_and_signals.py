@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from multiprocessing.pool import ThreadPool
 from typing import Any
 
 import openai
@@ -158,6 +159,16 @@ def test_each_submitted_call_takes_the_scope_of_its_submitter(probe: Probe) -> N
             inside = pool.submit(probe)
         assert inside.result() == "b"
         assert pool.submit(probe).result() == "ab"
+
+
+def test_a_pool_of_multiprocessing_that_a_scope_made_is_not_in_it_for_ever(probe: Probe) -> None:
+    with opg.guard(project="proj_a"):
+        pool = ThreadPool(1)
+    try:
+        assert pool.apply(probe) == "ab?"
+    finally:
+        pool.terminate()
+        pool.join()
 
 
 def test_a_thread_is_left_as_it_was(probe: Probe) -> None:

@@ -38,6 +38,7 @@ _TOGETHER = (
     "test_enable_while_another_thread_imports_the_sdk",
     "test_a_pool_of_the_sdks_own_is_inside_the_scope",
     "test_each_submitted_call_takes_the_scope_of_its_submitter",
+    "test_a_pool_of_multiprocessing_that_a_scope_made_is_not_in_it_for_ever",
     "test_a_thread_is_left_as_it_was",
 )
 _SOCKETS = "hooks/test_websockets_of_the_sdk.py"
