@@ -100,7 +100,7 @@ def install(module: ModuleType) -> None:
         UnsupportedSDKError: the installed release lacks a method on the way; names it.
     """
     for client, make in ((module.Client, _sync_hook), (module.AsyncClient, _async_hook)):
-        require(module, client, *_METHODS)
+        require(client, *_METHODS)
         hook(client, SEND_SINGLE_REQUEST, functools.partial(make, module=module))
         _HOOKED[client] = tuple(client.__dict__[name] for name in _METHODS)
 

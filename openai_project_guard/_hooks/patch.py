@@ -61,9 +61,13 @@ def hook(owner: Any, name: str, make: Maker) -> None:
     """Hooks a method or a function, once: where the hook is still reached nothing is done.
 
     The caller holds the lock under which settings change.
+
+    Raises:
+        UnsupportedSDKError: there is none of that name.
     """
     if is_reached(owner, name):
         return
+    require(owner, name)
     original = owner.__dict__[name]
     # Not isinstance(): a wrapper of wrapt claims to be a function, but has to be bound to the
     # instance like any other descriptor.
@@ -79,18 +83,21 @@ def owner_of(cls: type, name: str) -> type:
     return next(owner for owner in cls.__mro__ if name in owner.__dict__)
 
 
-def require(package: Any, owner: type, *names: str) -> None:
-    """Makes sure that a class of a package has the methods that a call passes through.
+def require(owner: Any, *names: str) -> None:
+    """Makes sure that a class or a module has the methods that a call passes through.
 
     Raises:
         UnsupportedSDKError: it lacks one; names it.
     """
+    is_class = isinstance(owner, type)
+    package = (owner.__module__ if is_class else owner.__name__).partition(".")[0]
     for name in names:
         if name not in owner.__dict__:
+            version = getattr(sys.modules[package], "__version__", "")
             raise UnsupportedSDKError(
-                f"{package.__name__} {package.__version__} has no {owner.__name__}.{name}, where "
-                "the guard must look at a call before it is sent. Upgrade openai-project-guard, or "
-                f"use a release of {package.__name__} that it supports; its README lists them."
+                f"{package} {version} has no {owner.__name__}.{name}, where the guard must look at "
+                "a call before it is sent. Upgrade openai-project-guard, or use a release of "
+                f"{package} that it supports; its README lists them."
             )
 
 

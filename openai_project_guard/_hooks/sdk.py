@@ -36,7 +36,7 @@ SEND_REQUEST = "_send_request"
 """From some release after 2.30.0. An `OpenAIError` raised inside passes through `request()`."""
 
 
-def install(openai: ModuleType) -> None:
+def install(_: ModuleType) -> None:
     """Hooks the installed SDK.
 
     Raises:
@@ -45,9 +45,9 @@ def install(openai: ModuleType) -> None:
     module = sys.modules[BASE_MODULE]
     base, clients = module.BaseClient, (module.SyncAPIClient, module.AsyncAPIClient)
     is_legacy = not any(SEND_REQUEST in client.__dict__ for client in clients)
-    require(openai, base, BUILD_REQUEST, MAKE_ERROR)
+    require(base, BUILD_REQUEST, MAKE_ERROR)
     for client in clients:
-        require(openai, client, *(sdk_legacy.NEEDED if is_legacy else (SEND_REQUEST,)))
+        require(client, *(sdk_legacy.NEEDED if is_legacy else (SEND_REQUEST,)))
     if is_legacy:
         sdk_legacy.install(clients)
     client_site.install(clients)

@@ -71,6 +71,28 @@ def test_an_sdk_without_a_method_that_must_be_hooked_is_refused_and_left_alone(
         pytest.fail("the scope was entered")
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        "websockets.sync.client.ClientConnection.handshake",
+        "websockets.asyncio.client.ClientConnection.handshake",
+        "requests.adapters.HTTPAdapter.send",
+        "urllib3.connectionpool.HTTPConnectionPool.urlopen",
+        "aiohttp.connector.BaseConnector.connect",
+        "aiohttp.ClientResponse.start",
+    ],
+)
+def test_another_library_without_a_method_that_must_be_hooked_is_refused_too(
+    path: str, take_away: Callable[[Any, str], None]
+) -> None:
+    module, class_name, name = path.rsplit(".", 2)
+    take_away(getattr(pytest.importorskip(module), class_name), name)
+    missing = rf"^{module.partition('.')[0]} [\d.]+ has no {class_name}\.{name}, where"
+    with pytest.raises(opg.UnsupportedSDKError, match=missing):
+        opg.enable(registry=KEYS, scope="process")
+    assert not opg.is_enabled()
+
+
 def test_an_enable_that_fails_does_not_weaken_a_guard_that_is_enabled(
     probe: Probe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
