@@ -105,3 +105,24 @@ print(any(path.startswith({name!r}) for path in _hooks.reached()))
 """
     )
     assert said == "True"
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_a_refusal_imports_nothing_of_ours(is_first: bool) -> None:
+    """A process that is forked amid an import, by another thread, would wait for it for ever."""
+    said = output(
+        f"""
+import sys
+{"import openai" if is_first else ""}
+import openai_project_guard as opg
+opg.enable(registry={{"proj_a": {A!r}}})
+import support
+client = support.sync_client(support.Recorder(), project="proj_b")
+before = set(sys.modules)
+try:
+    client.models.list()
+except opg.ProjectMismatchError:
+    print(*sorted(name for name in set(sys.modules) - before if "guard" in name))
+"""
+    )
+    assert said == ""
