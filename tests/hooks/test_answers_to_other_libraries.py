@@ -115,6 +115,7 @@ def test_the_error_has_the_request_as_the_librarys_own_has(get: Get, api: Loopba
     error: Any = caught.value
     assert str(error.request.url).endswith("/models")
     assert error.request.method == "GET"
+    assert type(error.request).__module__.partition(".")[0] != "openai_project_guard"
 
 
 def test_an_adapter_of_requests_may_hand_its_request_on_by_keyword(api: LoopbackAPI) -> None:

@@ -41,6 +41,13 @@ _TOGETHER = (
     "test_a_pool_of_multiprocessing_that_a_scope_made_is_not_in_it_for_ever",
     "test_a_thread_is_left_as_it_was",
 )
+_STARTED = (
+    "test_the_start_says_by_what_calls_are_judged",
+    "test_the_start_names_a_registry_that_is_no_file_too",
+    "test_the_start_counts_a_key_of_two_registries_once",
+    "test_scopes_say_so_too_where_the_guard_is_not_enabled",
+    "test_a_reload_is_one_record",
+)
 _SOCKETS = "hooks/test_websockets_of_the_sdk.py"
 _AFTERWARDS = "hooks/test_nothing_outlives_a_call.py"
 _HOOKS = [
@@ -67,6 +74,9 @@ TESTS: dict[str, list[str]] = {
         "check/test_guard_scopes.py",
         "check/test_observers_and_log.py",
         "check/test_whichever_way_a_call_takes.py",
+        "check/test_errors_and_verdicts_are_values.py",
+        "ecosystem/test_opentelemetry_prometheus_structlog.py",
+        *(f"{_CALLED}::{name}" for name in _STARTED),
     ],
     "_check/": [*_VERDICTS, *_TEXTS, "check"],
     "_check/verdict": [
