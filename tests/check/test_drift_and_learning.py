@@ -187,6 +187,15 @@ def test_a_learned_file_is_read_at_the_next_start(clean: Any, tmp_path: Path) ->
         call(Server("proj_x"), project="proj_a")
 
 
+def test_a_registry_file_does_not_learn_and_so_the_process_does(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    path.write_text("version = 1\n", encoding="utf-8")
+    opg.enable(registry=path, unregistered="learn")
+    call(Server("proj_x"))
+    assert [entry.project for entry in STATE.registered] == ["proj_x"]
+    assert path.read_text(encoding="utf-8") == "version = 1\n"
+
+
 def test_a_file_that_cannot_be_written_is_logged(
     clean: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -147,6 +147,24 @@ def test_a_call_that_is_sent_by_another_thread_is_counted_with_its_client(tmp_pa
     assert (line["project"], line["count"]) == ("proj_a", 1)
 
 
+def test_a_call_that_a_tool_sends_by_another_thread_is_counted_with_its_client(
+    clean: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    send = http.Client.send
+
+    def send_elsewhere(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(send, self, *args, **kwargs).result()
+
+    clean.setattr(http.Client, "send", send_elsewhere)
+    opg.enable(registry={"proj_a": A}, audit=tmp_path)
+    sync_client(Recorder(), project="proj_a").models.list()
+    opg.disable()
+    (line,) = lines(tmp_path)
+    assert line["client_site"].endswith(" in sync_client")
+    assert (line["project"], line["count"]) == ("proj_a", 1)
+
+
 @WAYS
 def test_a_wrong_one_is_counted_once_with_what_is_wrong(
     way: Any, registry: Path, clean: pytest.MonkeyPatch, tmp_path: Path
