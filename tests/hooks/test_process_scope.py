@@ -312,6 +312,19 @@ def test_the_error_does_not_speak_of_a_client_that_is_not_there(api: LoopbackAPI
     )
 
 
+def test_urllib3_takes_its_arguments_by_name(api: LoopbackAPI) -> None:
+    urllib3 = pytest.importorskip("urllib3")
+    enable()
+    host, port = api.base_url.split("/")[2].split(":")
+    with urllib3.HTTPConnectionPool(host, int(port)) as pool:
+        with pytest.raises(opg.ProjectMismatchError) as refused:
+            pool.urlopen(method="GET", url="/v1/models", headers=headers(A, "proj_b"))
+        found = refused.value.verdict
+        assert (found.method, found.path) == ("GET", "/v1/models")
+        answer = pool.urlopen(method="GET", url="/v1/models", headers=headers(A, "proj_a"))
+    assert answer.status == 200
+
+
 def test_urllib3_takes_its_arguments_by_position(api: LoopbackAPI) -> None:
     urllib3 = pytest.importorskip("urllib3")
     enable()
