@@ -255,7 +255,7 @@ def bench(session: nox.Session) -> None:
 def mutants(session: nox.Session) -> None:
     """Which changes of the code no test notices: `nox -s mutants -- _keys _check/ --sample 50`.
 
-    Without arguments some 2,500: half a second each, and half a minute where one survives. What
+    Without arguments some 2,600: a second each, and a minute where one survives. What
     cannot be told from the code is listed with the reason in tests/mutants/equivalent.json.
     `--again OUTPUT` runs those that survived in an earlier output.
     """

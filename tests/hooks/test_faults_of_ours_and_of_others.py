@@ -395,6 +395,9 @@ def test_a_project_that_is_not_ascii_is_refused_with_a_word(project: str, where:
         client.models.list(extra_headers=header if where == "call" else None)
     told = [(verdict.reason, verdict.actual, verdict.origin) for verdict in seen]
     assert told == [("malformed", project, ORIGINS[where])]
+    assert (seen[0].method, seen[0].host, seen[0].path, seen[0].key_hint) == (
+        *("GET", "api.openai.com", "/v1/models", "sk-proj-…AAAA"),
+    )
     assert repr(project) in str(caught.value)
     assert "characters that no project id has" in str(caught.value)
     assert frames_holding(caught.value, A) == []

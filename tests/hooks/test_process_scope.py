@@ -334,6 +334,11 @@ def test_urllib3_takes_its_arguments_by_position(api: LoopbackAPI) -> None:
         assert pool.urlopen("GET", "/v1/models", None, given, False).status == 200
         with pytest.raises(opg.ProjectMismatchError):
             pool.urlopen("GET", "/v1/models", None, headers(A, "proj_b"), False)
+        with pytest.raises(TypeError, match="'url'"):
+            pool.urlopen("GET")
+        enable(mode="inject")
+        assert pool.urlopen("GET", "/v1/models", None, headers(A, None), False).status == 200
+    assert [line.project_header for line in api.ledger] == ["proj_a", "proj_a"]
 
 
 def test_a_proxy_is_not_the_host_that_is_judged(api: LoopbackAPI) -> None:
