@@ -403,10 +403,17 @@ def test_a_project_that_is_not_ascii_is_refused_with_a_word(project: str, where:
     assert frames_holding(caught.value, A) == []
 
 
-def test_another_header_that_is_not_ascii_is_the_sdks_affair() -> None:
+@pytest.mark.parametrize("project", ["proj_a", "proj_b"])
+def test_another_header_that_is_not_ascii_is_the_sdks_affair(project: str) -> None:
     opg.enable(registry=REGISTRY)
     with pytest.raises(UnicodeEncodeError):
-        sync_client(Recorder(), project="proj_a", default_headers={"x": "é"}).models.list()
+        sync_client(Recorder(), project=project, default_headers={"x": "é"}).models.list()
+
+
+def test_a_project_with_half_a_character_is_refused_like_any_that_is_not_ascii() -> None:
+    opg.enable(registry=REGISTRY)
+    with pytest.raises(opg.MalformedHeaderError):
+        sync_client(Recorder(), project="proj_\ud800").models.list()
 
 
 # --- what tools read off the package --------------------------------------------------------------
