@@ -253,6 +253,10 @@ def test_off_it_costs_nothing_for_nothing_of_theirs_is_replaced(api: LoopbackAPI
     opg.disable()
     assert are_theirs() == {True}
     assert _hooks.reached() == ()
+    enable(scope="process")  # now all are hooked in one go
+    enable(scope="sdk")
+    assert are_theirs() == {True}
+    assert BUILD_REQUEST in _hooks.reached()
 
 
 @EVERY
