@@ -47,6 +47,6 @@ def source_statuses() -> Iterator[tuple[str, Status]]:
 
     It is asked when a dashboard's figures are collected, never on the path of a call.
     """
-    settings = STATE.settings or STATE.scope_settings
+    settings = STATE.active
     for source in settings.sources if settings else ():
         yield source.name, source.status()

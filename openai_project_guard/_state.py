@@ -39,6 +39,11 @@ class State:
     observers: tuple[Callable[[Verdict], object], ...] = ()
     audit: Audit | None = None
 
+    @property
+    def active(self) -> Settings | None:
+        """The settings of the enabled guard, or else those of scopes, once they are read."""
+        return self.settings or self.scope_settings
+
 
 STATE = State()
 
@@ -52,7 +57,7 @@ def active_settings() -> Settings:
 
     The first scope of a process whose guard is not enabled reads them, which may log and take time.
     """
-    settings = STATE.settings or STATE.scope_settings
+    settings = STATE.active
     if settings is None:
         # No lock is held meanwhile: this may read a file.
         read = build("enforce", STATE.registered)

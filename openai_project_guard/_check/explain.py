@@ -133,6 +133,12 @@ def _fix(
         return f"{fix}; send one OpenAI-Project header and one Authorization header, Bearer KEY"
     if not is_project_id(headers.project or ""):
         return f"{fix}: the header takes a project's id, proj_…, not its name or its alias"
+    if len(verdict.expected) > 1 and not is_account:
+        return (
+            f"{fix}, or use a key of project {verdict.actual}. If this key belongs to that, too: "
+            f"openai-project-guard register {verdict.actual} --key-env NAME --also, where NAME is "
+            "the variable that holds the key"
+        )
     own = records[0].project
     place = own.place.of(records[0].service_account or fingerprint_of(headers.key_digest or b""))
     return (
@@ -143,7 +149,7 @@ def _fix(
 
 def _not_registered() -> str:
     """That the key is in no registry, and which were looked in."""
-    settings = STATE.settings or STATE.scope_settings
+    settings = STATE.active
     names = [getattr(source, "name", "") for source in settings.sources] if settings else []
     text = "This key is not in any registry"
     if settings is None or names or any(map(len, settings.registries)):

@@ -51,7 +51,7 @@ def refusal_for_fault(fault: BaseException) -> ProjectGuardError | None:
 
 
 def _mode() -> Mode:
-    settings, scope = STATE.settings or STATE.scope_settings, current_scope()
+    settings, scope = STATE.active, current_scope()
     if settings is None:
         return Mode.ENFORCE if scope is not None else Mode.OFF
     return settings.policy.mode if scope is None else scope.apply_to(settings.policy).mode

@@ -8,7 +8,7 @@ from openai_project_guard import _env
 from openai_project_guard._check.log import log
 from openai_project_guard._forks import fork_safe
 from openai_project_guard._keys import fingerprint_of
-from openai_project_guard._registry.model import Place, Project, records_of
+from openai_project_guard._registry.model import LEARNED, Place, Project, records_of
 from openai_project_guard._registry.validate import is_project_id
 from openai_project_guard._state import STATE, active_settings
 
@@ -32,7 +32,7 @@ def learn(key_digest: bytes, key_hint: str, project: str, status: int) -> None:
         if records_of(settings.registries, key_digest):
             return
         place = Place("what was learned from the server's answer")
-        STATE.registered.add(key_digest, Project(project, place), key_hint, "learned")
+        STATE.registered.add(key_digest, Project(project, place), key_hint, LEARNED)
     log("info", "Learned from the server: key %s belongs to project %s.", key_hint, project)
     path = _env.path(_env.LEARNED)
     if path is not None:
@@ -48,6 +48,6 @@ def _keep(path: str, key_digest: bytes, key_hint: str, project: str) -> None:
     from openai_project_guard._registry import stores
 
     try:
-        stores.add(path, project, fingerprint_of(key_digest), hint=key_hint, note="learned")
+        stores.add(path, project, fingerprint_of(key_digest), hint=key_hint, note=LEARNED)
     except Exception as error:
         log("error", "What was learned could not be kept in %s: %s", path, error)

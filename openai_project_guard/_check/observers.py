@@ -63,7 +63,7 @@ def notify(verdict: Verdict, site: Site | None = None, projects: tuple[str, ...]
     if is_noteworthy(verdict):
         log_verdict(verdict, site, projects)
     if verdict.reason is not None:
-        settings = STATE.settings or STATE.scope_settings
+        settings = STATE.active
         if settings is not None and settings.audit is not None:
             settings.audit.record(verdict)
     for observer in STATE.observers:

@@ -87,7 +87,7 @@ def all_records(values: HeaderValues, passed_by: tuple[KeyRecord, ...]) -> tuple
 
 
 def _shown(texts: HeaderTexts) -> HeaderTexts:
-    settings = STATE.settings or STATE.scope_settings
+    settings = STATE.active
     return texts.shown((lambda _: False) if settings is None else settings.knows)
 
 
@@ -118,9 +118,13 @@ def add_note(error: BaseException, call: Call, adapter: MessageAdapter) -> None:
     if code == _ORGANIZATION and texts.organization:
         note += _on_organization(adapter, texts, records)
     else:
+        entry = records[0].hint or "HINT"
+        also = ""
+        if len(project_ids(records)) > 1:  # its other projects may be right
+            entry, also = f"{entry} --project {texts.project}", " with --also"
         note += (
             "The server knows better, so the registry is out of date: openai-project-guard remove "
-            f"{records[0].hint or 'HINT'}, then register the key for its project, or run sync."
+            f"{entry}, then register the key for its project{also}, or run sync."
         )
     if hasattr(error, "add_note"):
         error.add_note(note)

@@ -8,7 +8,7 @@ from typing import Any
 
 import openai
 import pytest
-from support import A, Recorder, Server, needs_notes, outcomes, sync_client
+from support import A, Recorder, Server, http, needs_notes, outcomes, sync_client
 
 import openai_project_guard as opg
 
@@ -63,6 +63,37 @@ def test_inject_says_why_it_puts_in_none_of_several() -> None:
         'mode="inject" has none to put in'
     ) in text
     assert 'or use mode="inject"' not in text
+
+
+def test_a_third_project_is_to_be_registered_beside_the_others() -> None:
+    registry = opg.Registry()
+    registry.register(LEGACY, "proj_a")
+    registry.register(LEGACY, "proj_b")
+    opg.enable(registry=registry)
+    with pytest.raises(opg.ProjectMismatchError) as caught:
+        sync_client(Server(), api_key=LEGACY, project="proj_c").models.list()
+    text = " ".join(str(caught.value).split())
+    assert "register proj_c --key-env NAME --also" in text
+    assert "entry is wrong" not in text
+
+
+@needs_notes
+def test_what_the_server_refuses_is_taken_from_that_project_alone() -> None:
+    def disagree(_: Any) -> Any:
+        error = {"message": "no", "type": "x", "param": None, "code": "mismatched_project"}
+        return http.Response(401, json={"error": error})
+
+    registry = opg.Registry()
+    registry.register(LEGACY, "proj_a")
+    registry.register(LEGACY, "proj_b")
+    opg.enable(registry=registry)
+    transport = http.Client(transport=http.MockTransport(disagree))
+    client = openai.OpenAI(api_key=LEGACY, project="proj_b", http_client=transport)
+    with pytest.raises(openai.AuthenticationError) as failed:
+        client.models.list()
+    (note,) = failed.value.__notes__  # type: ignore[attr-defined]
+    assert "remove sk-not-…LLLL --project proj_b, then register the key" in note
+    assert "with --also" in note
 
 
 @pytest.mark.parametrize("observed", [False, True])

@@ -53,6 +53,8 @@ class RedisURL:
 def parse_url(url: str) -> RedisURL:
     """Takes a URL apart. Raises a `RegistryError` if it is not that of a registry in Redis."""
     problem = _problem(url)
+    if not problem and any(map(_problem, _servers(url)[1:])):
+        problem = "a replica= is not HOST:PORT"
     if problem:
         url = ""
         raise RegistryError(f"The URL of the registry in Redis cannot be read: {problem}.")
@@ -66,12 +68,20 @@ def parse_url(url: str) -> RedisURL:
         name = f"{parts.scheme}://{host}:{parts.port or 6379}/{database}"
     if prefix != PREFIX:
         name += f"?prefix={prefix}"
+    return RedisURL(redact(name), prefix, database, _servers(url))
+
+
+def _servers(url: str) -> tuple[str, ...]:
+    """The URL of each server: the first, then its replicas."""
+    parts = urlsplit(url)
+    options = parse_qsl(parts.query, keep_blank_values=True)
     login, at, _ = parts.netloc.rpartition("@")
     replicas = [place for option, place in options if option == "replica" and place]
     places = [parts.netloc, *(_with_login(p, login + at) for p in replicas)]
     rest = urlencode([option for option in options if option[0] not in OPTIONS])
-    servers = (f"{parts.scheme}://{place}{parts.path}{'?' * bool(rest)}{rest}" for place in places)
-    return RedisURL(redact(name), prefix, database, tuple(servers))
+    return tuple(
+        f"{parts.scheme}://{place}{parts.path}{'?' * bool(rest)}{rest}" for place in places
+    )
 
 
 def _with_login(replica: str, login: str) -> str:

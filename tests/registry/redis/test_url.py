@@ -63,6 +63,16 @@ def test_a_value_that_is_not_understood_is_an_error(server: RedisServer, option:
     assert "verysecret" not in str(caught.value)
 
 
+@pytest.mark.parametrize("replica", ["[other:6380", "other:soon", ":6380", "p:VerySecret@[other"])
+def test_a_replica_that_names_no_server_is_an_error_from_the_start(replica: str) -> None:
+    with pytest.raises(opg.RegistryError, match="cannot be read: a replica= is not") as caught:
+        opg.enable(registry=f"redis://u:VerySecret@host:6379/0?replica={replica}")
+    told = "".join(
+        traceback.TracebackException.from_exception(caught.value, capture_locals=True).format()
+    )
+    assert "VerySecret" not in told.partition("openai_project_guard/")[2]
+
+
 def test_a_mistyped_url_is_not_taken_for_an_outage(server: RedisServer, fallback: Path) -> None:
     add(server, KEY)
     source = open_source(server.url)
