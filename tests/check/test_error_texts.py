@@ -294,7 +294,9 @@ def test_every_project_of_a_key_is_named_with_its_place(sent: Recorder) -> None:
         r"openai-projects\.toml, line 8; and for proj_c of org-3, in register\(\) at .*:\d+\.",
         lines[1],
     )
-    assert lines[-1].endswith("is wrong: correct it in openai-projects.toml, line 8.")
+    assert lines[-1].endswith(
+        " register proj_b --key-env NAME --also, where NAME is the variable that holds the key."
+    )
 
 
 def test_every_organization_that_would_do_is_named(sent: Recorder) -> None:
