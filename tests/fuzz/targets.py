@@ -110,7 +110,7 @@ def url(text: str) -> str:
     except ConfigurationError as error:
         return f"{error} {error!r} {error.__dict__}"
     shown = f"{found!r} {found.acl(writing=True)} {found.without_password(text)}"
-    return shown.replace(PASSWORD, "") if urlsplit(text).password != PASSWORD else shown
+    return shown.replace(PASSWORD, "…") if urlsplit(text).password != PASSWORD else shown
 
 
 def env_file(text: str) -> str:
