@@ -110,7 +110,9 @@ def url(text: str) -> str:
     except ConfigurationError as error:
         return f"{error} {error!r} {error.__dict__}"
     shown = f"{found!r} {found.acl(writing=True)} {found.without_password(text)}"
-    return shown.replace(PASSWORD, "…") if urlsplit(text).password != PASSWORD else shown
+    if text.count(PASSWORD) == 1 and urlsplit(text).password == PASSWORD:
+        return shown
+    return shown.replace(PASSWORD, "…")  # it stands where no password does
 
 
 def env_file(text: str) -> str:
