@@ -15,6 +15,7 @@ from openai_project_guard._check.call_site import Site, call_site
 from openai_project_guard._check.faults import log_source_fault, refusal_for_fault
 from openai_project_guard._check.headers import (
     HeaderTexts,
+    HeaderValues,
     candidate_digests,
     read_credential,
     read_headers,
@@ -96,11 +97,11 @@ def _fast_path_allows(
                 and (project.organization is None or organization is None)
                 and (settings.policy.pinned is None or settings.policy.pinned == project.id)
             ):
-                before, call.values = call.values, values
                 call.records = (record,)
                 # A client with a `send()` of its own is judged before that and after it.
-                if settings.audit is not None and (before != values or call.is_sent):
-                    _count_allowed(settings.audit, call, message, adapter)
+                if settings.audit is not None and (call.values != values or call.is_sent):
+                    _count_allowed(settings.audit, call, values, message, adapter)
+                call.values = values
                 return True
     return False
 
@@ -142,7 +143,7 @@ def _judge(
     if reason is None:
         call.values, call.records = values, records
         if settings.audit is not None:
-            _count_allowed(settings.audit, call, message, adapter)
+            _count_allowed(settings.audit, call, values, message, adapter)
         if not STATE.observers:
             return None
     texts = texts.shown(settings.knows)  # a frame's locals: somebody pastes a key anywhere
@@ -150,12 +151,14 @@ def _judge(
     return _carry_out(call, message, adapter, texts, records, policy, outcome, reason)
 
 
-def _count_allowed(audit: Audit, call: Call, message: Any, adapter: MessageAdapter) -> None:
+def _count_allowed(
+    audit: Audit, call: Call, values: HeaderValues, message: Any, adapter: MessageAdapter
+) -> None:
     """Counts an allowed call in the audit."""
     hint, project = "", None
     for record in call.records:  # of several, that of the header: a key may have more than one
         hint = record.hint
-        if call.values is not None and record.project.header == call.values.project:
+        if record.project.header == values.project:
             project = record.project.id
             break
     site = call.client_site or adapter.header_sources().client_site
