@@ -63,8 +63,13 @@ def header_sources_of_websocket() -> HeaderSources:
 
 def header_sources(client: Any, options: Any, websocket_note: str | None = None) -> HeaderSources:
     """Where the headers of a client's call come from, given the options that it is made from."""
+    call_headers = _mapping(getattr(options, "headers", None))
+    if getattr(client, "_api_key_provider", None) is not None:
+        # The key of an `api_key=` that is a function: the SDK hands it on there, from some 3.x on.
+        provided = f"Bearer {client.api_key}"
+        call_headers = {name: each for name, each in call_headers.items() if each != provided}
     return HeaderSources(
-        call_headers=_mapping(getattr(options, "headers", None)),
+        call_headers=call_headers,
         client_headers=_mapping(getattr(client, "_custom_headers", None)),
         http_headers=_mapping(getattr(getattr(client, "_client", None), "headers", None)),
         settings={name: getattr(client, name, None) for name in _SETTINGS},

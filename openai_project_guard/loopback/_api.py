@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -142,6 +143,7 @@ def loopback_api(
         try:
             yield LoopbackAPI(server)
         finally:
-            server.shutdown()
-            server.hang_up()
-            serving.join()
+            if not sys.is_finalizing():  # a block that is left at exit: no thread runs any more
+                server.shutdown()
+                server.hang_up()
+                serving.join()

@@ -8,7 +8,7 @@ from typing import Any
 import openai
 import pytest
 import support
-from support import STRANGER, A, B, Recorder, http, sync_client
+from support import STRANGER, A, B, Recorder, async_client, http, sync_client
 
 import openai_project_guard as opg
 
@@ -52,6 +52,30 @@ def test_a_call_that_brings_another_key_is_put_right_there(project: str | None) 
     _, text = refused(client, extra_headers={"Authorization": f"Bearer {B}"})
     fix = "add OpenAI-Project to the `extra_headers` of this call, which give it its key"
     assert f"To fix it: {fix} (expected: proj_b)" in text
+
+
+@pytest.mark.skipif(
+    not hasattr(openai.OpenAI(api_key=A), "_api_key_provider"), reason="takes no function"
+)
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_a_key_that_a_function_gives_is_the_clients(is_async: bool) -> None:
+    async def refusal(key: str) -> tuple[str | None, str]:
+        async def provide() -> str:
+            return key
+
+        with pytest.raises(opg.ProjectGuardError) as error:  # noqa: PT012
+            if is_async:
+                await async_client(Recorder(), api_key=provide, project="proj_b").models.list()
+            else:
+                sync_client(Recorder(), api_key=lambda: key, project="proj_b").models.list()
+        return error.value.verdict.origin, str(error.value)
+
+    origin, text = await refusal(A)
+    assert origin == "project="
+    assert "To fix it: give the client the right `project=`" in text
+    origin, text = await refusal(STRANGER)
+    assert origin == "api_key="
+    assert "extra_headers" not in text
 
 
 def test_the_headers_of_an_http_client() -> None:

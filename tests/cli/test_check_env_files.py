@@ -70,7 +70,7 @@ def test_what_is_referred_to_may_be_there(shell: Shell) -> None:
         ("OPENAI_PROJECT_ID=bot", "OPENAI_PROJECT_ID says 'bot': that is the project's name"),
         ("OPENAI_PROJECT_ID=", "Nothing names a project"),
         ("OPENAI_PROJECT=proj_a", "it reads OPENAI_PROJECT_ID, which is not set"),
-        ("OPENAI_BASE_URL=https://elsewhere.example/v1", "The base URL is not OpenAI's"),
+        ("OPENAI_BASE_URL=elsewhere", "OPENAI_BASE_URL is no URL with a host"),
         ("OPENAI_PROJECT_GUARD=enfroce", "OPENAI_PROJECT_GUARD is 'enfroce'"),
     ],
 )
@@ -81,6 +81,24 @@ def test_what_is_wrong_whatever_the_key_will_be_is_wrong(
     ran = shell("check", "--env-file", file)
     assert ran.status in (1, 2)
     assert complaint in ran.out
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        (None, "? .env: unknown: OPENAI_API_KEY refers to PROD_KEY, which is not set here.\n"),
+        (B, "✓ .env: passes: key sk-proj-…BBBB, project proj_b.\n"),
+        (STRANGER, "✗ .env: The base URL is not OpenAI's (https://elsewhere.example/v1), so the"),
+    ],
+)
+def test_at_another_host_it_depends_on_the_key_whether_its_calls_are_looked_at(
+    shell: Shell, key: str | None, said: str
+) -> None:
+    if key is not None:
+        shell.patch.setenv("PROD_KEY", key)
+    file = write(".env", *LATER, "OPENAI_BASE_URL=https://elsewhere.example/v1")
+    ran = shell("check", "--env-file", file)
+    assert (ran.status, ran.out[: len(said)]) == (int(key == STRANGER), said)
 
 
 def test_a_registry_that_is_only_referred_to_is_unknown(shell: Shell) -> None:

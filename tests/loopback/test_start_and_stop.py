@@ -63,3 +63,17 @@ def test_importing_it_brings_in_no_sdk() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30
     )
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "server = loopback_api(); server.__enter__()",
+        "import contextlib as c; kept = c.ExitStack(); kept.enter_context(loopback_api())",
+        "def run():\n  with loopback_api() as api:\n    yield api\nrunning = run(); next(running)",
+    ],
+)
+def test_a_program_ends_though_its_server_was_not_left(code: str) -> None:
+    """As in a notebook, where a `with` block does not reach from one cell to the next."""
+    code = f"from openai_project_guard.loopback import loopback_api\n{code}"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -10,7 +10,7 @@ from pathlib import Path
 from openai_project_guard import _env
 from openai_project_guard._cli.diagnosis.collect import CUSTOM, Diagnosis, Finding, note
 from openai_project_guard._cli.diagnosis.header_sources import HEADERS, shown_url
-from openai_project_guard._cli.key_input import ADMIN_KEY
+from openai_project_guard._cli.key_input import ADMIN_KEY, API_KEY
 from openai_project_guard._cli.registry_status import RegistryStatus, none_found
 from openai_project_guard._registry.stores import is_url
 from openai_project_guard._types import Mode
@@ -98,6 +98,8 @@ def _on_the_host(at: Diagnosis) -> Iterator[Finding]:
             "Unset it, or set it to a URL such as https://api.openai.com/v1.",
         )
         return
+    if any(name == API_KEY or name.startswith(_env.PREFIX) for name in at.unknown):
+        return  # a registered key is looked at everywhere, and so is any at a listed host
     is_unseen = at.verdict is None
     yield Finding(
         "other_host",
