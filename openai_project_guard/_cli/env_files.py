@@ -15,6 +15,7 @@ from openai_project_guard._cli.key_input import API_KEY
 from openai_project_guard._errors import ConfigurationError, hide_frames
 from openai_project_guard._keys import redact
 
+_MOST_WORK = 2_000_000  # python-dotenv looks from each `${` to the end of its value
 _STAND_IN = "sk-proj-stands-in-for-a-key-that-is-not-known"
 
 
@@ -70,6 +71,11 @@ def read_env_file(path: str, environ: Mapping[str, str]) -> EnvFile:
             skipped.append(binding.original.line + len(above))
         if binding.key is None or binding.value is None:  # a name alone sets nothing
             continue
+        if binding.value.count("${") * len(binding.value) > _MOST_WORK:
+            line = binding.original.line
+            raise ConfigurationError(
+                f"--env-file {redact(path)}, line {line}: this value has too many ${{ in it."
+            )
         atoms = list(parse_variables(binding.value))
         missing: dict[str, None] = {}
         for atom in atoms:

@@ -120,6 +120,16 @@ def test_an_error_holds_no_key_of_the_file_or_of_the_environment(
         assert frames_holding(caught.value, A, B) == []
 
 
+def test_a_value_that_is_slow_to_take_apart_is_an_error(tmp_path: Path) -> None:
+    """python-dotenv looks from each `${` for its end: 20,000 of them took a quarter of a minute."""
+    path = tmp_path / "a.env"
+    path.write_text("A=1\nB=" + "${" * 20_000 + "\n")
+    with pytest.raises(ConfigurationError, match=r"a\.env, line 2: this value has too many \$\{"):
+        read_env_file(str(path), {})
+    path.write_text("A=1\n" + "".join(f"B{n}=" + "${A}" * 100 + "\n" for n in range(100)))
+    assert read_env_file(str(path), {}).values["B99"] == "1" * 100
+
+
 def test_the_environment_is_as_before_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
