@@ -12,6 +12,7 @@ from openai_project_guard._keys import redact
 PREFIX = "openai-project-guard"
 OPTIONS = ("prefix", "replica")
 """The options of a URL that are ours; all others are the client library's."""
+_LONGEST = 10_000
 _DATABASE = re.compile(r"/?\d*/?")
 _READ = "+get +hgetall +hmget +multi +exec +subscribe"
 _SERVICE = ("service", _READ, "%R~")
@@ -91,6 +92,8 @@ def _with_login(replica: str, login: str) -> str:
 
 
 def _problem(url: str) -> str | None:
+    if len(url) > _LONGEST:  # with thousands of replicas, to hide each one's password takes long
+        return f"it is longer than {_LONGEST:,} characters"
     try:
         parts = urlsplit(url)
         _ = parts.port  # raises for what is no number

@@ -73,6 +73,11 @@ def test_a_replica_that_names_no_server_is_an_error_from_the_start(replica: str)
     assert "VerySecret" not in told.partition("openai_project_guard/")[2]
 
 
+def test_a_url_without_end_is_an_error() -> None:
+    with pytest.raises(opg.RegistryError, match="it is longer than 10,000 characters"):
+        opg.enable(registry="redis://host/0?" + "&replica=host:1" * 1000)
+
+
 def test_a_mistyped_url_is_not_taken_for_an_outage(server: RedisServer, fallback: Path) -> None:
     add(server, KEY)
     source = open_source(server.url)
