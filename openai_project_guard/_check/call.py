@@ -51,6 +51,7 @@ class HeaderSources:
         settings: the client's arguments: `api_key`, `project`, `organization`.
         client_site: where the client was built; `None` where there is no client.
         websocket_note: on a WebSocket without a project, whether this SDK leaves it off.
+        is_module: the client is the SDK's own, of `openai.chat` and the like.
     """
 
     is_sdk: bool = True
@@ -60,6 +61,7 @@ class HeaderSources:
     settings: Mapping[str, Any] = field(default_factory=dict)
     client_site: ClientSite | None = None
     websocket_note: str | None = None
+    is_module: bool = False
 
 
 class MessageAdapter(Protocol):

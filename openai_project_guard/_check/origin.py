@@ -124,6 +124,8 @@ def origin_of(
         name = f"{argument}="
         place = f"the client's `{name}` (`with_options()` and `copy()` keep it)"
         fix = _fix_of_setting(setting, sources, None, f"give the client the right `{name}`")
+        if sources.is_module:
+            place, fix = f"`openai.{argument}`", f"correct `openai.{argument}`"
     elif _is_among(value, values_of(sources.http_headers, header)):
         name, place = "http_client", "the headers of the client's `http_client=`"
         fix = f"take {header} out of them, and pass `{argument}=` to the client"
@@ -196,6 +198,12 @@ def _origin_of_none(setting: Setting, sources: HeaderSources) -> Origin:
             f"Nothing sets the header: neither the client nor {step.method}(), which gave it "
             f"another key, has a `{argument}=`.",
             _fix_of_step(step, argument),
+        )
+    if sources.is_module:
+        return Origin(
+            "unset",
+            f"Nothing sets the header: `openai.{argument}` is not set, nor is {variable}.",
+            f"set `openai.{argument}` or {variable}",
         )
     return Origin(
         "unset",
@@ -270,6 +278,8 @@ def origin_of_key(key_digest: bytes | None, sources: HeaderSources) -> Origin:
         fix = "give the client the right `api_key=`"
         if step is not None:
             fix = f"correct the `api_key=` of that {step.method}(), at {step.site}"
+        if sources.is_module:
+            place, fix = "`openai.api_key`", "correct `openai.api_key`"
     else:
         name = "unknown"
         place = "outside the client's `api_key=` (a header, an event hook or an auth flow)"

@@ -75,6 +75,7 @@ def header_sources(client: Any, options: Any, websocket_note: str | None = None)
         settings={name: getattr(client, name, None) for name in _SETTINGS},
         client_site=site_of(client),
         websocket_note=websocket_note,
+        is_module=any(cls.__name__ == "_ModuleClient" for cls in type(client).__mro__),
     )
 
 

@@ -78,6 +78,25 @@ async def test_a_key_that_a_function_gives_is_the_clients(is_async: bool) -> Non
     assert "extra_headers" not in text
 
 
+def test_the_modules_own_client_is_put_right_in_the_module(clean: pytest.MonkeyPatch) -> None:
+    clean.setattr(openai, "http_client", http.Client(transport=http.MockTransport(Recorder())))
+    openai._reset_client()  # type: ignore[attr-defined]
+    try:
+        for key, project, origin, place in (
+            (A, "proj_b", "project=", "correct `openai.project` (expected: proj_a)"),
+            (A, None, "unset", "set `openai.project` or OPENAI_PROJECT_ID (expected: proj_a)"),
+            (STRANGER, "proj_b", "api_key=", "correct `openai.api_key`"),
+        ):
+            clean.setattr(openai, "api_key", key)
+            clean.setattr(openai, "project", project)
+            with pytest.raises(opg.ProjectGuardError) as error:
+                openai.models.list()
+            assert error.value.verdict.origin == origin
+            assert place in str(error.value)
+    finally:
+        openai._reset_client()  # type: ignore[attr-defined]
+
+
 def test_the_headers_of_an_http_client() -> None:
     sent = http.Client(
         transport=http.MockTransport(Recorder()), headers={"OpenAI-Project": "proj_b"}
