@@ -13,7 +13,7 @@ from openai_project_guard._errors import ConfigurationError, hide_frames
 from openai_project_guard._registry.model import project_id
 from openai_project_guard._sources import RegistrySource
 from openai_project_guard._start_log import log_override, log_started
-from openai_project_guard._startup import mark_decided
+from openai_project_guard._startup.decided import mark_decided
 from openai_project_guard._state import STATE
 from openai_project_guard._types import CallScope, Mode, ModeName, OnError, Unregistered
 

@@ -10,19 +10,12 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from openai_project_guard._errors import hide_frames
+from openai_project_guard._startup import decided
 
 if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
 
     from openai_project_guard._startup.sitecustomize import Finder
-
-_is_decided = False
-
-
-def mark_decided() -> None:
-    """Says that `enable()` or `disable()` was called: the environment is not to undo that."""
-    global _is_decided
-    _is_decided = True
 
 
 def at_import() -> None:
@@ -37,7 +30,7 @@ def at_import() -> None:
         _watch()
         return
     start(is_last="openai" in sys.modules)
-    if not (_is_decided or _is_own_command()):
+    if not (decided.is_decided() or _is_own_command()):
         # Nothing is decided yet: load_dotenv() may still come, before `openai` is imported.
         sys.meta_path.insert(0, _Waiting())
 
@@ -47,7 +40,7 @@ class _Waiting:
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """Leaves an import of `openai` to the finder that enables the guard, others to the rest."""
-        if name != "openai" or _is_decided:
+        if name != "openai" or decided.is_decided():
             return None
         finder = _watch()
         if self in sys.meta_path:
@@ -71,7 +64,7 @@ def start(*, is_last: bool = True) -> None:
     Raises:
         ConfigurationError: a setting of the environment is not understood.
     """
-    if _is_decided or _is_own_command():
+    if decided.is_decided() or _is_own_command():
         return
     from openai_project_guard._env import check_choices, given_mode, override
     from openai_project_guard._types import Mode
@@ -85,7 +78,7 @@ def start(*, is_last: bool = True) -> None:
     elif is_last and mode is None and override() is None:
         _warn_if_taken_out()
     if is_last or mode is not None:
-        mark_decided()
+        decided.mark_decided()
 
 
 def _warn_if_taken_out() -> None:

@@ -99,7 +99,7 @@ def test_a_registry_that_fails_to_look_is_logged_by_name(
         raise OSError("the disk is gone")
 
     with way():
-        settings = STATE.settings or STATE.scope_settings
+        settings = STATE.active
         assert settings is not None
         for source in settings.sources:
             clean.setattr(source, "refresh", fail)
@@ -116,7 +116,7 @@ def test_it_is_counted_once_with_its_client_its_key_and_its_project(
         client = sync_client(Recorder(), project="proj_a")
         for _ in range(3):
             client.models.list()
-        settings = STATE.settings or STATE.scope_settings
+        settings = STATE.active
     assert settings is not None
     assert settings.audit is not None
     settings.audit.close()
@@ -172,7 +172,7 @@ def test_a_wrong_one_is_counted_once_with_what_is_wrong(
     clean.setenv("OPENAI_PROJECT_GUARD_AUDIT", str(tmp_path / "audit"))
     with way():
         assert not passes(sync_client(Recorder(), project="proj_b"))
-        settings = STATE.settings or STATE.scope_settings
+        settings = STATE.active
     assert settings is not None
     assert settings.audit is not None
     settings.audit.close()

@@ -48,14 +48,25 @@ def test_a_request_of_its_own_in_a_task_of_its_own_is_judged() -> None:
     assert sent.requests == []
 
 
-def test_a_request_of_its_own_in_a_thread_of_its_own_is_judged() -> None:
-    class InAThread(http.Client):  # type: ignore[misc]
-        def send(self, request: Any, **options: Any) -> Any:
-            with ThreadPoolExecutor(1) as pool:
-                return pool.submit(super().send, request, **options).result()
+class InAThread(http.Client):  # type: ignore[misc]
+    """Sends in a thread of its own."""
 
+    def send(self, request: Any, **options: Any) -> Any:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(super().send, request, **options).result()
+
+
+class Unhashable(InAThread):
+    """The same, and has no hash."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Unhashable)
+
+
+@pytest.mark.parametrize("kind", [InAThread, Unhashable])
+def test_a_request_of_its_own_in_a_thread_of_its_own_is_judged(kind: type[InAThread]) -> None:
     sent = Recorder()
-    http_client = InAThread(auth=RequestOfItsOwn(), transport=http.MockTransport(sent))
+    http_client = kind(auth=RequestOfItsOwn(), transport=http.MockTransport(sent))
     client = openai.OpenAI(api_key=A, project="proj_a", max_retries=0, http_client=http_client)
     with pytest.raises((opg.ProjectMismatchError, openai.APIConnectionError)):
         client.models.list()
@@ -191,23 +202,6 @@ def test_a_client_that_cannot_be_hashed_sends_what_is_none_of_the_guards_busines
     with Comparable(transport=http.MockTransport(sent)) as client:
         client.get("https://example.com")
     assert len(sent.requests) == 1
-
-
-def test_a_request_of_its_own_of_a_client_that_cannot_be_hashed_is_judged() -> None:
-    class InAThread(http.Client):  # type: ignore[misc]
-        def send(self, request: Any, **options: Any) -> Any:
-            with ThreadPoolExecutor(1) as pool:
-                return pool.submit(super().send, request, **options).result()
-
-        def __eq__(self, other: object) -> bool:
-            return isinstance(other, InAThread)
-
-    sent = Recorder()
-    http_client = InAThread(auth=RequestOfItsOwn(), transport=http.MockTransport(sent))
-    client = openai.OpenAI(api_key=A, project="proj_a", max_retries=0, http_client=http_client)
-    with pytest.raises((opg.ProjectMismatchError, openai.APIConnectionError)):
-        client.models.list()
-    assert sent.requests == []
 
 
 def test_a_stand_in_that_cannot_be_remembered_sends_what_is_right() -> None:
