@@ -442,6 +442,7 @@ def test_a_run_that_does_not_use_it_imports_neither_the_sdk_nor_wrapt(
                 "openai_project_guard._env",
                 "openai_project_guard._errors",
                 "openai_project_guard._startup",
+                "openai_project_guard._startup.decided",
                 "openai_project_guard._types",
                 "openai_project_guard.pytest_plugin",
             }
