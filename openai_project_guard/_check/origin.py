@@ -137,10 +137,17 @@ def origin_of(
         name = "unknown"
         place = "outside the SDK's settings (a subclass, an event hook or an auth flow)"
         fix = f"look for the code that sets {header}"
-    is_quoted = len(value) > 2 and value[0] == value[-1] and value[0] in "\"'"
-    if is_quoted and name != "unknown":
-        fix = f"take the quotes off the value in {name}, which docker --env-file keeps"
+    if _is_quoted(value) and name != "unknown":
+        fix = _fix_of_quotes(name)
     return Origin(name, f"That {header} comes from {place}.", fix)
+
+
+def _is_quoted(value: str) -> bool:
+    return len(value) > 2 and value[0] == value[-1] and value[0] in "\"'"
+
+
+def _fix_of_quotes(name: str) -> str:
+    return f"take the quotes off the value in {name}, which docker --env-file keeps"
 
 
 def _origin_of_none(setting: Setting, sources: HeaderSources) -> Origin:
@@ -273,6 +280,8 @@ def origin_of_key(key_digest: bytes | None, sources: HeaderSources) -> Origin:
     elif digest(os.environ.get("OPENAI_API_KEY", "").strip()) == key_digest:  # as it is sent
         name = "OPENAI_API_KEY"
         place, fix = f"{name} in the environment", f"correct {name}"
+        if _is_quoted(os.environ[name].strip()):
+            fix = _fix_of_quotes(name)
     elif digest((sources.settings.get("api_key") or "").strip()) == key_digest:
         name, place = "api_key=", "the client's `api_key=`"
         fix = "give the client the right `api_key=`"
@@ -280,6 +289,8 @@ def origin_of_key(key_digest: bytes | None, sources: HeaderSources) -> Origin:
             fix = f"correct the `api_key=` of that {step.method}(), at {step.site}"
         if sources.is_module:
             place, fix = "`openai.api_key`", "correct `openai.api_key`"
+        if _is_quoted(sources.settings["api_key"].strip()):
+            fix = _fix_of_quotes(name)
     else:
         name = "unknown"
         place = "outside the client's `api_key=` (a header, an event hook or an auth flow)"
