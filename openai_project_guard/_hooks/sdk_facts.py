@@ -112,7 +112,7 @@ def _headers_of_connect(found: Mapping[str, Any]) -> Any:
 def _drops_project(sources: HeaderSources) -> str | None:
     """What an error says of an SDK that leaves the client's project off a WebSocket."""
     of_client = (*values_of(sources.client_headers, PROJECT_HEADER), sources.settings["project"])
-    if values_of(sources.call_headers, PROJECT_HEADER) or not of_client[0]:
+    if not of_client[0]:
         return None
     from openai import __version__
 
