@@ -140,6 +140,5 @@ def _imported(module: ModuleType) -> None:
     except BaseException:
         # This import fails now. Should the application try again, it must not come through.
         sys.modules.pop(name, None)
-        _announced.add(name)
         wrapt.register_post_import_hook(_imported, name)
         raise

@@ -86,7 +86,7 @@ def header_sources(client: Any, call_headers: Any) -> HeaderSources:
 
 
 def _is_base(frame: FrameType) -> bool:
-    return frame.f_globals.get("__name__") == BASE_MODULE
+    return module_of(frame) == BASE_MODULE
 
 
 def _mapping(headers: Any) -> Mapping[str, Any]:

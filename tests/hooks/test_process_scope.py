@@ -274,6 +274,16 @@ def test_off_it_costs_nothing_for_nothing_of_theirs_is_replaced(api: LoopbackAPI
     assert BUILD_REQUEST in _hooks.reached()
 
 
+def test_who_leaves_that_scope_is_rid_of_its_hooks_for_good() -> None:
+    adapter = pytest.importorskip("requests.adapters").HTTPAdapter
+    original = vars(adapter)["send"]
+    enable()
+    assert vars(adapter)["send"] is not original
+    enable(scope="sdk")
+    with opg.guard():
+        assert vars(adapter)["send"] is original
+
+
 @EVERY
 def test_disable_takes_the_hooks_out(post: Post, api: LoopbackAPI) -> None:
     enable()

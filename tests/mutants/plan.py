@@ -229,6 +229,7 @@ TESTS: dict[str, list[str]] = {
         "hooks/test_other_wrappers.py",
         "check/test_guard_scopes.py",
         "check/test_guard_in_tasks_and_threads.py",
+        "cli/test_doctor.py::test_a_hook_that_another_tool_took_off_is_named",
     ],
     "_hooks/patch": [
         "hooks/test_other_wrappers.py",
