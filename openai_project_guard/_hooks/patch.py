@@ -105,7 +105,10 @@ def _call(original: Any, instance: Any, /, *args: Any, **kwargs: Any) -> Any:
     """Calls what is no plain function as the interpreter would: a mock, for one, does not bind."""
     bind = getattr(type(original), "__get__", None)
     bound = original if bind is None else bind(original, instance, type(instance))
-    return bound(*args, **kwargs)
+    try:
+        return bound(*args, **kwargs)
+    finally:
+        del args, kwargs  # they may hold a key, and their repr shows it
 
 
 def unhook_all(packages: Collection[str] | None = None) -> None:
