@@ -137,8 +137,8 @@ def unreached() -> tuple[str, ...]:
     return tuple(patch.name for patch in list(_patches.values()) if not patch.is_reached())
 
 
-_INNER = ("__wrapped__", "__func__", "func", "_self_parent")
-"""Where wrappers keep what they wrap. The parent: `Class.method` gives a bound form of wrapt's."""
+_INNER = ("__wrapped__", "func")
+"""Where wrappers keep what they wrap."""
 
 
 def wrapper_chain(function: Any) -> Iterator[Any]:
