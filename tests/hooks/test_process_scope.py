@@ -327,10 +327,13 @@ def test_drift_is_seen_by_requests(api: LoopbackAPI, verdicts: list[opg.Verdict]
     assert [verdict.reason for verdict in verdicts] == [None, "drift"]
 
 
-def test_the_error_does_not_speak_of_a_client_that_is_not_there(api: LoopbackAPI) -> None:
+@EVERY
+def test_the_error_does_not_speak_of_a_client_that_is_not_there(
+    post: Post, api: LoopbackAPI
+) -> None:
     enable()
     with pytest.raises(opg.ProjectMismatchError) as refused:
-        by_requests(f"{api.base_url}/responses", headers(A, "proj_b"))
+        post(f"{api.base_url}/responses", headers(A, "proj_b"))
     lines = str(refused.value).splitlines()
     assert refused.value.verdict.origin == "unknown"
     assert lines[2] == (

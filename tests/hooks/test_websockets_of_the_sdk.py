@@ -401,4 +401,6 @@ def test_a_reconnect_that_has_become_wrong_is_refused(
         ("blocked", "mismatch"),
         ("blocked", "mismatch"),
     ]
+    if change == "header":
+        assert verdicts[-1].origin == "extra_headers"
     assert (api.connections, api.billed) == (1, {"proj_a": 1})
