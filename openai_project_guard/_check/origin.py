@@ -252,12 +252,22 @@ def _fix_of_step(step: Step, argument: str) -> str:
 
 
 def _missing_on_websocket(sources: HeaderSources) -> Origin:
-    why = sources.websocket_note or "neither the client nor connect() names a project"
+    header, why = PROJECT.header, sources.websocket_note
+    of_call = values_of(sources.call_headers, header)
+    if of_call and not any(of_call):
+        return Origin(
+            "extra_headers",
+            f"`extra_headers` of connect() takes {header} out.",
+            f"give {header} a value in the `extra_headers` of connect()",
+        )
     to_connect = "extra_headers={'OpenAI-Project': ...} to connect()"
-    if sources.websocket_note is None:
-        fix = f"pass `project=` to the client, or {to_connect}"
-    else:
+    if why is not None:
         fix = f"pass {to_connect}, or upgrade openai"
+    elif sources.settings.get(PROJECT.argument) or values_of(sources.client_headers, header):
+        return _origin_of_none(PROJECT, sources)
+    else:
+        why = "neither the client nor connect() names a project"
+        fix = f"pass `project=` to the client, or {to_connect}"
     return Origin("unset", f"Nothing sets the header on this WebSocket: {why}.", fix)
 
 

@@ -21,7 +21,7 @@ from openai_project_guard._hooks.sdk_facts import header_sources
 def refusal_of_unsendable(client: Any, options: Any) -> BaseException | None:
     """The refusal of a call whose project is not ASCII; `None` where that is not the matter."""
     try:
-        sources = header_sources(client, options)
+        sources = header_sources(client, getattr(options, "headers", None))
         project, *_ = (
             *values_of(sources.call_headers, PROJECT_HEADER),
             *values_of(sources.client_headers, PROJECT_HEADER),
