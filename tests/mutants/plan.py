@@ -143,6 +143,7 @@ TESTS: dict[str, list[str]] = {
         "check/test_whichever_way_a_call_takes.py",
         "hooks/test_faults_of_ours_and_of_others.py",
     ],
+    "_check/header_settings": [*_TEXTS, "hooks/test_websockets_of_the_sdk.py"],
     "_check/origin": [
         "check/test_where_did_the_value_come_from.py",
         "check/test_error_texts.py",
@@ -268,8 +269,7 @@ TESTS: dict[str, list[str]] = {
         "check/test_where_did_the_value_come_from.py",
         "hooks/test_websockets_of_the_sdk.py",
         "hooks/test_websockets_opened_directly.py",
-        "hooks/test_process_scope.py::"
-        "test_the_error_does_not_speak_of_a_client_that_is_not_there",
+        "hooks/test_process_scope.py::test_the_error_does_not_speak_of_a_client_that_is_not_there",
         *_HOOKS,
     ],
     "_hooks/client_site": [_CALLED, "check/test_where_did_the_value_come_from.py"],
