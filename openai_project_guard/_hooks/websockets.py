@@ -6,11 +6,14 @@ whoever held `connect` before the guard was enabled, and checks the server's ans
 
 from __future__ import annotations
 
+from base64 import b64encode
 from types import ModuleType
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 from openai_project_guard._check.call import Call
 from openai_project_guard._check.check import is_active, refusal
+from openai_project_guard._check.headers import RawHeaders
 from openai_project_guard._check.response import check_response
 from openai_project_guard._errors import UnsupportedSDKError
 from openai_project_guard._hooks.call import HiddenCall, Judge, Judged, calls_on_stack, judging
@@ -18,7 +21,19 @@ from openai_project_guard._hooks.message import Message, MessageReader
 from openai_project_guard._hooks.patch import hook
 from openai_project_guard._hooks.sdk_facts import header_sources_of_websocket
 
-READER = MessageReader(header_sources_of_websocket)
+
+class _HandshakeReader(MessageReader):
+    def headers(self, message: Message) -> RawHeaders:
+        """Its headers, and the one that websockets makes of a user and password in the URI."""
+        headers, uri = super().headers(message), str(message.url)
+        if "@" not in uri:  # nearly always; and of one that cannot be read websockets tells better
+            return headers
+        user_info, at, _ = urlsplit(uri).netloc.rpartition("@")
+        basic = (b"Authorization", b"authorization", b"Basic " + b64encode(user_info.encode()))
+        return [*headers, basic] if at else headers
+
+
+READER = _HandshakeReader(header_sources_of_websocket)
 
 
 def install(module: ModuleType) -> None:
@@ -112,6 +127,8 @@ def _judge_handshake(send: HiddenCall) -> Judged:
     protocol = connection.protocol
     uri = protocol.uri if hasattr(protocol, "uri") else protocol.wsuri  # before websockets 15
     host = f"[{uri.host}]" if ":" in uri.host else uri.host
+    if uri.user_info:
+        host = f"{quote(':'.join(uri.user_info), safe=':%')}@{host}"
     given = send.argument("additional_headers", 1)
     message = Message("GET", f"wss://{host}{uri.path}", given, transport="websocket")
     call = next((call for call in calls_on_stack() if isinstance(call, _OpeningCall)), Call())

@@ -218,6 +218,35 @@ def test_two_project_headers_on_a_socket_are_malformed(opener: Any, listener: An
 
 
 @OPENERS
+def test_a_password_in_the_uri_is_a_credential_like_any_other(
+    opener: Any, api: LoopbackAPI, verdicts: list[opg.Verdict]
+) -> None:
+    opg.enable(registry=KEYS, hosts=["127.0.0.1"])
+    uri = api.websocket_base_url.replace("//", f"//user:{STRANGER}@")
+    with pytest.raises(opg.UnregisteredKeyError) as refused:
+        opener(uri, {"OpenAI-Project": "proj_a"})
+    assert STRANGER not in str(refused.value)
+    with pytest.raises(opg.MalformedHeaderError):
+        opener(uri, headers_of(A, "proj_a"))  # websockets sends both
+    assert len(verdicts) == 2
+    assert api.connections == 0
+
+
+@pytest.mark.parametrize("user_info", [f"user:{STRANGER}", f":{STRANGER}", "user:one%2Ftwo"])
+def test_a_password_in_the_uri_is_seen_at_the_handshake_too(
+    held: Any, user_info: str, api: LoopbackAPI, verdicts: list[opg.Verdict]
+) -> None:
+    opg.enable(registry=KEYS, hosts=["127.0.0.1"], unregistered="allow")
+    uri = api.websocket_base_url.replace("//", f"//{user_info}@")
+    with pytest.raises(websockets.exceptions.InvalidStatus):  # the API knows Bearer alone
+        held(uri, additional_headers={"OpenAI-Project": "proj_a"})
+    assert [(verdict.outcome, verdict.host) for verdict in verdicts] == [("allowed", "127.0.0.1")]
+    opg.enable(registry=KEYS, hosts=["127.0.0.1"])
+    with pytest.raises(opg.UnregisteredKeyError):
+        held(uri, additional_headers={"OpenAI-Project": "proj_a"})
+
+
+@OPENERS
 def test_the_answer_on_a_socket_is_checked(
     opener: Any,
     api: LoopbackAPI,
@@ -413,8 +442,9 @@ def held() -> Any:
 def test_a_connect_held_from_before_sends_no_byte_of_a_wrong_socket(
     held: Any, api: LoopbackAPI, verdicts: list[opg.Verdict]
 ) -> None:
-    with pytest.raises(opg.ProjectMismatchError):
+    with pytest.raises(opg.ProjectMismatchError) as refused:
         held(api.websocket_base_url, additional_headers=headers_of(A, "proj_b"))
+    assert refused.value.verdict.method == "GET"
     assert api.bytes_received == 0
     with held(api.websocket_base_url, additional_headers=headers_of(A, "proj_a")) as connection:
         connection.recv()
@@ -439,7 +469,6 @@ def test_a_connect_held_from_before_is_judged_by_its_ipv6_host(held: Any) -> Non
                 "ws://[::1]/v1",
                 sock=ours,
                 additional_headers=headers_of(STRANGER, "proj_a"),
-                open_timeout=0.1,
             )
 
 
