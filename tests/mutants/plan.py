@@ -183,6 +183,7 @@ TESTS: dict[str, list[str]] = {
         "check/test_where_did_the_value_come_from.py",
         *(f"{_CALLED}::{name}" for name in _LOGGED),
     ],
+    "_log": ["check/test_observers_and_log.py"],
     "_check/waiting": ["check/test_where_was_it_called.py"],
     "_check/terminate": ["check/test_observers_and_log.py", _CALLED],
     "_hooks/": _HOOKS,
