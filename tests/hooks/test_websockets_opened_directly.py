@@ -233,17 +233,19 @@ def test_a_password_in_the_uri_is_a_credential_like_any_other(
 
 
 @pytest.mark.parametrize("user_info", [f"user:{STRANGER}", f":{STRANGER}", "user:one%2Ftwo"])
+@pytest.mark.parametrize("is_held", [False, True])
 def test_a_password_in_the_uri_is_seen_at_the_handshake_too(
-    held: Any, user_info: str, api: LoopbackAPI, verdicts: list[opg.Verdict]
+    is_held: bool, held: Any, user_info: str, api: LoopbackAPI, verdicts: list[opg.Verdict]
 ) -> None:
     opg.enable(registry=KEYS, hosts=["127.0.0.1"], unregistered="allow")
+    connect = held if is_held else importlib.import_module("websockets.sync.client").connect
     uri = api.websocket_base_url.replace("//", f"//{user_info}@")
     with pytest.raises(websockets.exceptions.InvalidStatus):  # the API knows Bearer alone
-        held(uri, additional_headers={"OpenAI-Project": "proj_a"})
+        connect(uri, additional_headers={"OpenAI-Project": "proj_a"})
     assert [(verdict.outcome, verdict.host) for verdict in verdicts] == [("allowed", "127.0.0.1")]
     opg.enable(registry=KEYS, hosts=["127.0.0.1"])
     with pytest.raises(opg.UnregisteredKeyError):
-        held(uri, additional_headers={"OpenAI-Project": "proj_a"})
+        connect(uri, additional_headers={"OpenAI-Project": "proj_a"})
 
 
 @OPENERS
