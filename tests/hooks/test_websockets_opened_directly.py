@@ -401,12 +401,14 @@ def test_a_connection_that_changes_its_headers_is_judged_by_what_it_sends(
 ) -> None:
     """A subclass may hand its arguments on by name."""
     base = importlib.import_module(f"websockets.{name}.client").ClientConnection
+    agents: list[str] = []
 
     class Mine(base):  # type: ignore[misc]
         project = ""
 
         def handshake(self, additional_headers: Any, *more: Any) -> Any:
             names = ("user_agent_header", "timeout")[: len(more)]
+            agents.append(more[0])
             return base.handshake(
                 self=self,
                 additional_headers={**additional_headers, "OpenAI-Project": self.project},
@@ -419,6 +421,7 @@ def test_a_connection_that_changes_its_headers_is_judged_by_what_it_sends(
             name,
             uri=api.websocket_base_url,
             additional_headers=headers_of(A, "proj_a"),
+            user_agent_header="mine",
             create_connection=Mine,
         )
 
@@ -426,6 +429,7 @@ def test_a_connection_that_changes_its_headers_is_judged_by_what_it_sends(
     with pytest.raises(opg.ProjectMismatchError):
         attempt("proj_b")
     assert [line.project_header for line in api.ledger] == ["proj_a"]
+    assert agents == ["mine", "mine"]
 
 
 @pytest.fixture
