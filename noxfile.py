@@ -32,6 +32,9 @@ SDKS = {
 # Those on which a change has to hold before it goes in; the others are for a release.
 CI_SDKS = ("1.20.0", "1.109.1", "2.54.0")
 
+# Releases of websockets between which the place has moved where a connection is opened.
+WEBSOCKETS = ["13.0", "13.1", "14.2", "16.0", "17.4"]
+
 # Whose own tests are run with the guard in between. A name without a release is the newest.
 SDK_SUITES = [nox.param("openai", id="newest"), nox.param("openai==2.54.0", id="2.54.0")]
 
@@ -66,6 +69,20 @@ def sdk(session: nox.Session, openai: str) -> None:
     """What depends on the SDK, on an older openai; tests of what that has not are skipped."""
     session.install(".[test]", f"openai=={openai}", *SDKS[openai])
     session.run("python", "-m", "pytest", "-m", "not any_sdk", *session.posargs)
+
+
+@nox.session(python=PYTHONS[1])
+@nox.parametrize("release", WEBSOCKETS)
+def websockets(session: nox.Session, release: str) -> None:
+    """The tests of WebSockets on each release that is hooked in a way of its own."""
+    session.install(".[test]", "trio")
+    session.install(f"websockets=={release}")  # apart: whatever bounds the SDK sets to it
+    names = (
+        "test_websockets_of_the_sdk",
+        "test_websockets_opened_directly",
+        "test_unsupported_sdk",
+    )
+    session.run("python", "-m", "pytest", *(f"tests/hooks/{name}.py" for name in names))
 
 
 @nox.session(python=PYTHONS[1])

@@ -22,6 +22,7 @@ _SDK: dict[str, Installer] = {
     "httpx2": httpx.install,
     "websockets.asyncio.client": websockets.install,
     "websockets.sync.client": websockets.install,
+    "websockets.trio.client": websockets.install,  # from release 17 on
     "websockets.legacy.client": websockets.install_legacy,
     "openai": sdk.install,
 }

@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
-from urllib.parse import urlsplit
 
 from openai_project_guard._check.call import HeaderSources
 from openai_project_guard._check.check import refusal
@@ -70,7 +69,7 @@ def install_aiohttp(connector: ModuleType) -> None:
         return Judged(check=lambda _: _check_answer(response))
 
     family = sys.modules["aiohttp.client_exceptions"].ClientError
-    connecting = _judge(family, _reader_of("req"), is_answered=False)
+    connecting = _judge(family, _reader_of("req"))  # what is returned here names no project
     hook(connector.BaseConnector, "connect", judging(connecting, is_async=True))
     response = sys.modules["aiohttp.client_reqrep"].ClientResponse
     hook(response, "start", judging(judge_start, is_async=True))
@@ -88,13 +87,12 @@ def _reader_of(name: str) -> Read:
     return read
 
 
-def _judge(family: type[Exception], read: Read, *, is_answered: bool = True) -> Judge:
+def _judge(family: type[Exception], read: Read) -> Judge:
     """Judges what a library sends, whose errors are of this family.
 
     Args:
         family: what its users catch.
         read: finds the message in the arguments of the hooked function.
-        is_answered: the hooked function returns the server's answer.
     """
 
     def judge(send: HiddenCall) -> Judged:
@@ -107,7 +105,7 @@ def _judge(family: type[Exception], read: Read, *, is_answered: bool = True) -> 
         def check(response: Any) -> None:
             check_response(call, response, message, READER)
 
-        return Judged(call, error, check if is_answered else None)
+        return Judged(call, error, check)
 
     return judge
 
@@ -115,10 +113,9 @@ def _judge(family: type[Exception], read: Read, *, is_answered: bool = True) -> 
 def _url(pool: Any, target: str) -> str:
     """The URL that a pool asks for. It is given a path, or a whole URL to pass on by a proxy."""
     if "://" in target.partition("?")[0] and not target.startswith("/"):
-        parts = urlsplit(target)
-        return f"{pool.scheme}://{parts.netloc}{parts.path}"
+        return target
     host = f"[{pool.host}]" if ":" in pool.host else pool.host
-    return f"{pool.scheme}://{host}/{target.partition('?')[0].lstrip('/')}"
+    return f"{pool.scheme}://{host}/{target.removeprefix('/')}"
 
 
 def _check_answer(response: Any) -> None:
@@ -137,4 +134,4 @@ def _check_answer(response: Any) -> None:
 def _was_judged(message: Message) -> bool:
     """Whether this is a call that was judged already, on its way through another library."""
     values = read_headers(READER.headers(message))
-    return any(call.values is not None and call.values == values for call in calls_on_stack())
+    return any(call.values == values for call in calls_on_stack())

@@ -9,13 +9,13 @@ empty one, and the threads of a pool serve many.
 from __future__ import annotations
 
 import sys
-from types import ModuleType
+from types import MethodType, ModuleType
 from typing import Any
 
 from openai_project_guard._hooks.patch import Function, hook, owner_of
 from openai_project_guard._scope import SCOPE, Scope, current_scope
 
-_POOLS = ("concurrent.futures.thread", "multiprocessing.pool")
+_POOLS = ("concurrent.futures.thread", "concurrent.futures.process", "multiprocessing.pool")
 
 
 def install_threading(threading: ModuleType) -> None:
@@ -31,17 +31,25 @@ def install_executor(thread: ModuleType) -> None:
 def _start_hook(original: Function) -> Function:
     def start(self: Any) -> Any:
         scope = current_scope()
-        if scope is not None and not _serves_a_pool(self):
-            self.run = _InScope(scope, self.run, self)
-        return original(self)
+        if scope is None or _serves_a_pool(self):
+            return original(self)
+        run = _RunInScope(scope, self)
+        # A method: sentry-sdk, if its start() is inside ours, calls the `__func__` of what it finds
+        # with the thread.
+        self.run = MethodType(run, self)
+        try:
+            return original(self)
+        except RuntimeError:  # no more threads just now, say: it may be started again, elsewhere
+            run.take_off(self)
+            raise
 
     return start
 
 
 def _serves_a_pool(thread: Any) -> bool:
-    """Whether a thread belongs to a pool, where it runs what others submit."""
+    """Whether a thread belongs to a pool, where it runs what others submit, or calls them back."""
     target = getattr(thread, "_target", None)
-    return getattr(target, "__module__", None) in _POOLS
+    return not {type(thread).__module__, getattr(target, "__module__", None)}.isdisjoint(_POOLS)
 
 
 def _is_of_interpreters(pool: Any) -> bool:
@@ -61,19 +69,36 @@ def _submit_hook(original: Function) -> Function:
 class _InScope:
     """A function that runs in the scope in which it was handed over."""
 
-    __slots__ = ("_fn", "_scope", "_thread")
+    __slots__ = ("_fn", "_scope")
 
-    def __init__(self, scope: Scope, fn: Any, thread: Any = None) -> None:
+    def __init__(self, scope: Scope, fn: Any) -> None:
         self._scope = scope
         self._fn = fn
-        self._thread = thread
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._thread is not None:
-            del self._thread.run, self._thread  # no cycle, and the thread is as it was
         before = SCOPE.get()
         SCOPE.set(self._scope)
         try:
             return self._fn(*args, **kwargs)
         finally:
             SCOPE.set(before)
+
+
+class _RunInScope(_InScope):
+    """The `run` of a thread, which has it until it runs: no cycle, and the thread is as it was."""
+
+    __slots__ = ("_own",)
+
+    def __init__(self, scope: Scope, thread: Any) -> None:
+        super().__init__(scope, thread.run)
+        self._own = vars(thread).get("run")
+
+    def __call__(self, thread: Any) -> Any:
+        self.take_off(thread)
+        return super().__call__()
+
+    def take_off(self, thread: Any) -> None:
+        """Gives the thread back what it had, which may be a `run` of its own."""
+        vars(thread).pop("run", None)
+        if self._own is not None:
+            thread.run = self._own

@@ -33,7 +33,7 @@ def refusal_of_unsendable(client: Any, options: Any) -> BaseException | None:
             ("Authorization", f"Bearer {client.api_key or ''}"),
             (PROJECT_HEADER, project.encode("utf-8", "surrogatepass")),
         ]
-        url = str(client.base_url).rstrip("/") + str(getattr(options, "url", ""))
+        url = str(client.base_url).removesuffix("/") + str(getattr(options, "url", ""))
         method = str(getattr(options, "method", "")).upper()
         return refusal(Call(), Message(method, url, headers), MessageReader(lambda: sources))
     except OWN_FAULTS as fault:

@@ -6,11 +6,14 @@ whoever held `connect` before the guard was enabled, and checks the server's ans
 
 from __future__ import annotations
 
+from base64 import b64encode
 from types import ModuleType
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 from openai_project_guard._check.call import Call
 from openai_project_guard._check.check import is_active, refusal
+from openai_project_guard._check.headers import RawHeaders
 from openai_project_guard._check.response import check_response
 from openai_project_guard._errors import UnsupportedSDKError
 from openai_project_guard._hooks.call import HiddenCall, Judge, Judged, calls_on_stack, judging
@@ -18,16 +21,28 @@ from openai_project_guard._hooks.message import Message, MessageReader
 from openai_project_guard._hooks.patch import hook
 from openai_project_guard._hooks.sdk_facts import header_sources_of_websocket
 
-READER = MessageReader(header_sources_of_websocket)
+
+class _HandshakeReader(MessageReader):
+    def headers(self, message: Message) -> RawHeaders:
+        """Its headers, and the one that websockets makes of a user and password in the URI."""
+        headers, uri = super().headers(message), str(message.url)
+        if "@" not in uri:  # nearly always; and of one that cannot be read websockets tells better
+            return headers
+        user_info, at, _ = urlsplit(uri).netloc.rpartition("@")
+        basic = (b"Authorization", b"authorization", b"Basic " + b64encode(user_info.encode()))
+        return [*headers, basic] if at else headers
+
+
+READER = _HandshakeReader(header_sources_of_websocket)
 
 
 def install(module: ModuleType) -> None:
-    """Hooks `websockets.asyncio.client` or `websockets.sync.client`.
+    """Hooks `websockets.asyncio.client`, `websockets.sync.client` or `websockets.trio.client`.
 
     Raises:
         UnsupportedSDKError: the installed release has none of the places that are known.
     """
-    is_async = module.__name__ == "websockets.asyncio.client"
+    is_async = module.__name__ != "websockets.sync.client"
     hook(module.ClientConnection, "handshake", judging(_judge_handshake, is_async=is_async))
     opening = judging(_judge_opening, is_async=is_async)
     opener = getattr(module, "connect" if is_async else "reconnect", None)
@@ -58,6 +73,14 @@ class _OpeningCall(Call):
     __slots__ = ()
 
 
+class _WithProject(list[Any]):
+    """Headers into which a project was put."""
+
+    __slots__ = ("before",)
+
+    before: Any
+
+
 def _judge_opening(send: HiddenCall) -> Judged:
     """Judges a connection before the method that opens it runs."""
     if not is_active():
@@ -66,12 +89,18 @@ def _judge_opening(send: HiddenCall) -> Judged:
     # websockets 13.1 to 14 keep the headers with the other argument of the handshake.
     before_15 = hasattr(opener, "handshake_args")
     given = opener.handshake_args[0] if before_15 else opener.additional_headers
+    if isinstance(given, _WithProject):  # it reconnects, and its project may be another by now
+        given = given.before
     message = Message("GET", opener.uri, given, transport="websocket")
+    given = headers = message.headers
     error = refusal(call, message, READER)
+    if message.headers is not given:
+        headers = _WithProject(message.headers)
+        headers.before = given
     if before_15:
-        opener.handshake_args = (message.headers, *opener.handshake_args[1:])
+        opener.handshake_args = (headers, *opener.handshake_args[1:])
     else:
-        opener.additional_headers = message.headers
+        opener.additional_headers = headers
     return Judged(call, error)
 
 
@@ -98,9 +127,10 @@ def _judge_handshake(send: HiddenCall) -> Judged:
     protocol = connection.protocol
     uri = protocol.uri if hasattr(protocol, "uri") else protocol.wsuri  # before websockets 15
     host = f"[{uri.host}]" if ":" in uri.host else uri.host
-    url = f"{'wss' if uri.secure else 'ws'}://{host}{uri.path}"
+    if uri.user_info:
+        host = f"{quote(':'.join(uri.user_info), safe=':%')}@{host}"
     given = send.argument("additional_headers", 1)
-    message = Message("GET", url, given, transport="websocket")
+    message = Message("GET", f"wss://{host}{uri.path}", given, transport="websocket")
     call = next((call for call in calls_on_stack() if isinstance(call, _OpeningCall)), Call())
     error = refusal(call, message, READER)
     send.replace(message.headers, "additional_headers", 1)

@@ -130,23 +130,88 @@ def test_an_adapter_of_requests_may_hand_its_request_on_by_keyword(api: Loopback
         session.trust_env = False
         session.mount("http://", Adapter())
         assert session.get(f"{api.base_url}/models", headers=headers(A, "proj_a")).ok
-        with pytest.raises(opg.ProjectMismatchError):
+        with pytest.raises(opg.ProjectMismatchError) as refused:
             session.get(f"{api.base_url}/models", headers=headers(A, "proj_b"))
+        assert isinstance(refused.value, requests.RequestException)
 
 
-@pytest.mark.parametrize("path", ["//v1/models", "///v1/models", "/v1//models", "//v1://models"])
-def test_a_path_with_two_slashes_names_no_host(path: str, api: LoopbackAPI) -> None:
-    urllib3 = pytest.importorskip("urllib3")
-    enable(registry={})
-    opg.enable(registry={"proj_b": B}, hosts=["127.0.0.1"], scope="process")
+def test_classes_of_aiohttp_may_hand_their_arguments_on_by_name(api: LoopbackAPI) -> None:
+    aiohttp = pytest.importorskip("aiohttp")
+
+    class Connector(aiohttp.TCPConnector):  # type: ignore[misc]
+        async def connect(self, req: Any, traces: Any, timeout: Any) -> Any:
+            return await super().connect(req=req, traces=traces, timeout=timeout)
+
+    class Answer(aiohttp.ClientResponse):  # type: ignore[misc]
+        async def start(self, connection: Any) -> Any:
+            return await aiohttp.ClientResponse.start(self=self, connection=connection)
+
+    async def get(project: str) -> None:
+        options = {"connector": Connector(), "response_class": Answer}
+        async with (
+            aiohttp.ClientSession(**options) as session,
+            session.get(f"{api.base_url}/models", headers=headers(A, project)) as response,
+        ):
+            await response.read()
+
+    enable()
     seen: list[opg.Verdict] = []
     opg.add_observer(seen.append)
-    host, _, port = api.base_url.partition("//")[2].partition("/")[0].partition(":")
-    pool = urllib3.HTTPConnectionPool(host, int(port))
-    with pytest.raises(opg.UnregisteredKeyError):
-        pool.urlopen("GET", path, headers=headers(A, "proj_a"))
-    assert [verdict.host for verdict in seen] == ["127.0.0.1"]
-    pool.close()
+    with api.answer_as("proj_elsewhere"):
+        asyncio.run(get("proj_a"))
+    assert [verdict.reason for verdict in seen] == [None, "drift"]
+    with pytest.raises(opg.ProjectMismatchError):
+        asyncio.run(get("proj_b"))
+
+
+def test_an_answer_that_cannot_be_read_is_returned_unchecked(
+    api: LoopbackAPI, caplog: pytest.LogCaptureFixture
+) -> None:
+    aiohttp = pytest.importorskip("aiohttp")
+
+    class Answer(aiohttp.ClientResponse):  # type: ignore[misc]
+        @property
+        def request_info(self) -> Any:
+            raise ValueError("no request is known")
+
+    async def get() -> int:
+        async with (
+            aiohttp.ClientSession(response_class=Answer) as session,
+            session.get(f"{api.base_url}/models", headers=headers(A, "proj_a")) as response,
+        ):
+            return int(response.status)
+
+    enable()
+    assert asyncio.run(get()) == 200
+    (record,) = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert "returned unchecked" in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("target", "path"),
+    [
+        ("/v1/models?next=/v1/other", "/v1/models"),
+        ("//v1/models", "//v1/models"),
+        ("///v1/models", "///v1/models"),
+        ("/v1//models", "/v1//models"),
+        ("//v1://models", "//v1://models"),
+        ("v1/models?next=http://elsewhere.example/", "/v1/models"),
+        ("http://127.0.0.1/v1/models?next=http://elsewhere.example/", "/v1/models"),
+    ],
+)
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_the_host_is_the_pools_whatever_the_path_looks_like(
+    host: str, target: str, path: str
+) -> None:
+    urllib3 = pytest.importorskip("urllib3")
+    opg.enable(registry={"proj_b": B}, hosts=[host], scope="process")
+    target = target.replace("127.0.0.1", f"[{host}]" if ":" in host else host)
+    with (
+        urllib3.HTTPConnectionPool(host, 1) as pool,
+        pytest.raises(opg.UnregisteredKeyError) as refused,
+    ):
+        pool.urlopen("GET", target, headers=headers(A, "proj_a"))
+    assert (refused.value.verdict.host, refused.value.verdict.path) == (host, path)
 
 
 def test_a_project_that_is_no_text_is_read_as_the_bytes_that_came() -> None:

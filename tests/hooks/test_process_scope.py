@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import pickle
 import socket
 import traceback
@@ -232,6 +233,15 @@ def test_other_hosts_and_calls_without_a_key_are_not_seen(
     assert verdicts == []
 
 
+def test_a_method_of_theirs_that_is_hooked_is_of_the_kind_that_it_was() -> None:
+    connect = pytest.importorskip("aiohttp.connector").BaseConnector.connect
+    enable()
+    hooked = pytest.importorskip("aiohttp.connector").BaseConnector.connect
+    assert hooked is not connect
+    assert inspect.iscoroutinefunction(hooked)
+    assert inspect.signature(hooked) == inspect.signature(connect)
+
+
 BUILD_REQUEST = "openai._base_client.BaseClient._build_request"
 
 
@@ -349,8 +359,9 @@ def test_urllib3_takes_its_arguments_by_name(api: LoopbackAPI) -> None:
     enable()
     host, port = api.base_url.split("/")[2].split(":")
     with urllib3.HTTPConnectionPool(host, int(port)) as pool:
+        wrong = {"method": "GET", "url": "/v1/models", "headers": headers(A, "proj_b")}
         with pytest.raises(opg.ProjectMismatchError) as refused:
-            pool.urlopen(method="GET", url="/v1/models", headers=headers(A, "proj_b"))
+            urllib3.HTTPConnectionPool.urlopen(self=pool, **wrong)
         found = refused.value.verdict
         assert (found.method, found.path) == ("GET", "/v1/models")
         answer = pool.urlopen(method="GET", url="/v1/models", headers=headers(A, "proj_a"))

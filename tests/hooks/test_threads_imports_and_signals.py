@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import nullcontext, suppress
+from multiprocessing import get_context
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
@@ -185,6 +186,102 @@ def test_a_thread_is_left_as_it_was(probe: Probe) -> None:
         thread.start()
     thread.join()
     assert thread.said == "a False"
+
+
+def test_a_run_of_a_threads_own_stays_on_it(probe: Probe) -> None:
+    """Tracing packages put one there, at the start."""
+    opg.enable(registry=REGISTRY)
+    said: list[str] = []
+    thread: Any = threading.Thread()
+    run = thread.run = lambda: said.append(probe())
+    with opg.guard(project="proj_a"):
+        thread.start()
+    thread.join()
+    assert said == ["a"]
+    assert vars(thread)["run"] is run
+
+
+def test_a_tool_whose_start_calls_run_with_the_thread_may_be_inside_ours(
+    probe: Probe, clean: pytest.MonkeyPatch
+) -> None:
+    """As that of sentry-sdk does, where it was set up before the guard."""
+    theirs = threading.Thread.start
+
+    def start(self: Any) -> None:
+        run = getattr(self.run, "__func__", self.run)
+        self.run = lambda: run(threading.current_thread())
+        theirs(self)
+
+    clean.setattr(threading.Thread, "start", start)
+    said: list[str] = []
+    opg.enable(registry=REGISTRY)
+    with opg.guard(project="proj_a"):
+        thread = threading.Thread(target=lambda: said.append(probe()))
+        thread.start()
+    thread.join()
+    assert said == ["a"]
+    assert "run" not in vars(thread)
+
+
+@pytest.fixture
+def no_thread_can_start() -> Iterator[Callable[[], object]]:
+    """What ends it. No system has an address space for such a stack."""
+    size = threading.stack_size(1 << 46)
+
+    def end() -> None:
+        threading.stack_size(size)
+
+    yield end
+    end()
+
+
+@pytest.mark.parametrize("later", ["proj_b", None])
+def test_a_thread_that_could_not_start_starts_later_in_the_scope_of_then(
+    later: str | None, probe: Probe, no_thread_can_start: Callable[[], object]
+) -> None:
+    opg.enable(registry=REGISTRY)
+    said: list[str] = []
+    outside = threading.Thread()
+    thread = threading.Thread(target=lambda: said.append(probe()))
+    with pytest.raises(RuntimeError, match="can't start"):
+        outside.start()
+    with opg.guard(project="proj_a"):
+        for _ in range(2):
+            with pytest.raises(RuntimeError):
+                thread.start()
+    assert "run" not in vars(thread)
+    no_thread_can_start()
+    try:
+        outside.start()
+    except RuntimeError:
+        pytest.skip("from Python 3.13 on it can be started no more")
+    with opg.guard(project=later) if later else nullcontext():
+        thread.start()
+    thread.join()
+    assert said == ["b" if later else "ab"]
+
+
+def test_a_thread_cannot_be_started_twice(probe: Probe) -> None:
+    opg.enable(registry=REGISTRY)
+    with opg.guard(project="proj_a"):
+        thread = threading.Thread(target=probe)
+        thread.start()
+        thread.join()
+        with pytest.raises(RuntimeError, match="only be started once"):
+            thread.start()
+    assert "run" not in vars(thread)
+
+
+def test_what_is_called_when_a_process_is_done_is_not_in_the_scope_that_made_the_pool(
+    probe: Probe,
+) -> None:
+    """The thread that serves a pool of processes lives as long as the pool, and calls it."""
+    said: list[str] = []
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        with opg.guard(project="proj_a"):
+            assert pool.submit(abs, -1).result() == 1  # it starts that thread, too
+        pool.submit(abs, -2).add_done_callback(lambda _: said.append(probe()))
+    assert said == ["ab?"]
 
 
 # --- signals --------------------------------------------------------------------------------------

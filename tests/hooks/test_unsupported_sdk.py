@@ -94,6 +94,24 @@ def test_another_library_without_a_method_that_must_be_hooked_is_refused_too(
     assert not opg.is_enabled()
 
 
+@pytest.mark.parametrize("name", ["sync", "asyncio"])
+def test_a_websockets_that_opens_its_connections_in_another_place_is_refused(
+    name: str, clean: pytest.MonkeyPatch
+) -> None:
+    module: Any = pytest.importorskip(f"websockets.{name}.client")
+    handshake = vars(module.ClientConnection)["handshake"]
+    if name == "sync":
+        clean.delattr(module, "connect")
+        clean.delattr(module, "reconnect", raising=False)
+    else:
+        clean.setattr(module, "connect", type("connect", (), {}))
+    missing = rf"^websockets\.{name}\.client has no place known to the guard where a connection"
+    with pytest.raises(opg.UnsupportedSDKError, match=missing):
+        opg.enable(registry=KEYS)
+    assert not opg.is_enabled()
+    assert vars(module.ClientConnection)["handshake"] is handshake
+
+
 def test_an_enable_that_fails_does_not_weaken_a_guard_that_is_enabled(
     probe: Probe, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,6 +101,17 @@ async def by_async_for_connect(uri: str, headers: Any) -> None:
         return
 
 
+def by_trio_connect(uri: str, headers: Any) -> None:
+    connect = pytest.importorskip("websockets.trio.client").connect
+    trio = pytest.importorskip("trio")
+
+    async def run() -> None:
+        async with connect(uri, additional_headers=headers) as connection:
+            await connection.recv()
+
+    trio.run(run)
+
+
 @awaiting
 async def by_the_connect_of_the_package(uri: str, headers: Any) -> None:
     name = "additional_headers" if WEBSOCKETS >= (14,) else "extra_headers"
@@ -123,6 +134,7 @@ OPENERS = pytest.mark.parametrize(
         by_awaiting_connect,
         by_async_with_connect,
         by_async_for_connect,
+        by_trio_connect,
         by_the_connect_of_the_package,
         by_the_legacy_connect,
     ],
@@ -180,7 +192,8 @@ def test_a_socket_to_openai_with_an_unknown_key_is_refused(opener: Any) -> None:
     with pytest.raises(opg.UnregisteredKeyError) as refused:
         opener("wss://eu.api.openai.com/v1/realtime?model=m", headers_of(STRANGER, "proj_a"))
     verdict = refused.value.verdict
-    assert (verdict.host, verdict.path) == ("eu.api.openai.com", "/v1/realtime")
+    assert (verdict.method, verdict.host) == ("GET", "eu.api.openai.com")
+    assert verdict.path == "/v1/realtime"
 
 
 @OPENERS
@@ -202,6 +215,37 @@ def test_two_project_headers_on_a_socket_are_malformed(opener: Any, listener: An
     with pytest.raises(opg.MalformedHeaderError):
         opener(f"ws://127.0.0.1:{listener.port}", headers)
     assert listener.saw_no_connection()
+
+
+@OPENERS
+def test_a_password_in_the_uri_is_a_credential_like_any_other(
+    opener: Any, api: LoopbackAPI, verdicts: list[opg.Verdict]
+) -> None:
+    opg.enable(registry=KEYS, hosts=["127.0.0.1"])
+    uri = api.websocket_base_url.replace("//", f"//user:{STRANGER}@")
+    with pytest.raises(opg.UnregisteredKeyError) as refused:
+        opener(uri, {"OpenAI-Project": "proj_a"})
+    assert STRANGER not in str(refused.value)
+    with pytest.raises(opg.MalformedHeaderError):
+        opener(uri, headers_of(A, "proj_a"))  # websockets sends both
+    assert len(verdicts) == 2
+    assert api.connections == 0
+
+
+@pytest.mark.parametrize("user_info", [f"user:{STRANGER}", f":{STRANGER}", "user:one%2Ftwo"])
+@pytest.mark.parametrize("is_held", [False, True])
+def test_a_password_in_the_uri_is_seen_at_the_handshake_too(
+    is_held: bool, held: Any, user_info: str, api: LoopbackAPI, verdicts: list[opg.Verdict]
+) -> None:
+    opg.enable(registry=KEYS, hosts=["127.0.0.1"], unregistered="allow")
+    connect = held if is_held else importlib.import_module("websockets.sync.client").connect
+    uri = api.websocket_base_url.replace("//", f"//{user_info}@")
+    with pytest.raises(websockets.exceptions.InvalidStatus):  # the API knows Bearer alone
+        connect(uri, additional_headers={"OpenAI-Project": "proj_a"})
+    assert [(verdict.outcome, verdict.host) for verdict in verdicts] == [("allowed", "127.0.0.1")]
+    opg.enable(registry=KEYS, hosts=["127.0.0.1"])
+    with pytest.raises(opg.UnregisteredKeyError):
+        connect(uri, additional_headers={"OpenAI-Project": "proj_a"})
 
 
 @OPENERS
@@ -275,6 +319,119 @@ def test_a_sync_reconnect_is_judged(api: LoopbackAPI) -> None:
     assert len(api.ledger) == 1
 
 
+@pytest.mark.parametrize("name", ["asyncio", "sync"])
+def test_a_reconnect_has_the_project_of_then_put_in(name: str, api: LoopbackAPI) -> None:
+    """Not that of the first time: the caller has named none."""
+    module = importlib.import_module(f"websockets.{name}.client")
+    opener = getattr(module, "connect" if name == "asyncio" else "reconnect", None)
+    if not hasattr(opener, "__aiter__" if name == "asyncio" else "__iter__"):
+        pytest.skip("this release of websockets does not reconnect by itself")
+    opg.enable("inject", registry={"proj_a": A})
+    # An iterator, which has nothing any more at the second time.
+    headers = (pair for pair in headers_of(A, None).items())
+    sockets: Any = opener(api.websocket_base_url, additional_headers=headers)
+
+    async def read() -> None:
+        async for connection in sockets:
+            await connection.recv()
+            opg.enable("inject", registry={"proj_b": A})
+
+    def read_sync() -> None:
+        for connection in sockets:
+            connection.recv()
+            opg.enable("inject", registry={"proj_b": A})
+
+    with pytest.raises(websockets.exceptions.InvalidStatus):  # the server knows better
+        asyncio.run(read()) if name == "asyncio" else read_sync()
+    assert [line.project_header for line in api.ledger] == ["proj_a", "proj_b"]
+
+
+@OPENERS
+def test_after_a_scope_a_socket_opens_as_before_it(opener: Any, api: LoopbackAPI) -> None:
+    opg.disable()
+    with opg.guard(project="proj_b"):
+        pass  # the hooks that it put in stay
+    opener(api.websocket_base_url, headers_of(A, None))
+    assert api.billed == {"proj_a": 1}
+
+
+BY_NAME = pytest.mark.parametrize(
+    ("name", "argument"),
+    [
+        ("sync", "additional_headers"),
+        ("asyncio", "additional_headers"),
+        ("legacy", "extra_headers"),
+    ],
+)
+
+
+def open_by_name(name: str, **arguments: Any) -> None:
+    connect = pytest.importorskip(f"websockets.{name}.client").connect
+    if name == "sync":
+        connect(**arguments).close()
+        return
+
+    async def run() -> None:
+        await (await connect(**arguments)).close()
+
+    asyncio.run(run())
+
+
+@BY_NAME
+def test_a_socket_is_judged_whose_uri_is_given_by_name(
+    name: str, argument: str, api: LoopbackAPI, listener: Listener
+) -> None:
+    open_by_name(name, uri=api.websocket_base_url, **{argument: headers_of(A, "proj_a")})
+    assert api.billed == {"proj_a": 1}
+    uri = f"ws://127.0.0.1:{listener.port}/v1/realtime"
+    with pytest.raises(opg.ProjectMismatchError):
+        open_by_name(name, uri=uri, **{argument: headers_of(A, "proj_b")})
+    assert listener.saw_no_connection()
+
+
+@BY_NAME
+def test_a_socket_without_a_uri_is_the_error_of_websockets(name: str, argument: str) -> None:
+    with pytest.raises(TypeError, match="'uri'"):
+        open_by_name(name, **{argument: headers_of(A, "proj_b")})
+
+
+@pytest.mark.parametrize("name", ["sync", "asyncio"])
+def test_a_connection_that_changes_its_headers_is_judged_by_what_it_sends(
+    name: str, api: LoopbackAPI
+) -> None:
+    """A subclass may hand its arguments on by name."""
+    base = importlib.import_module(f"websockets.{name}.client").ClientConnection
+    agents: list[str] = []
+
+    class Mine(base):  # type: ignore[misc]
+        project = ""
+
+        def handshake(self, additional_headers: Any, *more: Any) -> Any:
+            names = ("user_agent_header", "timeout")[: len(more)]
+            agents.append(more[0])
+            return base.handshake(
+                self=self,
+                additional_headers={**additional_headers, "OpenAI-Project": self.project},
+                **dict(zip(names, more, strict=True)),
+            )
+
+    def attempt(project: str) -> None:
+        Mine.project = project
+        open_by_name(
+            name,
+            uri=api.websocket_base_url,
+            additional_headers=headers_of(A, "proj_a"),
+            user_agent_header="mine",
+            create_connection=Mine,
+        )
+
+    attempt("proj_a")
+    with pytest.raises(opg.ProjectMismatchError):
+        attempt("proj_b")
+    assert [line.project_header for line in api.ledger] == ["proj_a"]
+    assert agents == ["mine", "mine"]
+
+
 @pytest.fixture
 def held() -> Any:
     """`websockets.sync.client.connect` as it was before `enable()`."""
@@ -291,8 +448,9 @@ def held() -> Any:
 def test_a_connect_held_from_before_sends_no_byte_of_a_wrong_socket(
     held: Any, api: LoopbackAPI, verdicts: list[opg.Verdict]
 ) -> None:
-    with pytest.raises(opg.ProjectMismatchError):
+    with pytest.raises(opg.ProjectMismatchError) as refused:
         held(api.websocket_base_url, additional_headers=headers_of(A, "proj_b"))
+    assert refused.value.verdict.method == "GET"
     assert api.bytes_received == 0
     with held(api.websocket_base_url, additional_headers=headers_of(A, "proj_a")) as connection:
         connection.recv()
@@ -317,7 +475,6 @@ def test_a_connect_held_from_before_is_judged_by_its_ipv6_host(held: Any) -> Non
                 "ws://[::1]/v1",
                 sock=ours,
                 additional_headers=headers_of(STRANGER, "proj_a"),
-                open_timeout=0.1,
             )
 
 

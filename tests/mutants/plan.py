@@ -41,6 +41,13 @@ _TOGETHER = (
     "test_a_pool_of_multiprocessing_that_a_scope_made_is_not_in_it_for_ever",
     "test_a_thread_is_left_as_it_was",
 )
+_STARTING = (
+    "test_a_run_of_a_threads_own_stays_on_it",
+    "test_a_tool_whose_start_calls_run_with_the_thread_may_be_inside_ours",
+    "test_a_thread_that_could_not_start_starts_later_in_the_scope_of_then",
+    "test_a_thread_cannot_be_started_twice",
+    "test_what_is_called_when_a_process_is_done_is_not_in_the_scope_that_made_the_pool",
+)
 _STARTED = (
     "test_the_start_says_by_what_calls_are_judged",
     "test_the_start_names_a_registry_that_is_no_file_too",
@@ -48,6 +55,7 @@ _STARTED = (
     "test_scopes_say_so_too_where_the_guard_is_not_enabled",
     "test_a_reload_is_one_record",
 )
+_UNSUPPORTED = "hooks/test_unsupported_sdk.py"
 _SOCKETS = "hooks/test_websockets_of_the_sdk.py"
 _AFTERWARDS = "hooks/test_nothing_outlives_a_call.py"
 _HOOKS = [
@@ -200,6 +208,7 @@ TESTS: dict[str, list[str]] = {
     "_hooks/websockets": [
         "hooks/test_websockets_of_the_sdk.py",
         "hooks/test_websockets_opened_directly.py",
+        f"{_UNSUPPORTED}::test_a_websockets_that_opens_its_connections_in_another_place_is_refused",
     ],
     "_hooks/other_clients": [
         "hooks/test_process_scope.py",
@@ -260,7 +269,7 @@ TESTS: dict[str, list[str]] = {
     ],
     "_hooks/threads": [
         "check/test_guard_in_tasks_and_threads.py",
-        *(f"{_THREADS}::{name}" for name in _TOGETHER),
+        *(f"{_THREADS}::{name}" for name in (*_TOGETHER, *_STARTING)),
         "hooks/test_ways_around_the_transport_hook.py",
         "hooks/test_other_wrappers.py",
     ],
