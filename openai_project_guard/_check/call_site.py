@@ -27,10 +27,8 @@ _BETWEEN: Final = frozenset(
     | {"websockets", "requests", "urllib3", "aiohttp"}
 )
 """Between a call and the network: not worth naming, and neither is the standard library."""
-_INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
-_LOOPS: Final = frozenset(
-    {"asyncio.events", "asyncio.base_events", "asyncio.runners", "uvloop", "trio._core._run"}
-)
+_INSTALLED: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+_LOOPS: Final = frozenset({"asyncio.events", "asyncio.runners", "uvloop", "trio._core._run"})
 """What runs a task: outside of it are the frames of whoever runs the loop. uvloop's has none, so
 what starts it is named, too."""
 
@@ -128,31 +126,25 @@ def call_site(start: FrameType | None = None) -> Site | None:
         start: where to begin. Default: the caller.
     """
     start = start or sys._getframe(1)
-    installed: FrameType | None = None
-    library: FrameType | None = None
-    outer: FrameType | None = None
+    first: dict[Kind, FrameType] = {}
     module = ""
     has_left_task = False
     for frame in outwards(start):
-        module = module_of(frame)
+        module, kind = module_of(frame), _kind_of(frame)
         if module in _LOOPS:
             has_left_task = True
-        elif is_application(frame):
-            if not has_left_task:
-                return Site(frame.f_code, frame.f_lineno)
-            outer = frame
-            break
-        elif installed is None and not has_left_task and _kind_of(frame) == "installed":
-            installed = frame
-        if library is None and module.partition(".")[0] not in _BETWEEN:
-            library = frame
+        if kind == "application" and not has_left_task:
+            return Site(frame.f_code, frame.f_lineno)
+        first.setdefault(kind, frame)
     waiting = _site_that_waits(start)
     if waiting is not None:
         return waiting
-    named = outer or installed
-    is_nearest = has_left_task or module == "threading" or named is None
-    nearest = named or library
-    return None if nearest is None else Site(nearest.f_code, nearest.f_lineno, is_nearest)
+    for kind in _NAMED:
+        if kind in first:
+            nearest = first[kind]
+            is_nearest = has_left_task or module == "threading" or kind == "standard"
+            return Site(nearest.f_code, nearest.f_lineno, is_nearest)
+    return None
 
 
 def _site_that_waits(start: FrameType) -> Site | None:
@@ -169,7 +161,8 @@ def _site_that_waits(start: FrameType) -> Site | None:
     return None
 
 
-Kind = Literal["application", "installed", "between"]
+Kind = Literal["application", "installed", "standard", "between"]
+_NAMED: Final[tuple[Kind, ...]] = ("application", "installed", "standard")
 
 
 def is_application(frame: FrameType) -> bool:
@@ -178,32 +171,31 @@ def is_application(frame: FrameType) -> bool:
 
 
 def _kind_of(frame: FrameType) -> Kind:
-    top = module_of(frame).partition(".")[0]
-    if top in _BETWEEN:
-        return "between"
     filename = frame.f_code.co_filename
     if filename[:1] == "<":  # generated code has its module's name; a notebook's cell has none
-        filename = frame.f_globals.get("__file__") or filename
-    return _kind_of_file(filename, top)
+        named = frame.f_globals.get("__file__")
+        filename = named if type(named) is str else filename
+    return _kind_of_file(filename, module_of(frame).partition(".")[0])
 
 
 @cache
 def _folders_of_python() -> tuple[str, ...]:
     """Where the standard library and scripts are. Two milliseconds, not spent by an import."""
-    names = ("stdlib", "platstdlib", "scripts")
-    paths = {*map(sysconfig.get_path, names), os.path.dirname(os.__file__)}
-    return tuple(os.path.normcase(os.path.join(path, "")) for path in paths if path)
+    paths = (os.path.dirname(os.__file__), sysconfig.get_path("scripts"))
+    return tuple(os.path.normcase(os.path.join(path, "")) for path in paths)
 
 
 @lru_cache(10_000)
 def _kind_of_file(filename: str, top: str) -> Kind:
     path = os.path.normcase(filename)
-    if any(part in _INSTALLED for part in path.replace("\\", "/").split("/")):
+    if top in _BETWEEN:
+        return "between"
+    if any(folder in path for folder in _INSTALLED):
         return "installed"
     # In a frozen program every file has a relative name.
-    is_frozen = top in sys.stdlib_module_names and not os.path.isabs(filename) and path[:1] != "<"
-    is_between = is_frozen or path.startswith(("<frozen ", *_folders_of_python()))
-    return "between" if is_between else "application"
+    is_frozen = top in sys.stdlib_module_names and not os.path.isabs(filename)
+    is_standard = is_frozen or path.startswith(_folders_of_python())
+    return "standard" if is_standard else "application"
 
 
 @cache
@@ -231,15 +223,13 @@ def _shown(filename: str) -> str:
 
 
 def _names_on_line(code: CodeType, line: int) -> set[Any]:
-    """The names that the code uses on a line; of the whole code, if that cannot be told."""
+    """The names that the code uses on a line, and its constants."""
     import dis
 
-    found: set[Any] = set()
-    is_there = False
-    starts = dict(dis.findlinestarts(code))
-    for instruction in dis.get_instructions(code):
-        if instruction.offset in starts:
-            is_there = starts[instruction.offset] == line
-        if is_there:
-            found.add(instruction.argval if isinstance(instruction.argval, str) else None)
-    return found if found & {"copy", "with_options"} else set(code.co_names)
+    offsets = {
+        offset
+        for begin, end, number in code.co_lines()
+        if number == line
+        for offset in range(begin, end)
+    }
+    return {each.argval for each in dis.get_instructions(code) if each.offset in offsets}

@@ -24,6 +24,7 @@ _SCOPES = [
     "properties/test_scopes_over_trees.py",
 ]
 _CALLED = "check/test_where_was_it_called.py"
+_HANDED_OVER = "check/test_where_was_it_called_if_others_wait.py"
 _LOGGED = (
     "test_a_log_record_points_at_the_caller",
     "test_identical_verdicts_are_told_apart_by_their_call_site",
@@ -161,7 +162,7 @@ TESTS: dict[str, list[str]] = {
         f"{_SOCKETS}::test_where_the_sdk_leaves_the_project_off_the_refusal_says_so",
         "check/test_no_key_is_shown.py",
     ],
-    "_check/call_site": ["check/test_where_was_it_called.py"],
+    "_check/call_site": [_CALLED, _HANDED_OVER],
     "_check/faults": [
         "hooks/test_faults_of_ours_and_of_others.py",
         "check/test_whichever_way_a_call_takes.py",
@@ -175,7 +176,7 @@ TESTS: dict[str, list[str]] = {
         "check/test_where_did_the_value_come_from.py",
         *(f"{_CALLED}::{name}" for name in _LOGGED),
     ],
-    "_check/waiting": ["check/test_where_was_it_called.py"],
+    "_check/waiting": [_HANDED_OVER, _CALLED],
     "_check/terminate": ["check/test_observers_and_log.py", _CALLED],
     "_hooks/": _HOOKS,
     "_hooks/sdk.py": [
