@@ -12,7 +12,7 @@ import sysconfig
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from types import CodeType, FrameType
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from openai_project_guard._check.waiting import frames_that_wait, module_of, outwards
 from openai_project_guard._errors import OWN_FAULTS
@@ -72,10 +72,7 @@ class Step:
     @property
     def method(self) -> str:
         """Which of the two names of the one method is called on that line."""
-        if self.site is None:
-            return "with_options"
-        names = _names_on_line(self.site.code, self.site.line)
-        return "copy" if "copy" in names and "with_options" not in names else "with_options"
+        return "with_options" if self.site is None else _method_on(self.site.code, self.site.line)
 
     def __str__(self) -> str:
         return f"{self.method} at {self.site}" if self.is_derived else str(self.site or MADE_BEFORE)
@@ -222,8 +219,8 @@ def _shown(filename: str) -> str:
     return filename[len(here) :] if is_below else filename
 
 
-def _names_on_line(code: CodeType, line: int) -> set[Any]:
-    """The names that the code uses on a line, and its constants."""
+@lru_cache(1000)  # a client may be derived for each call, and the audit asks for it each time
+def _method_on(code: CodeType, line: int) -> str:
     import dis
 
     offsets = {
@@ -232,4 +229,5 @@ def _names_on_line(code: CodeType, line: int) -> set[Any]:
         if number == line
         for offset in range(begin, end)
     }
-    return {each.argval for each in dis.get_instructions(code) if each.offset in offsets}
+    names = {each.argval for each in dis.get_instructions(code) if each.offset in offsets}
+    return "copy" if "copy" in names and "with_options" not in names else "with_options"

@@ -34,6 +34,8 @@ _WORK = ("work_item", "future")  # what these call what they run
 _OF_LIBRARIES = frozenset({"asyncio", "anyio", "concurrent"})
 _LEADING_ON = ("_parent_task", "_host_task", "cancel_scope", "_done", "future")
 """Attributes that lead from a group, a queue or a piece of work to whoever waits for it."""
+_PARTS = {CoroutineType: ("cr_frame", "cr_await"), GeneratorType: ("gi_frame", "gi_yieldfrom")}
+"""Where what is suspended keeps its frame, and what it awaits."""
 
 
 def frames_that_wait(frame: FrameType) -> Iterator[FrameType]:
@@ -85,15 +87,9 @@ def _suspended(task: Task[Any]) -> Iterator[FrameType]:
     """The frames of a task, from the inside out."""
     frames: list[FrameType | None] = []
     awaited: Any = task.get_coro()
-    while True:
-        if type(awaited) is CoroutineType:
-            frames.append(awaited.cr_frame)
-            awaited = awaited.cr_await
-        elif type(awaited) is GeneratorType:
-            frames.append(awaited.gi_frame)
-            awaited = awaited.gi_yieldfrom
-        else:
-            break
+    while (names := _PARTS.get(type(awaited))) is not None:
+        frame, awaited = (getattr(awaited, name) for name in names)
+        frames.append(frame)
     yield from filter(None, reversed(frames))
 
 

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import copy
 import copyreg
+import dis
 import functools
 import gc
 import inspect
@@ -524,6 +525,22 @@ def test_a_client_names_each_step_in_which_it_was_built(seen: list[opg.Verdict])
         f"{built}, then with_options at {derived}",
         f"{built}, then with_options at {derived}, then copy at {copied}",
     ]
+
+
+def test_a_client_that_is_derived_for_each_call_is_looked_for_once(
+    seen: list[opg.Verdict], clean: pytest.MonkeyPatch
+) -> None:
+    looked_at = []
+    instructions = dis.get_instructions
+    clean.setattr(
+        dis, "get_instructions", lambda code: looked_at.append(code) or instructions(code)
+    )
+    first = client()
+    for _ in range(3):
+        first.copy(timeout=1).models.list()  # for each call
+    here = "test_a_client_that_is_derived_for_each_call_is_looked_for_once"
+    assert str(seen[2].client_site).endswith(f", then copy at {line_of('for each call', here)}")
+    assert len(looked_at) == 1
 
 
 def test_of_a_long_chain_of_clients_the_first_and_the_last_steps_are_named(

@@ -176,7 +176,10 @@ TESTS: dict[str, list[str]] = {
         "check/test_where_did_the_value_come_from.py",
         *(f"{_CALLED}::{name}" for name in _LOGGED),
     ],
-    "_check/waiting": [_HANDED_OVER, _CALLED],
+    "_check/waiting": [
+        _HANDED_OVER,
+        f"{_CALLED}::test_the_call_site_is_the_applications_line",
+    ],
     "_check/terminate": ["check/test_observers_and_log.py", _CALLED],
     "_hooks/": _HOOKS,
     "_hooks/sdk.py": [
