@@ -9,17 +9,16 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from types import CodeType, FrameType
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from openai_project_guard._check.waiting import frames_that_wait, module_of, outwards
 from openai_project_guard._errors import OWN_FAULTS
 from openai_project_guard._keys import redact
 
 MADE_BEFORE: Final = "made before the guard was enabled"
-_MOST_STEPS: Final = 8  # of one client's; a loop may derive each from the last
+_MOST_LAST_STEPS: Final = 7  # of one client's; a loop may derive each from the last
 
 _BETWEEN: Final = frozenset(
     {"openai", __name__.partition(".")[0], "wrapt", "anyio", "sniffio", "trio"}
@@ -33,8 +32,7 @@ _LOOPS: Final = frozenset({"asyncio.events", "asyncio.runners", "uvloop", "trio.
 what starts it is named, too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(NamedTuple):
     """A line of code, as a frame has it.
 
     Attributes:
@@ -53,8 +51,7 @@ class Site:
         return f"{text} (nearest known)" if self.is_nearest else text
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One step in which a client was built.
 
     Attributes:
@@ -78,19 +75,19 @@ class Step:
         return f"{self.method} at {self.site}" if self.is_derived else str(self.site or MADE_BEFORE)
 
 
-@dataclass(frozen=True, slots=True)
 class ClientSite:
     """Where a client was built, and those that it was derived from."""
 
-    steps: tuple[Step, ...] = (Step(None),)
-    _text: list[str] = field(default_factory=list, compare=False, repr=False)
+    __slots__ = ("_text", "steps")
+
+    def __init__(self, *steps: Step) -> None:
+        self.steps = steps
+        self._text = ""
 
     def then(self, step: Step) -> ClientSite:
         """That of a client derived from this one."""
-        steps = (*self.steps, step)
-        return ClientSite(
-            (steps[0], *steps[1 - _MOST_STEPS :]) if len(steps) > _MOST_STEPS else steps
-        )
+        first, *others = (*self.steps, step)
+        return ClientSite(first, *others[-_MOST_LAST_STEPS:])
 
     @property
     def last_with_key(self) -> Step | None:
@@ -103,12 +100,11 @@ class ClientSite:
         return next((step for step in reversed(self.steps) if step.gives_project), None)
 
     def __str__(self) -> str:
-        if not self._text:  # the audit asks for it at each call
-            self._text.append(", then ".join(map(str, self.steps)))
-        return self._text[0]
+        self._text = self._text or ", then ".join(map(str, self.steps))
+        return self._text  # the audit asks for it at each call
 
 
-UNKNOWN_CLIENT: Final = ClientSite()
+UNKNOWN_CLIENT: Final = ClientSite(Step(None))
 
 
 def call_site(start: FrameType | None = None) -> Site | None:
@@ -122,8 +118,8 @@ def call_site(start: FrameType | None = None) -> Site | None:
     Args:
         start: where to begin. Default: the caller.
     """
-    start = start or sys._getframe(1)
-    first: dict[Kind, FrameType] = {}
+    start = start or sys._getframe()
+    first: dict[Kind | None, FrameType] = {}
     module = ""
     has_left_task = False
     for frame in outwards(start):
@@ -158,7 +154,7 @@ def _site_that_waits(start: FrameType) -> Site | None:
     return None
 
 
-Kind = Literal["application", "installed", "standard", "between"]
+Kind = Literal["application", "installed", "standard"]
 _NAMED: Final[tuple[Kind, ...]] = ("application", "installed", "standard")
 
 
@@ -167,7 +163,8 @@ def is_application(frame: FrameType) -> bool:
     return _kind_of(frame) == "application"
 
 
-def _kind_of(frame: FrameType) -> Kind:
+def _kind_of(frame: FrameType) -> Kind | None:
+    """What a frame is of; `None` between a call and the network."""
     filename = frame.f_code.co_filename
     if filename[:1] == "<":  # generated code has its module's name; a notebook's cell has none
         named = frame.f_globals.get("__file__")
@@ -183,10 +180,10 @@ def _folders_of_python() -> tuple[str, ...]:
 
 
 @lru_cache(10_000)
-def _kind_of_file(filename: str, top: str) -> Kind:
-    path = os.path.normcase(filename)
+def _kind_of_file(filename: str, top: str) -> Kind | None:
     if top in _BETWEEN:
-        return "between"
+        return None
+    path = os.path.normcase(filename)
     if any(folder in path for folder in _INSTALLED):
         return "installed"
     # In a frozen program every file has a relative name.

@@ -433,6 +433,17 @@ def test_a_script_that_comes_with_a_package_is_not_the_application(
     assert seen[0].call_site == f"{Path('site-packages', 'framework.py')}:3 in ask"
 
 
+def test_code_that_a_package_generates_is_the_packages(
+    seen: list[opg.Verdict], tmp_path: Path
+) -> None:
+    """As dataclasses do, and whatever makes its functions from a signature."""
+    framework = installed(tmp_path, "framework", ASK)
+    exec(compile(ASK, "<string>", "exec"), generated := {**framework})
+    _thread.start_new_thread(generated["ask"], (framework["ask"], client().models.list))
+    until_seen(seen)
+    assert seen[0].call_site == f"{Path('site-packages', 'framework.py')}:3 in ask"
+
+
 def test_in_a_frozen_program_the_standard_library_is_not_the_application(
     seen: list[opg.Verdict],
 ) -> None:
@@ -490,6 +501,27 @@ def test_a_path_below_the_current_directory_is_said_from_there(
     assert seen[0].call_site == line_of("plainly", "plainly").replace(FILE, Path(FILE).name)
 
 
+def test_a_line_keeps_its_name_when_the_directory_changes(
+    seen: list[opg.Verdict], clean: pytest.MonkeyPatch
+) -> None:
+    for folder in (Path(FILE).parent, Path(FILE).anchor):
+        clean.chdir(folder)
+        plainly()
+    assert seen[0].call_site == seen[1].call_site
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a directory in use cannot be removed")
+def test_where_the_directory_was_removed_every_path_is_said_in_full(
+    seen: list[opg.Verdict], clean: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    clean.chdir(gone)
+    gone.rmdir()
+    plainly()
+    assert seen[0].call_site == line_of("plainly", "plainly")
+
+
 def test_below_the_root_every_path_is_said_in_full(
     seen: list[opg.Verdict], clean: pytest.MonkeyPatch
 ) -> None:
@@ -524,6 +556,20 @@ def test_a_client_names_each_step_in_which_it_was_built(seen: list[opg.Verdict])
         built,
         f"{built}, then with_options at {derived}",
         f"{built}, then with_options at {derived}, then copy at {copied}",
+    ]
+
+
+def test_a_step_is_called_by_the_name_on_its_line(seen: list[opg.Verdict]) -> None:
+    """Both names are one method; where neither is there, it is `with_options()`."""
+    here = "test_a_step_is_called_by_the_name_on_its_line"
+    headers = {"a": "b"}
+    client().with_options(default_headers=headers.copy()).models.list()  # named
+    derive = client().copy
+    derive(timeout=1).models.list()  # unnamed
+    steps = [str(verdict.client_site).partition(", then ")[2] for verdict in seen]
+    assert steps == [
+        f"with_options at {line_of('named', here)}",
+        f"with_options at {line_of('unnamed', here)}",
     ]
 
 
@@ -958,3 +1004,18 @@ def test_a_shell_that_names_no_cells_is_shown_the_file(
     (verdict,) = seen
     assert verdict.reason == "mismatch"
     assert str(verdict.call_site).startswith(f"{FILE}:")
+
+
+def test_a_shell_names_its_cells_and_nothing_else(
+    seen: list[opg.Verdict], clean: pytest.MonkeyPatch
+) -> None:
+    cell = str(Path(FILE).with_name("cell.py"))
+    names = {cell: ("Cell", "In[3]")}
+    shell = SimpleNamespace(compile=SimpleNamespace(format_code_name=names.get))
+    clean.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    module_at(Path(cell), "__main__", ASK)["ask"](client().models.list)
+    plainly()
+    assert [verdict.call_site for verdict in seen] == [
+        "Cell In[3]:3 in ask",
+        line_of("plainly", "plainly"),
+    ]

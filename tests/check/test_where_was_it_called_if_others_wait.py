@@ -42,8 +42,8 @@ def line_of(mark: str, function: str, *, is_nearest: bool = False) -> str:
 
 
 def until_waits(thread: threading.Thread) -> None:
-    """Until a thread is in the standard library's `wait()` or `join()`."""
-    names = ("wait", "join", "_wait_for_tstate_lock")
+    """Until a thread is in the standard library's `wait()` or `join()`, or its loop is idle."""
+    names = ("wait", "join", "_wait_for_tstate_lock", "select")
     while sys._current_frames()[thread.ident or 0].f_code.co_name not in names:
         time.sleep(0.001)
 
@@ -162,10 +162,23 @@ def test_whoever_hands_work_to_a_pool_just_now_is_named_before_it_waits(
     batch = installed(tmp_path, "framework", text)["batch"]
     go = threading.Event()
     opg.add_observer(lambda _: go.set())
-    with ThreadPoolExecutor(1) as pool:
-        batch(pool, client().models.list, go)  # hands over
+    with started_pool() as pool:
+        batch(pool, patient_client().models.list, go)  # hands over
     here = "test_whoever_hands_work_to_a_pool_just_now_is_named_before_it_waits"
     assert seen[0].call_site == line_of("hands over", here)
+
+
+def test_whoever_makes_work_for_a_pool_meanwhile_is_named(seen: list[opg.Verdict]) -> None:
+    go = threading.Event()
+    opg.add_observer(lambda _: go.set())
+
+    def generate() -> Iterator[Any]:
+        yield client().models
+        go.wait()  # generates
+
+    with started_pool() as pool:
+        list(pool.map(operator.methodcaller("list"), generate()))
+    assert seen[0].call_site == line_of("generates", "generate", is_nearest=True)
 
 
 def test_of_a_call_that_a_pool_makes_before_anybody_waits_the_pool_is_named(
@@ -372,12 +385,18 @@ async def with_callbacks() -> None:
     await Steps(task.__await__())  # with_callbacks
 
 
+async def in_a_thread() -> None:
+    await asyncio.to_thread(int)  # it is started, and whoever starts one waits for that
+    await asyncio.to_thread(patient_client().models.list)  # in_a_thread
+
+
 async def in_a_thread_of_anyio() -> None:
-    await anyio.to_thread.run_sync(client().models.list)  # in_a_thread_of_anyio
+    await anyio.to_thread.run_sync(int)
+    await anyio.to_thread.run_sync(patient_client().models.list)  # in_a_thread_of_anyio
 
 
 @pytest.mark.parametrize(
-    "way", [with_callbacks, in_a_thread_of_anyio], ids=lambda way: way.__name__
+    "way", [with_callbacks, in_a_thread, in_a_thread_of_anyio], ids=lambda way: way.__name__
 )
 def test_what_the_tasks_of_the_application_keep_is_not_looked_at(
     way: Callable[[], Any], seen: list[opg.Verdict]
@@ -387,3 +406,23 @@ def test_what_the_tasks_of_the_application_keep_is_not_looked_at(
         asyncio.run(way())
     assert lazy is not rows
     assert seen[0].call_site == line_of(way.__name__, way.__name__)
+
+
+class Odd(asyncio.Future[None]):
+    """It has an attribute that asyncio's own would have another meaning for."""
+
+    @property
+    def future(self) -> NoReturn:
+        raise RuntimeError
+
+
+def test_what_cannot_be_looked_at_costs_the_line_and_nothing_else(seen: list[opg.Verdict]) -> None:
+    async def run() -> None:
+        odd = Odd()
+        task = asyncio.ensure_future(chat(aclient()))
+        task.add_done_callback(lambda _: odd.set_result(None))
+        await odd
+
+    asyncio.run(run())  # runs it
+    here = "test_what_cannot_be_looked_at_costs_the_line_and_nothing_else"
+    assert seen[0].call_site == line_of("runs it", here, is_nearest=True)

@@ -162,7 +162,11 @@ TESTS: dict[str, list[str]] = {
         f"{_SOCKETS}::test_where_the_sdk_leaves_the_project_off_the_refusal_says_so",
         "check/test_no_key_is_shown.py",
     ],
-    "_check/call_site": [_CALLED, _HANDED_OVER],
+    "_check/call_site": [
+        _CALLED,
+        _HANDED_OVER,
+        "check/test_where_did_the_value_come_from.py",
+    ],
     "_check/faults": [
         "hooks/test_faults_of_ours_and_of_others.py",
         "check/test_whichever_way_a_call_takes.py",
