@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 from support import A, B, Recorder, async_client, sync_client
 
 import openai_project_guard as opg
+
+PATIENCE = 30.0  # seconds for a call to be judged on a busy machine
 
 
 @pytest.fixture
@@ -41,6 +44,14 @@ def client() -> openai.OpenAI:
 def aclient() -> openai.AsyncOpenAI:
     """The same, asynchronous."""
     return async_client(Recorder(), project="proj_b")
+
+
+def until_seen(seen: list[opg.Verdict], number: int = 1) -> None:
+    """Until there are so many verdicts, where nobody waits for the thread that calls."""
+    end = time.monotonic() + PATIENCE
+    while len(seen) < number:
+        assert time.monotonic() < end, "no verdict came"
+        time.sleep(0.001)
 
 
 def module_at(path: Path, name: str, text: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ import call_sites
 import openai
 import pytest
 import support
-from call_sites import aclient, client, installed, module_at
+from call_sites import aclient, client, installed, module_at, until_seen
 from support import VERSION, A, B, Recorder, async_client, chat, http, output, sync_client
 
 import openai_project_guard as opg
@@ -371,11 +371,6 @@ ASK = """
 def ask(call, *args):
     return call(*args)
 """
-
-
-def until_seen(seen: list[opg.Verdict], number: int = 1) -> None:
-    while len(seen) < number:  # nobody waits for the thread
-        time.sleep(0.001)
 
 
 @pytest.mark.parametrize("packages", ["site-packages", "dist-packages"])

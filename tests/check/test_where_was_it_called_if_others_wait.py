@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import functools
 import gc
 import operator
 import sys
@@ -26,7 +27,7 @@ import call_sites
 import openai
 import pytest
 import support
-from call_sites import aclient, client, installed
+from call_sites import PATIENCE, aclient, client, installed, until_seen
 from support import A, Recorder, chat, http
 
 import openai_project_guard as opg
@@ -119,7 +120,8 @@ def test_whoever_waits_for_a_pool_is_named(
 def test_whoever_waits_for_one_of_several_threads_is_named(seen: list[opg.Verdict]) -> None:
     go = threading.Event()
     opg.add_observer(lambda _: go.set())
-    threads = [threading.Thread(target=each) for each in (go.wait, patient_client().models.list)]
+    wait = functools.partial(go.wait, PATIENCE)
+    threads = [threading.Thread(target=each) for each in (wait, patient_client().models.list)]
     starts, joins = ([getattr(each, name) for each in threads] for name in ("start", "join"))
     for step in (*starts, *joins):
         step()  # starts and joins
@@ -145,7 +147,7 @@ def test_whoever_keeps_the_work_of_a_pool_and_waits_is_named_unless_it_is_very_m
     future = pool.submit(patient_client().models.list)
     kept = keep([*(object() for _ in range(number - 1)), future])
     del pool, future
-    go.wait()  # keeps and waits
+    go.wait(PATIENCE)  # keeps and waits
     here = "test_whoever_keeps_the_work_of_a_pool_and_waits_is_named_unless_it_is_very_much"
     assert len(kept) == number
     if number <= MANY:
@@ -158,7 +160,7 @@ def test_whoever_hands_work_to_a_pool_just_now_is_named_before_it_waits(
     seen: list[opg.Verdict], tmp_path: Path
 ) -> None:
     """A framework's batch: its first call is made before the last one is handed over."""
-    text = "def batch(pool, call, go):\n    pool.submit(call)\n    go.wait()\n"
+    text = "def batch(pool, call, go):\n    pool.submit(call)\n    go.wait(30)\n"
     batch = installed(tmp_path, "framework", text)["batch"]
     go = threading.Event()
     opg.add_observer(lambda _: go.set())
@@ -174,7 +176,7 @@ def test_whoever_makes_work_for_a_pool_meanwhile_is_named(seen: list[opg.Verdict
 
     def generate() -> Iterator[Any]:
         yield client().models
-        go.wait()  # generates
+        go.wait(PATIENCE)  # generates
 
     with started_pool() as pool:
         list(pool.map(operator.methodcaller("list"), generate()))
@@ -189,8 +191,7 @@ def test_of_a_call_that_a_pool_makes_before_anybody_waits_the_pool_is_named(
         pool.submit(go.wait)
         pool.submit(client().models.list)
         go.set()
-        while not seen:  # nobody asks for the result
-            time.sleep(0.001)
+        until_seen(seen)  # nobody asks for the result
     assert names_the_pool(seen[0])
 
 
@@ -203,8 +204,7 @@ def test_of_a_pool_that_was_dropped_nobody_else_is_named(seen: list[opg.Verdict]
     gc.collect()
     with bystander():
         go.set()
-        while not seen:
-            time.sleep(0.001)
+        until_seen(seen)
     assert names_the_pool(seen[0])
 
 
