@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from typing import Any
 
 from openai_project_guard import _env, _hooks, _settings
 from openai_project_guard._activation import activate, deactivate
-from openai_project_guard._check.log import log
 from openai_project_guard._errors import ConfigurationError, hide_frames
+from openai_project_guard._log import log
 from openai_project_guard._registry.model import project_id
 from openai_project_guard._sources import RegistrySource
 from openai_project_guard._start_log import log_override, log_started
@@ -117,7 +118,7 @@ def is_enabled() -> bool:
     lost = _hooks.unreached()
     if lost:
         log(
-            "warning",
+            logging.WARNING,
             "Another package took the guard's hook off %s. Call enable() again.",
             " and ".join(lost),
         )

@@ -7,20 +7,19 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from openai_project_guard import _env
-from openai_project_guard._registry.source import log
+from openai_project_guard._log import log, logger
 from openai_project_guard._versions import version_of
 
 if TYPE_CHECKING:
     from openai_project_guard._settings import Settings
 
 UNKNOWN = "(unknown version)"
-_logger = logging.getLogger("openai_project_guard")
 
 
 def log_started(settings: Settings, where: str = "") -> None:
     """Logs an override, if there is one, and the settings that calls are judged by from now on."""
     log_override()
-    if not _logger.isEnabledFor(logging.INFO):
+    if not logger.isEnabledFor(logging.INFO):
         return  # to find the versions out takes longer than the rest of a start
     policy = settings.policy
     snapshots = [registry.snapshot for registry in settings.registries]

@@ -8,6 +8,7 @@ calls of a kind is written before it goes on: a process may be killed at any mom
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import sys
 import threading
@@ -21,9 +22,9 @@ from openai_project_guard._audit.files import AuditFile
 from openai_project_guard._audit.line import KEY, MOST_EXPECTED, Record, tidy
 from openai_project_guard._audit.tally import Tally
 from openai_project_guard._check import terminate
-from openai_project_guard._check.log import log
 from openai_project_guard._check.verdict import project_of
 from openai_project_guard._errors import OWN_FAULTS
+from openai_project_guard._log import log
 
 if TYPE_CHECKING:
     from openai_project_guard._check.verdict import Verdict
@@ -241,7 +242,7 @@ class Audit:
             return
         self._has_complained = True
         log(
-            "error",
+            logging.ERROR,
             "The audit in %s cannot be written: %s. Calls go on, and it is tried again every "
             "%d seconds; this is said once.",
             self.folder,

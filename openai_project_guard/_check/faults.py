@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from openai_project_guard._check.log import log
 from openai_project_guard._check.verdict import Verdict
 from openai_project_guard._keys import redact
+from openai_project_guard._log import log
 from openai_project_guard._scope import current_scope
 from openai_project_guard._state import STATE
 from openai_project_guard._types import Mode
@@ -25,7 +26,7 @@ def log_fault(fault: BaseException, effect: str) -> None:
     text = f"{_described(fault)} {effect}"
     if text not in _logged and len(_logged) < _MOST:
         _logged.add(text)
-        log("error", "%s Please report it.", text)
+        log(logging.ERROR, "%s Please report it.", text)
 
 
 def log_source_fault(fault: Exception, name: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from threading import Lock, Thread
 
 from openai_project_guard import _env
-from openai_project_guard._check.log import log
 from openai_project_guard._forks import fork_safe
 from openai_project_guard._keys import fingerprint_of
+from openai_project_guard._log import log
 from openai_project_guard._registry.model import LEARNED, Place, Project, records_of
 from openai_project_guard._registry.validate import is_project_id
 from openai_project_guard._state import STATE, active_settings
@@ -33,7 +34,7 @@ def learn(key_digest: bytes, key_hint: str, project: str, status: int) -> None:
             return
         place = Place("what was learned from the server's answer")
         STATE.registered.add(key_digest, Project(project, place), key_hint, LEARNED)
-    log("info", "Learned from the server: key %s belongs to project %s.", key_hint, project)
+    log(logging.INFO, "Learned from the server: key %s belongs to project %s.", key_hint, project)
     path = _env.path(_env.LEARNED)
     if path is not None:
         # A file is written once a key, but it takes a lock and a sync: not on the path of a call.
@@ -41,7 +42,7 @@ def learn(key_digest: bytes, key_hint: str, project: str, status: int) -> None:
         try:
             write.start()
         except RuntimeError as error:  # the interpreter is shutting down, or at its limit
-            log("error", "What was learned could not be kept in %s: %s", path, error)
+            log(logging.ERROR, "What was learned could not be kept in %s: %s", path, error)
 
 
 def _keep(path: str, key_digest: bytes, key_hint: str, project: str) -> None:
@@ -50,4 +51,4 @@ def _keep(path: str, key_digest: bytes, key_hint: str, project: str) -> None:
     try:
         stores.add(path, project, fingerprint_of(key_digest), hint=key_hint, note=LEARNED)
     except Exception as error:
-        log("error", "What was learned could not be kept in %s: %s", path, error)
+        log(logging.ERROR, "What was learned could not be kept in %s: %s", path, error)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import sys
 import threading
 import time
 from contextlib import suppress
@@ -19,8 +18,7 @@ from openai_project_guard._check.call_site import MADE_BEFORE, Site
 from openai_project_guard._check.verdict import Verdict
 from openai_project_guard._forks import fork_safe
 from openai_project_guard._keys import redact
-
-logger = logging.getLogger("openai_project_guard")
+from openai_project_guard._log import log_handler_raised, logger
 
 MINUTE = 60.0
 _MOST = 1000  # distinct verdicts remembered at a time: paths may hold ids without end
@@ -47,21 +45,6 @@ _counts: _Counts = {}
 _since = 0.0
 _lock = fork_safe(threading.RLock())  # a signal's handler may log while this thread counts
 _timer: threading.Timer | None = None
-
-
-def log(level: str, message: str, *args: object, exc_info: BaseException | None = None) -> None:
-    """Logs a record. A log handler that raises must not change the fate of a call.
-
-    Args:
-        level: a level's name, in lower case.
-        message: with `%s` for each of `args`.
-        args: what the message is about; never a key.
-        exc_info: an error of the user's code, shown with its traceback.
-    """
-    try:
-        getattr(logger, level)(message, *args, exc_info=exc_info)
-    except Exception:
-        _handler_raised()
 
 
 def log_verdict(verdict: Verdict, site: Site | None = None, projects: tuple[str, ...] = ()) -> None:
@@ -187,13 +170,7 @@ def _log_at(
             )
         )
     except Exception:
-        _handler_raised()
-
-
-def _handler_raised() -> None:
-    if logging.raiseExceptions and sys.stderr is not None:  # as logging's own handlers do
-        with suppress(OSError, ValueError):  # it may be closed
-            sys.stderr.write("openai-project-guard: a log handler raised an error.\n")
+        log_handler_raised()
 
 
 def _sentence(verdict: Verdict, projects: tuple[str, ...]) -> str:

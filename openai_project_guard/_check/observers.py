@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from threading import Lock
 
 from openai_project_guard._check.call_site import Site
-from openai_project_guard._check.log import log, log_verdict
+from openai_project_guard._check.log import log_verdict
 from openai_project_guard._check.verdict import Verdict, is_noteworthy
 from openai_project_guard._errors import ConfigurationError, hide_frames
 from openai_project_guard._forks import fork_safe
 from openai_project_guard._keys import shown
+from openai_project_guard._log import log
 from openai_project_guard._state import STATE
 
 Observer = Callable[[Verdict], object]
@@ -72,4 +74,4 @@ def notify(verdict: Verdict, site: Site | None = None, projects: tuple[str, ...]
             observer(verdict)
         except Exception as error:  # noqa: PERF203 - one observer's error is not the next one's
             name = getattr(observer, "__qualname__", type(observer).__qualname__)
-            log("error", "The observer %s raised an error.", name, exc_info=error)
+            log(logging.ERROR, "The observer %s raised an error.", name, exc_info=error)

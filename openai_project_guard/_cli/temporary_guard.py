@@ -12,6 +12,7 @@ from openai_project_guard import _env
 from openai_project_guard._check import log
 from openai_project_guard._check.observers import add_observer
 from openai_project_guard._cli.env_files import environment
+from openai_project_guard._log import logger
 
 if TYPE_CHECKING:
     from openai_project_guard._check.verdict import Verdict
@@ -46,13 +47,13 @@ def enabled(mode: Mode, registry: RegistrySource | None = None) -> Iterator[list
 @contextmanager
 def silent() -> Iterator[None]:
     """Nothing is logged inside."""
-    before = log.logger.disabled
-    log.logger.disabled = True
+    before = logger.disabled
+    logger.disabled = True
     try:
         yield
     finally:
         log.flush()  # now, or the counts would be logged when the process ends
-        log.logger.disabled = before
+        logger.disabled = before
 
 
 def without_variables(names: str) -> AbstractContextManager[None]:

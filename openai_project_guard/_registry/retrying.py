@@ -9,9 +9,10 @@ import weakref
 from threading import Thread
 
 from openai_project_guard._errors import RegistryError
+from openai_project_guard._log import log
 from openai_project_guard._registry import stores
 from openai_project_guard._registry.registry import Registry
-from openai_project_guard._registry.source import Source, Status, log
+from openai_project_guard._registry.source import Source, Status
 
 _INTERVAL = 0.25  # seconds between two attempts to read a file
 _SHORTEST, _LONGEST = 0.1, 3.0  # seconds between two attempts to reach a server

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from contextlib import suppress
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 if TYPE_CHECKING:
@@ -11,7 +9,6 @@ if TYPE_CHECKING:
 
 State = Literal["current", "stale"]
 STATES: tuple[State, ...] = get_args(State)
-_logger = logging.getLogger("openai_project_guard")
 
 
 class Status(NamedTuple):
@@ -78,9 +75,3 @@ class Source:
         """
         del key_digest, key_hint, project
         return False
-
-
-def log(level: int, message: str, *values: object) -> None:
-    """Logs a message, whatever the log's handlers do: neither a call nor a thread ends by one."""
-    with suppress(Exception):
-        _logger.log(level, message, *values)

@@ -31,6 +31,7 @@ from support import (
 import openai_project_guard as opg
 from openai_project_guard._activation import isolated
 from openai_project_guard._check import log as _log
+from openai_project_guard._log import log
 from openai_project_guard._state import STATE
 from openai_project_guard._types import Outcome, Reason
 from openai_project_guard.loopback import loopback_api
@@ -502,7 +503,7 @@ def test_a_log_handler_that_raises_is_told_of_as_logging_tells_of_it(
     logger.addFilter(fail)
     try:
         chat(sync_client(Recorder(), project="proj_b"))
-        _log.log("error", "No %s.", "matter")
+        log(logging.ERROR, "No %s.", "matter")
     finally:
         logger.removeFilter(fail)
     said = "openai-project-guard: a log handler raised an error.\n" * 2

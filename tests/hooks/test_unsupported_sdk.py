@@ -13,6 +13,7 @@ from support import (
     KEYS,
     Probe,
     http,
+    needs_send_request,
     output,
 )
 
@@ -128,3 +129,74 @@ for attempt in 1, 2, 3:
         OPENAI_PROJECT_GUARD="enforce",
     )
     assert said.splitlines() == ["no BaseClient._build_request"] * 3
+
+
+# --- an SDK that has renamed a method ------------------------------------------------------------
+
+
+RENAMED = """
+import sys
+from importlib.machinery import PathFinder, SourceFileLoader
+
+class Renaming(SourceFileLoader):
+    def get_code(self, name):
+        source = self.get_data(self.path).replace(b"_send_request", b"_transmit")
+        return compile(source, self.path, "exec", dont_inherit=True)
+
+class Finder:
+    def find_spec(name, path=None, target=None):
+        spec = PathFinder.find_spec(name, path, target) if name.startswith("openai.") else None
+        if spec is not None and type(spec.loader) is SourceFileLoader:
+            spec.loader = Renaming(name, spec.origin)
+        return spec
+
+sys.meta_path.insert(0, Finder)
+
+import asyncio
+from openai._base_client import SyncAPIClient
+assert not hasattr(SyncAPIClient, "_send_request")
+from support import A, KEYS, http
+import openai
+import openai_project_guard as opg
+
+class Client(http.Client):
+    def send(self, request, **options):
+        return answer(request)
+
+class AsyncClient(http.AsyncClient):
+    async def send(self, request, **options):
+        return answer(request)
+
+def answer(request):
+    sent.append(request.headers["OpenAI-Project"])
+    return http.Response(200, json={"id": "m"}, request=request)
+
+def call(project, client, **options):
+    sdk = openai.OpenAI(api_key=A, project=project, http_client=client(**options))
+    sdk.models.retrieve("m")
+
+def call_async(project, client, **options):
+    sdk = openai.AsyncOpenAI(api_key=A, project=project, http_client=client(**options))
+    asyncio.run(sdk.models.retrieve("m"))
+
+sent, refused = [], []
+opg.enable(registry=KEYS)
+memory = {"transport": http.MockTransport(answer)}
+for way, client, options in (
+    (call, http.Client, memory),
+    (call_async, http.AsyncClient, memory),
+    (call, Client, {}),
+    (call_async, AsyncClient, {}),
+):
+    for project in "proj_a", "proj_b":
+        try:
+            way(project, client, **options)
+        except opg.ProjectMismatchError as error:
+            refused.append(error.verdict.actual)
+print(*sent, *refused)
+"""
+
+
+@needs_send_request
+def test_an_sdk_that_has_renamed_where_it_sends_is_guarded_as_those_from_before_it() -> None:
+    assert output(RENAMED).split() == ["proj_a"] * 4 + ["proj_b"] * 4

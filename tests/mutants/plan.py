@@ -184,6 +184,7 @@ TESTS: dict[str, list[str]] = {
         _HANDED_OVER,
         f"{_CALLED}::test_the_call_site_is_the_applications_line",
     ],
+    "_log": ["check/test_observers_and_log.py"],
     "_check/terminate": ["check/test_observers_and_log.py", _CALLED],
     "_hooks/": _HOOKS,
     "_hooks/sdk.py": [

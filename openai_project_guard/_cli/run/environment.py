@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping
 
 from openai_project_guard import _env, _settings
 from openai_project_guard._errors import ConfigurationError
+from openai_project_guard._log import logger
 from openai_project_guard._registry.registry import Registry
 from openai_project_guard._types import Mode
 
@@ -46,5 +46,5 @@ def check_settings() -> None:
     mode = _env.mode()
     if (_env.override() or mode) is not Mode.OFF:
         # What is only logged, such as a lost registry in warn, is logged by the program, once.
-        logging.getLogger("openai_project_guard").disabled = True
+        logger.disabled = True
         _settings.build(mode, Registry())

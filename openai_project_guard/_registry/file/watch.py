@@ -10,10 +10,11 @@ from hashlib import sha256
 from threading import Lock, Thread
 
 from openai_project_guard._errors import RegistryError
+from openai_project_guard._log import log
 from openai_project_guard._registry.file.parse import parse
 from openai_project_guard._registry.file.place import FilePlace, load
 from openai_project_guard._registry.registry import Registry
-from openai_project_guard._registry.source import Source, State, Status, log
+from openai_project_guard._registry.source import Source, State, Status
 
 _INTERVAL = 0.25  # seconds between two looks at the file
 _IDLE = 0.5  # seconds after which a change may be so old that the call must wait for it

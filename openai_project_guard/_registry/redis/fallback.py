@@ -9,13 +9,13 @@ import time
 from typing import TYPE_CHECKING
 
 from openai_project_guard._errors import RegistryError
+from openai_project_guard._log import log
 from openai_project_guard._registry.file.atomic import locked, replace
 from openai_project_guard._registry.file.layout import written_project
 from openai_project_guard._registry.file.parse import parse
 from openai_project_guard._registry.file.place import FilePlace, load
 from openai_project_guard._registry.model import by_project, listing
 from openai_project_guard._registry.redis.state import RedisState
-from openai_project_guard._registry.source import log
 
 if TYPE_CHECKING:
     from openai_project_guard._registry.model import Snapshot

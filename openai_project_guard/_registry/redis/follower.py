@@ -14,6 +14,7 @@ from weakref import WeakSet
 
 from openai_project_guard._errors import RegistryError
 from openai_project_guard._keys import redact
+from openai_project_guard._log import log
 from openai_project_guard._registry.model import Place
 from openai_project_guard._registry.redis.client import (
     Client,
@@ -24,7 +25,7 @@ from openai_project_guard._registry.redis.client import (
 )
 from openai_project_guard._registry.redis.learning import ActiveRegistry, write_learned
 from openai_project_guard._registry.redis.state import RedisState
-from openai_project_guard._registry.source import Status, log
+from openai_project_guard._registry.source import Status
 
 if TYPE_CHECKING:
     from openai_project_guard._registry.redis.client import Notice

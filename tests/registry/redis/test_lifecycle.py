@@ -141,6 +141,7 @@ def threads() -> list[threading.Thread]:
 
 def test_after_disable_thread_and_connections_are_gone(server: RedisServer) -> None:
     add(server, KEY)
+    wait(lambda: not threads())  # those of earlier tests may still be ending
     opg.enable(registry=server.url)
     assert len(threads()) == 1
     assert len(server.client().client_list()) == 3  # its two, and the one that asks
