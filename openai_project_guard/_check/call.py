@@ -21,7 +21,7 @@ class Call:
         values: the headers that it passed with last; `None` until it passed.
         records: the registry's records that it passed by.
         learns: whether the project of its unregistered key is to be learned from the answer.
-        is_sent: the transport hook has seen it, so the answer is checked there.
+        is_sent: it was sent, so its answer is checked, or was: by the hook that saw it leave.
     """
 
     __slots__ = ("client_site", "is_sent", "learns", "records", "service_account", "values")

@@ -130,14 +130,13 @@ def _load_what_calls_need() -> None:
 
 def _imported(module: ModuleType) -> None:
     name = module.__name__
+    _announced.discard(name)  # wrapt tells of an import only once
     try:
         if name == "openai" and name in _installed:
             _load_what_calls_need()
         with changing:
             if name in _installed:
                 _INSTALLERS[name](module)
-            else:
-                _announced.discard(name)  # wrapt tells of an import only once
     except BaseException:
         # This import fails now. Should the application try again, it must not come through.
         sys.modules.pop(name, None)

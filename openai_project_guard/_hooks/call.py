@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from openai_project_guard._check.call import Call
 from openai_project_guard._hooks.patch import Function, Maker
@@ -125,12 +125,12 @@ class OtherCall(Call):
 
     def __init__(self, family: type[Exception]) -> None:
         super().__init__()
-        self._family = family
+        self._family: Any = family
 
-    def as_raised(self, error: Exception, message: Any) -> BaseException:
+    def as_raised(self, error: Any, message: Any) -> BaseException:
         """The refusal as an error of both families: ours and the library's."""
         ours: Any = type(error)
-        both = _of_both(ours, cast("Any", self._family))(str(error), cast("Any", error).verdict)
+        both = _of_both(ours, self._family)(str(error), error.verdict)
         both.request = getattr(message, "original", message)
         return both  # type: ignore[no-any-return]
 
@@ -140,4 +140,6 @@ def _of_both(ours: Any, theirs: Any) -> Any:
     def reduce(error: Any) -> Any:
         return ours, (str(error), error.verdict)  # a class made here cannot be found by name
 
-    return type(ours.__name__, (ours, theirs), {"__doc__": ours.__doc__, "__reduce__": reduce})
+    return type(
+        ours.__name__, (ours, theirs), {"__module__": ours.__module__, "__reduce__": reduce}
+    )

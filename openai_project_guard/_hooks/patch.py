@@ -105,7 +105,10 @@ def _call(original: Any, instance: Any, /, *args: Any, **kwargs: Any) -> Any:
     """Calls what is no plain function as the interpreter would: a mock, for one, does not bind."""
     bind = getattr(type(original), "__get__", None)
     bound = original if bind is None else bind(original, instance, type(instance))
-    return bound(*args, **kwargs)
+    try:
+        return bound(*args, **kwargs)
+    finally:
+        del args, kwargs  # they may hold a key, and their repr shows it
 
 
 def unhook_all(packages: Collection[str] | None = None) -> None:
@@ -134,8 +137,8 @@ def unreached() -> tuple[str, ...]:
     return tuple(patch.name for patch in list(_patches.values()) if not patch.is_reached())
 
 
-_INNER = ("__wrapped__", "__func__", "func", "_self_parent")
-"""Where wrappers keep what they wrap. The parent: `Class.method` gives a bound form of wrapt's."""
+_INNER = ("__wrapped__", "func")
+"""Where wrappers keep what they wrap."""
 
 
 def wrapper_chain(function: Any) -> Iterator[Any]:

@@ -122,7 +122,8 @@ def _judge_sending(send: HiddenCall) -> Judged:
     call, error = _judge_here(client, request)
 
     def check(response: Any) -> None:
-        if call is not None and not call.is_sent:
+        if call is not None and not call.is_sent:  # else it was checked further in
+            call.is_sent = True
             check_response(call, response, request, HTTP)
 
     return Judged(call, error, check)
@@ -142,7 +143,10 @@ def _judge_here(client: Any, request: Any) -> tuple[Call | None, BaseException |
     dry_run = reaches_transport_hook(client._client)
     if dry_run and call.service_account is None:
         return call, None
-    return call, refusal(call, request, HTTP, dry_run=dry_run)
+    error = refusal(call, request, HTTP, dry_run=dry_run)
+    if not dry_run:
+        call.is_sent = False  # with another token, it may be sent once more
+    return call, error
 
 
 def _note_hook(original: Function) -> Function:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from types import FrameType
 from typing import Any
 
 from openai_project_guard._check.call import HeaderSources
+from openai_project_guard._check.header_settings import values_of
+from openai_project_guard._check.headers import PROJECT_HEADER
 from openai_project_guard._check.waiting import module_of, outwards
 from openai_project_guard._hooks.client_site import site_of
 
@@ -48,22 +51,26 @@ def header_sources_of_http() -> HeaderSources:
             options = found.get("options")
             if options is not None:
                 break
-    return HeaderSources(is_sdk=False) if client is None else header_sources(client, options)
+    if client is None:
+        return HeaderSources(is_sdk=False)
+    return header_sources(client, getattr(options, "headers", None))
 
 
 def header_sources_of_websocket() -> HeaderSources:
     """Where the headers of the WebSocket come from that the SDK, or somebody else, opens."""
     for frame in frames():
         if module_of(frame).startswith("openai.resources"):
-            client = _client_of(frame.f_locals.get("self"))
+            found = frame.f_locals
+            client = _client_of(found.get("self"))
             if client is not None:
-                return header_sources(client, None, _drops_project(client))
+                sources = header_sources(client, _headers_of_connect(found))
+                return replace(sources, websocket_note=_drops_project(sources))
     return HeaderSources(is_sdk=False)
 
 
-def header_sources(client: Any, options: Any, websocket_note: str | None = None) -> HeaderSources:
-    """Where the headers of a client's call come from, given the options that it is made from."""
-    call_headers = _mapping(getattr(options, "headers", None))
+def header_sources(client: Any, call_headers: Any) -> HeaderSources:
+    """Where the headers of a client's call come from, given the `extra_headers` of the call."""
+    call_headers = _mapping(call_headers)
     if getattr(client, "_api_key_provider", None) is not None:
         # The key of an `api_key=` that is a function: the SDK hands it on there, from some 3.x on.
         provided = f"Bearer {client.api_key}"
@@ -74,13 +81,12 @@ def header_sources(client: Any, options: Any, websocket_note: str | None = None)
         http_headers=_mapping(getattr(getattr(client, "_client", None), "headers", None)),
         settings={name: getattr(client, name, None) for name in _SETTINGS},
         client_site=site_of(client),
-        websocket_note=websocket_note,
         is_module=any(cls.__name__ == "_ModuleClient" for cls in type(client).__mro__),
     )
 
 
 def _is_base(frame: FrameType) -> bool:
-    return frame.f_globals.get("__name__") == BASE_MODULE
+    return module_of(frame) == BASE_MODULE
 
 
 def _mapping(headers: Any) -> Mapping[str, Any]:
@@ -95,9 +101,18 @@ def _client_of(connecting: Any) -> Any:
     return None
 
 
-def _drops_project(client: Any) -> str | None:
+def _headers_of_connect(found: Mapping[str, Any]) -> Any:
+    """The `extra_headers` of `connect()`, which a reconnect may change, and `__enter__` keeps."""
+    if "extra_headers" in found:
+        return found["extra_headers"]
+    kept = vars(found["self"]).items()  # under the class's name
+    return next((value for name, value in kept if name.endswith("__extra_headers")), None)
+
+
+def _drops_project(sources: HeaderSources) -> str | None:
     """What an error says of an SDK that leaves the client's project off a WebSocket."""
-    if not getattr(client, "project", None):
+    of_client = (*values_of(sources.client_headers, PROJECT_HEADER), sources.settings["project"])
+    if not of_client[0]:
         return None
     from openai import __version__
 

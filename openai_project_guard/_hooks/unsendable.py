@@ -11,8 +11,8 @@ from typing import Any
 from openai_project_guard._check.call import Call
 from openai_project_guard._check.check import refusal
 from openai_project_guard._check.faults import log_fault
+from openai_project_guard._check.header_settings import values_of
 from openai_project_guard._check.headers import PROJECT_HEADER
-from openai_project_guard._check.origin import values_of
 from openai_project_guard._errors import OWN_FAULTS
 from openai_project_guard._hooks.message import Message, MessageReader
 from openai_project_guard._hooks.sdk_facts import header_sources
@@ -21,7 +21,7 @@ from openai_project_guard._hooks.sdk_facts import header_sources
 def refusal_of_unsendable(client: Any, options: Any) -> BaseException | None:
     """The refusal of a call whose project is not ASCII; `None` where that is not the matter."""
     try:
-        sources = header_sources(client, options)
+        sources = header_sources(client, getattr(options, "headers", None))
         project, *_ = (
             *values_of(sources.call_headers, PROJECT_HEADER),
             *values_of(sources.client_headers, PROJECT_HEADER),

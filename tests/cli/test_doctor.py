@@ -9,8 +9,10 @@ from typing import Any
 import openai
 import pytest
 from cli_shell import VERDICT, Shell, command
+from openai._base_client import BaseClient
 from support import STRANGER, A, B, fingerprint, http
 
+import openai_project_guard as opg
 from openai_project_guard import _env
 from openai_project_guard.loopback import loopback_api
 
@@ -262,6 +264,18 @@ def test_the_doctor_in_a_process_of_its_own(good: Shell) -> None:
     assert "✓ AsyncOpenAI: matching call let through, wrong call refused" in done.stdout
     assert "refused: ProjectMismatchError" in done.stdout
     assert "alled at" not in done.stdout
+
+
+def test_a_hook_that_another_tool_took_off_is_named(good: Shell) -> None:
+    original = vars(BaseClient)["_build_request"]
+    opg.enable()
+    BaseClient._build_request = original  # type: ignore[method-assign]
+    ran = good("doctor", "--json")
+    assert (ran.status, ran.json["in_order"]) == (1, False)
+    assert ran.json["hooks"]["lost"] == ["BaseClient._build_request"]
+    BaseClient._build_request = original  # type: ignore[method-assign]
+    shown = " ".join(good("doctor").out.split())
+    assert "Another tool removed the guard's hook from BaseClient._build_request" in shown
 
 
 # Env files

@@ -9,6 +9,7 @@ import logging
 import re
 import sys
 import threading
+import types
 import typing
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
@@ -305,6 +306,33 @@ def test_a_fault_after_a_call_was_sent_is_logged_and_the_answer_returned(
         assert sync_client(Recorder(), project="proj_a").models.list().data == []
     assert len(caplog.records) == 1
     assert "returned unchecked" in caplog.text
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+async def test_an_error_of_the_server_without_its_request_is_the_sdks_error_all_the_same(
+    is_async: bool, clean: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A stand-in's answer may come with anything in its request's place."""
+    clean.setattr(faults, "_logged", set())
+    opg.enable(registry=REGISTRY)
+
+    def answer(_: Any, request: Any, **__: Any) -> Any:
+        refusal = http.Response(401, json={"error": {"code": "mismatched_project"}})
+        refusal.request = types.SimpleNamespace(method=request.method, url=request.url)
+        return refusal
+
+    async def answer_async(client: Any, request: Any, **more: Any) -> Any:
+        return answer(client, request, **more)
+
+    clean.setattr(http.Client, "send", answer)
+    clean.setattr(http.AsyncClient, "send", answer_async)
+    with pytest.raises(openai.AuthenticationError):  # noqa: PT012
+        if is_async:
+            await async_client(Recorder(), project="proj_a").models.list()
+        else:
+            sync_client(Recorder(), project="proj_a").models.list()
+    (said,) = caplog.messages
+    assert "The server's error was raised without the guard's note." in said
 
 
 def test_a_source_that_raises_keeps_its_last_good_registry(

@@ -88,6 +88,44 @@ def test_a_reloaded_sdk_is_not_called_checked() -> None:
     assert "took the guard's hook off BaseClient._build_request" in run.stderr
 
 
+def test_to_enable_the_guard_again_and_again_announces_nothing_twice() -> None:
+    said = output(
+        f"""
+import wrapt
+from collections import Counter
+register, announced = wrapt.register_post_import_hook, Counter()
+
+def count(hook, name):
+    announced[name] += 1
+    register(hook, name)
+
+wrapt.register_post_import_hook = count
+import openai_project_guard as opg
+for _ in range(3):
+    opg.enable(registry={{"proj_a": {A!r}}})
+print(announced["openai"], *set(announced.values()))
+"""
+    )
+    assert said == "1 1"
+
+
+def test_a_guard_that_is_enabled_anew_waits_for_an_sdk_that_is_imported_anew() -> None:
+    said = output(
+        f"""
+import sys
+import openai_project_guard as opg
+for _ in range(3):
+    opg.enable(registry={{"proj_a": {A!r}}})
+    import support
+    print(opg.is_enabled(), support.Probe()())
+    for name in [*sys.modules]:
+        if name.partition(".")[0] in ("openai", "httpx", "httpx2", "support"):
+            del sys.modules[name]
+"""
+    )
+    assert said.splitlines() == ["True a"] * 3
+
+
 @pytest.mark.parametrize("name", ["websockets.legacy.client", "websockets.sync.client"])
 def test_a_package_whose_import_is_blocked_is_hooked_once_it_is_not(name: str) -> None:
     pytest.importorskip(name)

@@ -13,6 +13,8 @@ from typing import Any
 
 import openai
 import pytest
+import wrapt
+from openai._base_client import BaseClient
 from support import VERSION, Async, Recorder, Sync, chat, needs_sdk
 
 import openai_project_guard as opg
@@ -120,6 +122,24 @@ def test_an_error_of_the_sdk_that_passes_through_our_frames(way: Any) -> None:
 
 @pytest.mark.parametrize("way", [Sync, Async])
 def test_an_error_of_the_sdk_over_a_header_that_cannot_be_sent(way: Any, sent: Recorder) -> None:
+    opg.enable(registry={"proj_a": CANARY})
+    client = way.client(sent, project="proj_a")
+    headers = {"Authorization": f"Bearer {CANARY}", "X-Name": "é"}
+    with pytest.raises(UnicodeEncodeError) as failed:
+        way.run(lambda: chat(client, extra_headers=headers))
+    assert our_locals(failed.value)
+    assert SECRET not in our_locals(failed.value)
+
+
+@pytest.mark.parametrize("way", [Sync, Async])
+def test_an_error_that_passes_through_our_frames_over_another_tools_wrapper(
+    way: Any, sent: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrapper(wrapped: Any, _: Any, args: Any, kwargs: Any) -> Any:
+        return wrapped(*args, **kwargs)
+
+    found = vars(BaseClient)["_build_request"]
+    monkeypatch.setattr(BaseClient, "_build_request", wrapt.FunctionWrapper(found, wrapper))
     opg.enable(registry={"proj_a": CANARY})
     client = way.client(sent, project="proj_a")
     headers = {"Authorization": f"Bearer {CANARY}", "X-Name": "é"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 import socket
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -112,6 +113,20 @@ def test_a_wrong_call_is_refused_in_the_librarys_own_shape(post: Post, api: Loop
     assert again.verdict == refused.value.verdict
     anew = type(refused.value)(*refused.value.args)
     assert str(anew) == str(refused.value)
+    (shown,) = traceback.format_exception_only(type(anew), anew)
+    assert shown.startswith("openai_project_guard.ProjectMismatchError: POST ")
+
+
+@EVERY
+def test_refusals_of_a_library_are_of_one_type(post: Post, api: LoopbackAPI) -> None:
+    """So whatever groups errors by type groups them, and no type is made for each."""
+    enable()
+    types = set[type]()
+    for _ in range(3):
+        with pytest.raises(opg.ProjectMismatchError) as refused:
+            post(f"{api.base_url}/responses", headers(A, "proj_b"))
+        types.add(type(refused.value))
+    assert len(types) == 1
 
 
 @EVERY
@@ -259,6 +274,16 @@ def test_off_it_costs_nothing_for_nothing_of_theirs_is_replaced(api: LoopbackAPI
     assert BUILD_REQUEST in _hooks.reached()
 
 
+def test_who_leaves_that_scope_is_rid_of_its_hooks_for_good() -> None:
+    adapter = pytest.importorskip("requests.adapters").HTTPAdapter
+    original = vars(adapter)["send"]
+    enable()
+    assert vars(adapter)["send"] is not original
+    enable(scope="sdk")
+    with opg.guard():
+        assert vars(adapter)["send"] is original
+
+
 @EVERY
 def test_disable_takes_the_hooks_out(post: Post, api: LoopbackAPI) -> None:
     enable()
@@ -302,10 +327,13 @@ def test_drift_is_seen_by_requests(api: LoopbackAPI, verdicts: list[opg.Verdict]
     assert [verdict.reason for verdict in verdicts] == [None, "drift"]
 
 
-def test_the_error_does_not_speak_of_a_client_that_is_not_there(api: LoopbackAPI) -> None:
+@EVERY
+def test_the_error_does_not_speak_of_a_client_that_is_not_there(
+    post: Post, api: LoopbackAPI
+) -> None:
     enable()
     with pytest.raises(opg.ProjectMismatchError) as refused:
-        by_requests(f"{api.base_url}/responses", headers(A, "proj_b"))
+        post(f"{api.base_url}/responses", headers(A, "proj_b"))
     lines = str(refused.value).splitlines()
     assert refused.value.verdict.origin == "unknown"
     assert lines[2] == (
@@ -329,20 +357,43 @@ def test_urllib3_takes_its_arguments_by_name(api: LoopbackAPI) -> None:
     assert answer.status == 200
 
 
-def test_urllib3_takes_its_arguments_by_position(api: LoopbackAPI) -> None:
+@pytest.mark.parametrize("number", [2, 3, 4, 5, 6])
+def test_urllib3_takes_its_arguments_by_position(number: int, api: LoopbackAPI) -> None:
+    """So many of them; the others, by name."""
     urllib3 = pytest.importorskip("urllib3")
     enable()
     host, port = api.base_url.split("/")[2].split(":")
     with urllib3.HTTPConnectionPool(host, int(port)) as pool:
-        given = headers(A, "proj_a")
-        assert pool.urlopen("GET", "/v1/models", None, given, False).status == 200
+
+        def get(project: str | None) -> int:
+            arguments = {
+                "method": "GET",
+                "url": "/v1/models",
+                "body": None,
+                "headers": headers(A, project),
+                "retries": 0,
+                "redirect": False,
+            }
+            by_position = [*arguments.values()][:number]
+            by_name = dict([*arguments.items()][number:])
+            return int(pool.urlopen(*by_position, **by_name).status)
+
+        assert get("proj_a") == 200
         with pytest.raises(opg.ProjectMismatchError):
-            pool.urlopen("GET", "/v1/models", None, headers(A, "proj_b"), False)
-        with pytest.raises(TypeError, match="'url'"):
-            pool.urlopen("GET")
+            get("proj_b")
         enable(mode="inject")
-        assert pool.urlopen("GET", "/v1/models", None, headers(A, None), False).status == 200
+        assert get(None) == 200
     assert [line.project_header for line in api.ledger] == ["proj_a", "proj_a"]
+
+
+def test_urllib3_itself_says_which_argument_is_missing() -> None:
+    urllib3 = pytest.importorskip("urllib3")
+    enable()
+    with (
+        urllib3.HTTPConnectionPool("127.0.0.1") as pool,
+        pytest.raises(TypeError, match="'url'"),
+    ):
+        pool.urlopen("GET")
 
 
 def test_a_proxy_is_not_the_host_that_is_judged(api: LoopbackAPI) -> None:

@@ -114,7 +114,10 @@ import openai_project_guard as opg
 
 @wrapt.when_imported("openai._base_client")
 def doctor(module):
+    global classes, before
     del module.BaseClient._build_request
+    classes = module.BaseClient, module.SyncAPIClient, module.AsyncAPIClient
+    before = [dict(vars(each)) for each in classes]
 
 for attempt in 1, 2, 3:
     try:
@@ -125,6 +128,7 @@ for attempt in 1, 2, 3:
     except opg.UnsupportedSDKError as error:
         print(str(error).partition(" has ")[2].partition(",")[0])
     assert "openai" not in sys.modules
+    assert [dict(vars(each)) for each in classes] == before
 """,
         OPENAI_PROJECT_GUARD="enforce",
     )

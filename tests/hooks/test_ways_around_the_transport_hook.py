@@ -9,7 +9,19 @@ from unittest import mock
 
 import openai
 import pytest
-from support import A, B, Recorder, http, sync_client
+from support import (
+    BOTH,
+    KEYS,
+    A,
+    Recorder,
+    Server,
+    http,
+    needs_send_request,
+    outcomes,
+    refused,
+    request_of,
+    sync_client,
+)
 
 import openai_project_guard as opg
 
@@ -18,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("clean")
 
 @pytest.fixture(autouse=True)
 def enabled(clean: pytest.MonkeyPatch) -> None:
-    opg.enable(registry={"proj_a": A, "proj_b": B})
+    opg.enable(registry=KEYS)
 
 
 class RequestOfItsOwn(http.Auth):  # type: ignore[misc]
@@ -107,6 +119,85 @@ def test_a_client_that_sends_its_own_way_is_judged_in_a_scope_where_the_guard_is
     assert sent.requests == []
 
 
+def own_client(way: Any, server: Any, sdk: Any = None, **options: Any) -> Any:
+    """A client of the SDK whose HTTP client does not come by the transport hook."""
+
+    def send(_: Any, request: Any, **__: Any) -> Any:
+        answer = server(request)
+        answer.request = request
+        return answer
+
+    own = type("Own", (getattr(http, way.kind),), {"send": way.function(send)})
+    options = {"project": "proj_a", "max_retries": 0, **options}
+    return way.client(server, http_client=own(), sdk=sdk or way.sdk, **options)
+
+
+@BOTH
+@needs_send_request
+def test_the_answer_to_a_client_that_sends_its_own_way_is_checked(
+    way: Any, verdicts: list[opg.Verdict]
+) -> None:
+    client = own_client(way, Server("proj_elsewhere"))
+    way.run(lambda: client.get("/models", cast_to=object))
+    assert outcomes(verdicts) == [("allowed", None), ("allowed", "drift")]
+    assert verdicts[-1].answered == "proj_elsewhere"
+
+
+@BOTH
+def test_a_client_that_sends_its_own_way_is_left_alone_where_no_scope_holds(way: Any) -> None:
+    opg.disable()
+    server = Server()
+    wrong = own_client(way, server, project="proj_b")
+    with opg.guard():
+        opg.register(A, "proj_a")
+        refused(way, lambda: wrong.get("/models", cast_to=object), opg.ProjectMismatchError)
+    way.run(lambda: wrong.get("/models", cast_to=object))
+    assert len(server.requests) == 1
+
+
+CALLING = {
+    "by position": lambda method, client, request, options: method(client, request, **options),
+    "by name": lambda method, client, request, options: method(client, request=request, **options),
+    "all by name": lambda method, client, request, options: method(
+        self=client, request=request, **options
+    ),
+}
+
+
+@BOTH
+@needs_send_request
+@pytest.mark.parametrize("calling", CALLING)
+def test_a_subclass_may_hand_its_request_on_in_any_way(calling: str, way: Any) -> None:
+    class Own(way.sdk):  # type: ignore[misc]
+        def _send_request(self, request: Any, **options: Any) -> Any:
+            return CALLING[calling](way.sdk._send_request, self, request, options)
+
+    server = Server()
+    right, wrong = (
+        own_client(way, server, Own, project=project) for project in ("proj_a", "proj_b")
+    )
+    refused(way, lambda: wrong.get("/models", cast_to=object), opg.ProjectMismatchError)
+    assert server.requests == []
+    way.run(lambda: right.get("/models", cast_to=object))
+    assert len(server.requests) == 1
+
+
+@BOTH
+@needs_send_request
+def test_a_request_that_a_subclass_makes_anew_is_judged_too(way: Any) -> None:
+    """It is one that nobody has marked."""
+
+    class Own(way.sdk):  # type: ignore[misc]
+        def _send_request(self, request: Any, **options: Any) -> Any:
+            del request
+            return super()._send_request(request_of(A, "proj_b"), **options)
+
+    server = Server()
+    client = own_client(way, server, Own)
+    refused(way, lambda: client.get("/models", cast_to=object), opg.ProjectMismatchError)
+    assert server.requests == []
+
+
 def test_a_request_outside_of_every_scope_bears_nothing_of_the_guard() -> None:
     opg.disable()
     sent = Recorder()
@@ -187,7 +278,7 @@ def test_a_call_that_the_guard_leaves_meanwhile_puts_no_hook_in() -> None:
     client = openai.OpenAI(api_key=A, project="proj_a", max_retries=0, http_client=http_client)
     opg.disable()
     before = [vars(openai._base_client.SyncAPIClient).get(name) for name in names]
-    opg.enable(registry={"proj_a": A, "proj_b": B})
+    opg.enable(registry=KEYS)
     client.models.list()
     assert not opg.is_enabled()
     assert [vars(openai._base_client.SyncAPIClient).get(name) for name in names] == before

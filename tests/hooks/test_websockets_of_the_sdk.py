@@ -233,6 +233,69 @@ def test_where_the_sdk_leaves_the_project_off_the_refusal_says_so(
     assert [line.project_header for line in api.ledger] == ["proj_a", "proj_a"]
 
 
+NOTHING = ["", getattr(openai, "Omit", str)()]
+
+
+@pytest.mark.parametrize("nothing", NOTHING, ids=["empty", "omit"])
+@EACH
+@EITHER
+def test_a_project_that_connect_takes_out_is_said_to_be_taken_out_there(
+    way: Any, entry: str, nothing: Any, api: LoopbackAPI
+) -> None:
+    with pytest.raises(opg.ProjectMissingError) as refused:
+        way.open(
+            opening(
+                client(way, api.base_url, project="proj_a"),
+                entry,
+                extra_headers={"openai-project": nothing},
+            )
+        )
+    assert refused.value.verdict.origin == "extra_headers"
+    lines = str(refused.value).splitlines()
+    assert lines[2] == "`extra_headers` of connect() takes OpenAI-Project out."
+    assert lines[-1].startswith(
+        "To fix it: give OpenAI-Project a value in the `extra_headers` of connect() "
+        "(expected: proj_a)"
+    )
+
+
+@EACH
+@EITHER
+def test_a_client_whose_own_headers_take_its_project_out_is_told_so(
+    way: Any, entry: str, api: LoopbackAPI
+) -> None:
+    if leaves_project_off(entry):
+        pytest.skip(f"openai {openai.__version__} leaves the project off {entry}")
+    headers = {"OpenAI-Project": ""}
+    with pytest.raises(opg.ProjectMissingError) as refused:
+        way.open(
+            opening(
+                client(way, api.base_url, project="proj_a", default_headers=headers),
+                entry,
+            )
+        )
+    assert refused.value.verdict.origin == "default_headers"
+    assert "`default_headers` of the client sets OpenAI-Project to nothing." in str(refused.value)
+
+
+@EACH
+@EITHER
+def test_what_extra_headers_of_connect_set_is_found_there(
+    way: Any, entry: str, api: LoopbackAPI
+) -> None:
+    right = client(way, api.base_url, project="proj_a")
+    headers = {"Authorization": f"Bearer {STRANGER}", "OpenAI-Project": "proj_b"}
+    for header, error in (
+        ("OpenAI-Project", opg.ProjectMismatchError),
+        ("Authorization", opg.UnregisteredKeyError),
+    ):
+        opg.enable(registry={"proj_a": A, "proj_b": B}, hosts=["127.0.0.1"])
+        with pytest.raises(error) as refused:
+            way.open(opening(right, entry, extra_headers={header: headers[header]}))
+        assert refused.value.verdict.origin == "extra_headers"
+        assert " comes from `extra_headers` of this call." in str(refused.value)
+
+
 @EITHER
 def test_websocket_base_url_is_where_it_goes(way: Any, listener: Listener) -> None:
     elsewhere = f"ws://127.0.0.1:{listener.port}/elsewhere"
@@ -338,4 +401,6 @@ def test_a_reconnect_that_has_become_wrong_is_refused(
         ("blocked", "mismatch"),
         ("blocked", "mismatch"),
     ]
+    if change == "header":
+        assert verdicts[-1].origin == "extra_headers"
     assert (api.connections, api.billed) == (1, {"proj_a": 1})

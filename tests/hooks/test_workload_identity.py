@@ -181,3 +181,27 @@ def test_the_token_that_replaces_a_rejected_one_is_judged_too(
     exchange._before = lambda _: opg.enable(registry=KEYS)
     refused(way, lambda: chat(client), opg.UnregisteredKeyError)
     assert exchange.tokens == ["token-1", "token-2", "token-2"]
+
+
+@BOTH
+@pytest.mark.parametrize("statuses", [[], [401]], ids=["first", "second"])
+def test_the_answer_to_a_client_that_sends_its_own_way_is_checked_once(
+    statuses: list[int], way: Any, exchange: Exchange, verdicts: list[opg.Verdict]
+) -> None:
+    """Of two answers, because the first token was rejected, it is the second that names it."""
+    exchange._statuses = statuses
+
+    def send(_: Any, request: Any, **__: Any) -> Any:
+        answer = exchange(request)
+        answer.request = request
+        if answer.status_code == 200:
+            answer.headers["openai-project"] = "proj_elsewhere"
+        return answer
+
+    own = type("Own", (getattr(http, way.kind),), {"send": way.function(send)})
+    identity = subject_token("user-svc-a")
+    client = way.client(
+        exchange, http_client=own(), workload_identity=identity, project="proj_a", max_retries=0
+    )
+    way.run(lambda: chat(client))
+    assert [verdict.answered for verdict in verdicts if verdict.reason] == ["proj_elsewhere"]

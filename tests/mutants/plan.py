@@ -144,6 +144,7 @@ TESTS: dict[str, list[str]] = {
         "check/test_whichever_way_a_call_takes.py",
         "hooks/test_faults_of_ours_and_of_others.py",
     ],
+    "_check/header_settings": [*_TEXTS, "hooks/test_websockets_of_the_sdk.py"],
     "_check/origin": [
         "check/test_where_did_the_value_come_from.py",
         "check/test_error_texts.py",
@@ -238,6 +239,7 @@ TESTS: dict[str, list[str]] = {
         "hooks/test_other_wrappers.py",
         "check/test_guard_scopes.py",
         "check/test_guard_in_tasks_and_threads.py",
+        "cli/test_doctor.py::test_a_hook_that_another_tool_took_off_is_named",
     ],
     "_hooks/patch": [
         "hooks/test_other_wrappers.py",
@@ -249,6 +251,8 @@ TESTS: dict[str, list[str]] = {
         "hooks/test_process_scope.py",
         "hooks/test_import_order.py",
         f"{_AFTERWARDS}::test_a_class_made_anew_at_each_rerun_is_freed",
+        "hooks/test_no_key_leaks.py::"
+        "test_an_error_that_passes_through_our_frames_over_another_tools_wrapper",
     ],
     "_hooks/sdk_legacy": [  # with openai 2.30 or before: newer releases do not come by it
         "hooks/test_older_sdks.py",
@@ -272,6 +276,8 @@ TESTS: dict[str, list[str]] = {
         "hooks/test_workload_identity.py",
         "check/test_where_did_the_value_come_from.py",
         "hooks/test_websockets_of_the_sdk.py",
+        "hooks/test_websockets_opened_directly.py",
+        "hooks/test_process_scope.py::test_the_error_does_not_speak_of_a_client_that_is_not_there",
         *_HOOKS,
     ],
     "_hooks/client_site": [_CALLED, "check/test_where_did_the_value_come_from.py"],
