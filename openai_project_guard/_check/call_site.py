@@ -9,17 +9,16 @@ from __future__ import annotations
 import os
 import sys
 import sysconfig
-from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from types import CodeType, FrameType
-from typing import Any, Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from openai_project_guard._check.waiting import frames_that_wait, module_of, outwards
 from openai_project_guard._errors import OWN_FAULTS
 from openai_project_guard._keys import redact
 
 MADE_BEFORE: Final = "made before the guard was enabled"
-_MOST_STEPS: Final = 8  # of one client's; a loop may derive each from the last
+_MOST_LAST_STEPS: Final = 7  # of one client's; a loop may derive each from the last
 
 _BETWEEN: Final = frozenset(
     {"openai", __name__.partition(".")[0], "wrapt", "anyio", "sniffio", "trio"}
@@ -27,16 +26,13 @@ _BETWEEN: Final = frozenset(
     | {"websockets", "requests", "urllib3", "aiohttp"}
 )
 """Between a call and the network: not worth naming, and neither is the standard library."""
-_INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
-_LOOPS: Final = frozenset(
-    {"asyncio.events", "asyncio.base_events", "asyncio.runners", "uvloop", "trio._core._run"}
-)
+_INSTALLED: Final = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
+_LOOPS: Final = frozenset({"asyncio.events", "asyncio.runners", "uvloop", "trio._core._run"})
 """What runs a task: outside of it are the frames of whoever runs the loop. uvloop's has none, so
 what starts it is named, too."""
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(NamedTuple):
     """A line of code, as a frame has it.
 
     Attributes:
@@ -55,8 +51,7 @@ class Site:
         return f"{text} (nearest known)" if self.is_nearest else text
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One step in which a client was built.
 
     Attributes:
@@ -74,28 +69,25 @@ class Step:
     @property
     def method(self) -> str:
         """Which of the two names of the one method is called on that line."""
-        if self.site is None:
-            return "with_options"
-        names = _names_on_line(self.site.code, self.site.line)
-        return "copy" if "copy" in names and "with_options" not in names else "with_options"
+        return "with_options" if self.site is None else _method_on(self.site.code, self.site.line)
 
     def __str__(self) -> str:
         return f"{self.method} at {self.site}" if self.is_derived else str(self.site or MADE_BEFORE)
 
 
-@dataclass(frozen=True, slots=True)
 class ClientSite:
     """Where a client was built, and those that it was derived from."""
 
-    steps: tuple[Step, ...] = (Step(None),)
-    _text: list[str] = field(default_factory=list, compare=False, repr=False)
+    __slots__ = ("_text", "steps")
+
+    def __init__(self, *steps: Step) -> None:
+        self.steps = steps
+        self._text = ""
 
     def then(self, step: Step) -> ClientSite:
         """That of a client derived from this one."""
-        steps = (*self.steps, step)
-        return ClientSite(
-            (steps[0], *steps[1 - _MOST_STEPS :]) if len(steps) > _MOST_STEPS else steps
-        )
+        first, *others = (*self.steps, step)
+        return ClientSite(first, *others[-_MOST_LAST_STEPS:])
 
     @property
     def last_with_key(self) -> Step | None:
@@ -108,12 +100,11 @@ class ClientSite:
         return next((step for step in reversed(self.steps) if step.gives_project), None)
 
     def __str__(self) -> str:
-        if not self._text:  # the audit asks for it at each call
-            self._text.append(", then ".join(map(str, self.steps)))
-        return self._text[0]
+        self._text = self._text or ", then ".join(map(str, self.steps))
+        return self._text  # the audit asks for it at each call
 
 
-UNKNOWN_CLIENT: Final = ClientSite()
+UNKNOWN_CLIENT: Final = ClientSite(Step(None))
 
 
 def call_site(start: FrameType | None = None) -> Site | None:
@@ -127,32 +118,26 @@ def call_site(start: FrameType | None = None) -> Site | None:
     Args:
         start: where to begin. Default: the caller.
     """
-    start = start or sys._getframe(1)
-    installed: FrameType | None = None
-    library: FrameType | None = None
-    outer: FrameType | None = None
+    start = start or sys._getframe()
+    first: dict[Kind | None, FrameType] = {}
     module = ""
     has_left_task = False
     for frame in outwards(start):
-        module = module_of(frame)
+        module, kind = module_of(frame), _kind_of(frame)
         if module in _LOOPS:
             has_left_task = True
-        elif is_application(frame):
-            if not has_left_task:
-                return Site(frame.f_code, frame.f_lineno)
-            outer = frame
-            break
-        elif installed is None and not has_left_task and _kind_of(frame) == "installed":
-            installed = frame
-        if library is None and module.partition(".")[0] not in _BETWEEN:
-            library = frame
+        if kind == "application" and not has_left_task:
+            return Site(frame.f_code, frame.f_lineno)
+        first.setdefault(kind, frame)
     waiting = _site_that_waits(start)
     if waiting is not None:
         return waiting
-    named = outer or installed
-    is_nearest = has_left_task or module == "threading" or named is None
-    nearest = named or library
-    return None if nearest is None else Site(nearest.f_code, nearest.f_lineno, is_nearest)
+    for kind in _NAMED:
+        if kind in first:
+            nearest = first[kind]
+            is_nearest = has_left_task or module == "threading" or kind == "standard"
+            return Site(nearest.f_code, nearest.f_lineno, is_nearest)
+    return None
 
 
 def _site_that_waits(start: FrameType) -> Site | None:
@@ -169,7 +154,8 @@ def _site_that_waits(start: FrameType) -> Site | None:
     return None
 
 
-Kind = Literal["application", "installed", "between"]
+Kind = Literal["application", "installed", "standard"]
+_NAMED: Final[tuple[Kind, ...]] = ("application", "installed", "standard")
 
 
 def is_application(frame: FrameType) -> bool:
@@ -177,33 +163,33 @@ def is_application(frame: FrameType) -> bool:
     return _kind_of(frame) == "application"
 
 
-def _kind_of(frame: FrameType) -> Kind:
-    top = module_of(frame).partition(".")[0]
-    if top in _BETWEEN:
-        return "between"
+def _kind_of(frame: FrameType) -> Kind | None:
+    """What a frame is of; `None` between a call and the network."""
     filename = frame.f_code.co_filename
     if filename[:1] == "<":  # generated code has its module's name; a notebook's cell has none
-        filename = frame.f_globals.get("__file__") or filename
-    return _kind_of_file(filename, top)
+        named = frame.f_globals.get("__file__")
+        filename = named if type(named) is str else filename
+    return _kind_of_file(filename, module_of(frame).partition(".")[0])
 
 
 @cache
 def _folders_of_python() -> tuple[str, ...]:
     """Where the standard library and scripts are. Two milliseconds, not spent by an import."""
-    names = ("stdlib", "platstdlib", "scripts")
-    paths = {*map(sysconfig.get_path, names), os.path.dirname(os.__file__)}
-    return tuple(os.path.normcase(os.path.join(path, "")) for path in paths if path)
+    paths = (os.path.dirname(os.__file__), sysconfig.get_path("scripts"))
+    return tuple(os.path.normcase(os.path.join(path, "")) for path in paths)
 
 
 @lru_cache(10_000)
-def _kind_of_file(filename: str, top: str) -> Kind:
+def _kind_of_file(filename: str, top: str) -> Kind | None:
+    if top in _BETWEEN:
+        return None
     path = os.path.normcase(filename)
-    if any(part in _INSTALLED for part in path.replace("\\", "/").split("/")):
+    if any(folder in path for folder in _INSTALLED):
         return "installed"
     # In a frozen program every file has a relative name.
-    is_frozen = top in sys.stdlib_module_names and not os.path.isabs(filename) and path[:1] != "<"
-    is_between = is_frozen or path.startswith(("<frozen ", *_folders_of_python()))
-    return "between" if is_between else "application"
+    is_frozen = top in sys.stdlib_module_names and not os.path.isabs(filename)
+    is_standard = is_frozen or path.startswith(_folders_of_python())
+    return "standard" if is_standard else "application"
 
 
 @cache
@@ -230,16 +216,15 @@ def _shown(filename: str) -> str:
     return filename[len(here) :] if is_below else filename
 
 
-def _names_on_line(code: CodeType, line: int) -> set[Any]:
-    """The names that the code uses on a line; of the whole code, if that cannot be told."""
+@lru_cache(1000)  # a client may be derived for each call, and the audit asks for it each time
+def _method_on(code: CodeType, line: int) -> str:
     import dis
 
-    found: set[Any] = set()
-    is_there = False
-    starts = dict(dis.findlinestarts(code))
-    for instruction in dis.get_instructions(code):
-        if instruction.offset in starts:
-            is_there = starts[instruction.offset] == line
-        if is_there:
-            found.add(instruction.argval if isinstance(instruction.argval, str) else None)
-    return found if found & {"copy", "with_options"} else set(code.co_names)
+    offsets = {
+        offset
+        for begin, end, number in code.co_lines()
+        if number == line
+        for offset in range(begin, end)
+    }
+    names = {each.argval for each in dis.get_instructions(code) if each.offset in offsets}
+    return "copy" if "copy" in names and "with_options" not in names else "with_options"

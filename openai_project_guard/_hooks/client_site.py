@@ -78,7 +78,7 @@ def _site(client: Any) -> ClientSite:
             outer = frame.f_back
         elif is_application(frame):
             break
-    return ClientSite((Step(call_site(outer)),))
+    return ClientSite(Step(call_site(outer)))
 
 
 def _is_constructor(frame: FrameType, client: Any) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import contextlib
 import copy
 import copyreg
+import dis
 import functools
 import gc
 import inspect
@@ -14,10 +16,11 @@ import os
 import pickle
 import re
 import sys
+import sysconfig
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -26,9 +29,11 @@ from typing import Any
 
 import anyio
 import anyio.to_thread
+import call_sites
 import openai
 import pytest
 import support
+from call_sites import aclient, client, installed, module_at, until_seen
 from support import VERSION, A, B, Recorder, async_client, chat, http, output, sync_client
 
 import openai_project_guard as opg
@@ -39,32 +44,11 @@ pytestmark = pytest.mark.usefixtures("clean")
 FILE = str(Path(__file__))
 
 
-@pytest.fixture
-def seen(clean: pytest.MonkeyPatch) -> Iterator[list[opg.Verdict]]:
-    """The verdicts on what is called in warn mode."""
-    found: list[opg.Verdict] = []
-    opg.enable("warn", registry={"proj_a": A, "proj_b": B})
-    opg.add_observer(found.append)
-    yield found
-    opg.remove_observer(found.append)
+seen = call_sites.seen
 
 
-def line_of(mark: str, function: str, path: str = FILE) -> str:
-    """The place of the line that has a mark in a comment."""
-    (number,) = [
-        number
-        for number, line in enumerate(Path(path).read_text("utf-8").splitlines(), 1)
-        if line.rstrip().endswith(f"# {mark}")
-    ]
-    return f"{path}:{number} in {function}"
-
-
-def client() -> openai.OpenAI:
-    return sync_client(Recorder(), project="proj_b")
-
-
-def aclient() -> openai.AsyncOpenAI:
-    return async_client(Recorder(), project="proj_b")
+def line_of(mark: str, function: str) -> str:
+    return call_sites.line_of(mark, function, FILE)
 
 
 # --- the line that calls ------------------------------------------------------------------------
@@ -374,65 +358,134 @@ def test_a_stream_helper_is_called_where_it_is_entered(seen: list[opg.Verdict]) 
     )
 
 
-def framework(tmp_path: Path, text: str) -> dict[str, Any]:
-    """A module of an installed package."""
-    path = tmp_path / "site-packages" / "framework.py"
-    path.parent.mkdir()
-    path.write_text(text, encoding="utf-8")
-    module: dict[str, Any] = {"__name__": "framework", "__file__": str(path)}
-    exec(compile(text, str(path), "exec"), module)
-    return module
-
-
-def test_of_installed_code_alone_the_innermost_outside_the_sdk_is_named(
-    seen: list[opg.Verdict], tmp_path: Path
+@pytest.mark.parametrize("globals_of_it", [{}, {"__name__": None}, {"__name__": 1, "__file__": 2}])
+def test_a_line_is_named_whatever_globals_it_was_executed_with(
+    globals_of_it: dict[str, Any], seen: list[opg.Verdict]
 ) -> None:
-    text = "def ask(client, go):\n    go.wait()\n    return client.models.list()\n"
-    module = framework(tmp_path, text)
-    go = threading.Event()
-    go.set()
-    module["ask"](client(), go)  # calls the framework
+    code = compile("client.models.list()", "<string>", "exec")
+    exec(code, {"client": client(), **globals_of_it})
+    assert seen[0].call_site == "<string>:1 in <module>"
+
+
+ASK = """
+def ask(call, *args):
+    return call(*args)
+"""
+
+
+@pytest.mark.parametrize("packages", ["site-packages", "dist-packages"])
+def test_of_installed_code_alone_the_innermost_outside_the_sdk_is_named(
+    packages: str, seen: list[opg.Verdict], tmp_path: Path
+) -> None:
+    ask = module_at(tmp_path / packages / "framework.py", "framework", ASK)["ask"]
+    ask(client().models.list)  # calls the framework
     here = "test_of_installed_code_alone_the_innermost_outside_the_sdk_is_named"
     assert seen[0].call_site == line_of("calls the framework", here)
-    go.clear()
-    thread = threading.Thread(target=module["ask"], args=(client(), go))
-    thread.start()
-    go.set()
-    while len(seen) < 2:  # nobody waits for the thread
-        time.sleep(0.001)
-    thread.join()
-    assert seen[1].call_site == f"{Path('site-packages', 'framework.py')}:3 in ask (nearest known)"
+    _thread.start_new_thread(ask, (ask, client().models.list))
+    until_seen(seen, 2)
+    assert seen[1].call_site == f"{Path(packages, 'framework.py')}:3 in ask"
 
 
-def test_whoever_hands_work_to_a_pool_just_now_is_named_before_it_waits(
+def test_of_a_thread_that_nobody_waits_for_what_runs_there_is_the_nearest_that_is_known(
     seen: list[opg.Verdict], tmp_path: Path
 ) -> None:
-    """A framework's batch: its first call is made before the last one is handed over."""
-    text = "def batch(pool, call, go):\n    pool.submit(call)\n    go.wait()\n"
+    text = "def ask(call, go):\n    go.wait()\n    return call()\n"
     go = threading.Event()
-    opg.add_observer(lambda _: go.set())
-    with ThreadPoolExecutor(1) as pool:
-        framework(tmp_path, text)["batch"](pool, client().models.list, go)  # hands over
-    here = "test_whoever_hands_work_to_a_pool_just_now_is_named_before_it_waits"
-    assert seen[0].call_site == line_of("hands over", here)
+    ask = installed(tmp_path, "framework", text)["ask"]
+    thread = threading.Thread(target=ask, args=(client().models.list, go))
+    thread.start()
+    go.set()
+    until_seen(seen)
+    thread.join()
+    assert seen[0].call_site == f"{Path('site-packages', 'framework.py')}:3 in ask (nearest known)"
 
 
-def test_of_a_call_that_a_pool_makes_before_anybody_waits_the_pool_is_named(
+BETWEEN = (
+    *("openai", "openai_project_guard", "wrapt", "anyio", "sniffio", "trio"),
+    *("httpx", "httpx2", "httpx_aiohttp", "httpcore", "httpcore2", "h11", "h2"),
+    *("websockets", "requests", "urllib3", "aiohttp"),
+)
+
+
+@pytest.mark.parametrize("library", BETWEEN)
+def test_what_is_between_a_framework_and_the_network_is_not_named(
+    library: str, seen: list[opg.Verdict], tmp_path: Path
+) -> None:
+    framework = installed(tmp_path, "framework", ASK)["ask"]
+    between = installed(tmp_path, f"{library}.client", ASK)["ask"]
+    _thread.start_new_thread(framework, (between, client().models.list))
+    until_seen(seen)
+    assert seen[0].call_site == f"{Path('site-packages', 'framework.py')}:3 in ask"
+
+
+def test_a_script_that_comes_with_a_package_is_not_the_application(
+    seen: list[opg.Verdict], tmp_path: Path
+) -> None:
+    framework = installed(tmp_path, "framework", ASK)["ask"]
+    script = module_at(Path(sysconfig.get_path("scripts"), "serve"), "__main__", ASK)["ask"]
+    _thread.start_new_thread(script, (framework, client().models.list))
+    until_seen(seen)
+    assert seen[0].call_site == f"{Path('site-packages', 'framework.py')}:3 in ask"
+
+
+def test_code_that_a_package_generates_is_the_packages(
+    seen: list[opg.Verdict], tmp_path: Path
+) -> None:
+    """As dataclasses do, and whatever makes its functions from a signature."""
+    framework = installed(tmp_path, "framework", ASK)
+    exec(compile(ASK, "<string>", "exec"), generated := {**framework})
+    _thread.start_new_thread(generated["ask"], (framework["ask"], client().models.list))
+    until_seen(seen)
+    assert seen[0].call_site == f"{Path('site-packages', 'framework.py')}:3 in ask"
+
+
+def test_in_a_frozen_program_the_standard_library_is_not_the_application(
     seen: list[opg.Verdict],
 ) -> None:
-    go = threading.Event()
-    with ThreadPoolExecutor(1) as pool:
-        pool.submit(go.wait)
-        pool.submit(client().models.list)
-        go.set()
-        while not seen:  # nobody asks for the result
-            time.sleep(0.001)
-    site = seen[0].call_site
-    assert site is not None
-    place, _, word = site.partition(" (")
-    assert word == "nearest known)"
-    assert str(Path("concurrent", "futures", "thread.py")) in place
-    assert place.endswith(" in run")
+    """There every file has a relative name."""
+    program = module_at(Path("program.py"), "program", ASK)["ask"]
+    library = module_at(Path("contextlib.py"), "contextlib", ASK)["ask"]
+    program(library, client().models.list)
+    assert seen[0].call_site == "program.py:3 in ask"
+
+
+@pytest.mark.parametrize("loop", ["asyncio.events", "asyncio.runners", "uvloop", "trio._core._run"])
+def test_whoever_runs_a_loop_is_the_nearest_that_is_known_of_what_runs_in_it(
+    loop: str, seen: list[opg.Verdict], tmp_path: Path
+) -> None:
+    installed(tmp_path, loop, ASK)["ask"](client().models.list)  # runs a loop
+    here = "test_whoever_runs_a_loop_is_the_nearest_that_is_known_of_what_runs_in_it"
+    assert seen[0].call_site == line_of("runs a loop", here) + " (nearest known)"
+
+
+def test_a_call_that_only_the_sdk_makes_has_no_line(seen: list[opg.Verdict]) -> None:
+    _thread.start_new_thread(client().models.list, ())
+    until_seen(seen)
+    assert seen[0].reason == "mismatch"
+    assert seen[0].call_site is None
+
+
+def test_of_what_runs_as_the_process_ends_the_innermost_is_named(
+    tmp_path: Path, clean: pytest.MonkeyPatch
+) -> None:
+    """There is no other line on the stack, and nobody waits."""
+    said = output(
+        f"""
+import atexit, contextlib, pathlib
+import openai_project_guard as opg, call_sites, support
+opg.enable("warn", registry=support.KEYS)
+opg.add_observer(lambda verdict: print(verdict.call_site))
+stack = contextlib.ExitStack()
+stack.callback(call_sites.client().models.list)
+atexit.register(stack.close)
+ask = call_sites.installed(pathlib.Path({str(tmp_path)!r}), "framework", {ASK!r})["ask"]
+atexit.register(ask, call_sites.client().models.list)
+"""
+    )
+    framework, standard = said.splitlines()
+    assert framework == f"{Path('site-packages', 'framework.py')}:3 in ask"
+    assert standard.startswith(str(Path(contextlib.__file__)))
+    assert standard.endswith(" (nearest known)")
 
 
 def test_a_path_below_the_current_directory_is_said_from_there(
@@ -441,6 +494,27 @@ def test_a_path_below_the_current_directory_is_said_from_there(
     clean.chdir(Path(FILE).parent)
     plainly()
     assert seen[0].call_site == line_of("plainly", "plainly").replace(FILE, Path(FILE).name)
+
+
+def test_a_line_keeps_its_name_when_the_directory_changes(
+    seen: list[opg.Verdict], clean: pytest.MonkeyPatch
+) -> None:
+    for folder in (Path(FILE).parent, Path(FILE).anchor):
+        clean.chdir(folder)
+        plainly()
+    assert seen[0].call_site == seen[1].call_site
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a directory in use cannot be removed")
+def test_where_the_directory_was_removed_every_path_is_said_in_full(
+    seen: list[opg.Verdict], clean: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    clean.chdir(gone)
+    gone.rmdir()
+    plainly()
+    assert seen[0].call_site == line_of("plainly", "plainly")
 
 
 def test_below_the_root_every_path_is_said_in_full(
@@ -478,6 +552,39 @@ def test_a_client_names_each_step_in_which_it_was_built(seen: list[opg.Verdict])
         f"{built}, then with_options at {derived}",
         f"{built}, then with_options at {derived}, then copy at {copied}",
     ]
+
+
+def test_a_step_is_called_by_the_name_on_its_line(seen: list[opg.Verdict]) -> None:
+    """Both names are one method; where neither is there, it is `with_options()`."""
+    here = "test_a_step_is_called_by_the_name_on_its_line"
+    headers = {"a": "b"}
+    client().with_options(default_headers=headers.copy()).models.list()  # named
+    derive = client().copy
+    derive(timeout=1).models.list()  # unnamed
+    steps = [str(verdict.client_site).partition(", then ")[2] for verdict in seen]
+    assert steps == [
+        f"with_options at {line_of('named', here)}",
+        f"with_options at {line_of('unnamed', here)}",
+    ]
+
+
+def test_a_client_that_is_derived_for_each_call_is_looked_for_once(
+    seen: list[opg.Verdict], clean: pytest.MonkeyPatch
+) -> None:
+    here = "test_a_client_that_is_derived_for_each_call_is_looked_for_once"
+    looked_at: list[str] = []
+    instructions = dis.get_instructions
+
+    def look(code: Any, **options: Any) -> Any:
+        looked_at.append(code.co_name)
+        return instructions(code, **options)
+
+    clean.setattr(dis, "get_instructions", look)
+    first = client()
+    for _ in range(3):
+        first.copy(timeout=1).models.list()  # for each call
+    assert str(seen[2].client_site).endswith(f", then copy at {line_of('for each call', here)}")
+    assert looked_at.count(here) == 1
 
 
 def test_of_a_long_chain_of_clients_the_first_and_the_last_steps_are_named(
@@ -908,3 +1015,18 @@ def test_a_shell_that_names_no_cells_is_shown_the_file(
     (verdict,) = seen
     assert verdict.reason == "mismatch"
     assert str(verdict.call_site).startswith(f"{FILE}:")
+
+
+def test_a_shell_names_its_cells_and_nothing_else(
+    seen: list[opg.Verdict], clean: pytest.MonkeyPatch
+) -> None:
+    cell = str(Path(FILE).with_name("cell.py"))
+    names = {cell: ("Cell", "In[3]")}
+    shell = SimpleNamespace(compile=SimpleNamespace(format_code_name=names.get))
+    clean.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    module_at(Path(cell), "__main__", ASK)["ask"](client().models.list)
+    plainly()
+    assert [verdict.call_site for verdict in seen] == [
+        "Cell In[3]:3 in ask",
+        line_of("plainly", "plainly"),
+    ]

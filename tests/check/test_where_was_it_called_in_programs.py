@@ -257,6 +257,28 @@ def test_a_task_of_uvloop_is_left_where_it_begins(tmp_path: Path) -> None:
     assert run(tmp_path, UVLOOP) == marked(tmp_path) * 2
 
 
+TRIO = """
+import trio
+
+
+async def main():
+    await support.chat(aclient)  # main
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(support.chat, aclient)
+
+
+trio.run(main)  # <module>
+"""
+
+
+@needs("trio")
+def test_a_task_of_trio_is_left_where_it_begins(tmp_path: Path) -> None:
+    """It does not say who waits for it."""
+    sites = run(tmp_path, TRIO)
+    awaiting, running = marked(tmp_path)
+    assert sites == [awaiting, f"{running} (nearest known)"]
+
+
 NOTEBOOK = """
 from jupyter_client.manager import start_new_kernel
 

@@ -24,6 +24,7 @@ _SCOPES = [
     "properties/test_scopes_over_trees.py",
 ]
 _CALLED = "check/test_where_was_it_called.py"
+_HANDED_OVER = "check/test_where_was_it_called_if_others_wait.py"
 _LOGGED = (
     "test_a_log_record_points_at_the_caller",
     "test_identical_verdicts_are_told_apart_by_their_call_site",
@@ -170,7 +171,11 @@ TESTS: dict[str, list[str]] = {
         f"{_SOCKETS}::test_where_the_sdk_leaves_the_project_off_the_refusal_says_so",
         "check/test_no_key_is_shown.py",
     ],
-    "_check/call_site": ["check/test_where_was_it_called.py"],
+    "_check/call_site": [
+        _CALLED,
+        _HANDED_OVER,
+        "check/test_where_did_the_value_come_from.py",
+    ],
     "_check/faults": [
         "hooks/test_faults_of_ours_and_of_others.py",
         "check/test_whichever_way_a_call_takes.py",
@@ -184,8 +189,11 @@ TESTS: dict[str, list[str]] = {
         "check/test_where_did_the_value_come_from.py",
         *(f"{_CALLED}::{name}" for name in _LOGGED),
     ],
+    "_check/waiting": [
+        _HANDED_OVER,
+        f"{_CALLED}::test_the_call_site_is_the_applications_line",
+    ],
     "_log": ["check/test_observers_and_log.py"],
-    "_check/waiting": ["check/test_where_was_it_called.py"],
     "_check/terminate": ["check/test_observers_and_log.py", _CALLED],
     "_hooks/": _HOOKS,
     "_hooks/sdk.py": [
