@@ -268,8 +268,7 @@ TESTS: dict[str, list[str]] = {
         "check/test_where_did_the_value_come_from.py",
         "hooks/test_websockets_of_the_sdk.py",
         "hooks/test_websockets_opened_directly.py",
-        "hooks/test_process_scope.py::"
-        "test_the_error_does_not_speak_of_a_client_that_is_not_there",
+        "hooks/test_process_scope.py::test_the_error_does_not_speak_of_a_client_that_is_not_there",
         *_HOOKS,
     ],
     "_hooks/client_site": [_CALLED, "check/test_where_did_the_value_come_from.py"],
