@@ -9,6 +9,7 @@ tells whether the block is still open.
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterator
 from threading import local
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from weakref import ref
 
 Reference = Callable[[], object]
 
+_NAMES = frozenset({"__exit__", "__aexit__"})
 _looked_up = local()  # its `exit` refers to the `__exit__` of the block that is being entered
 
 
@@ -38,7 +40,9 @@ class _Exit:
         if manager is None:
             return self._leave
         bound = functools.partial(self._leave, manager, _Entry())
-        _looked_up.exit = ref(bound)
+        # A `with` statement names no method. Who does may drop what it was given before the end.
+        if _NAMES.isdisjoint(sys._getframe(1).f_code.co_names):
+            _looked_up.exit = ref(bound)
         return bound
 
 

@@ -248,11 +248,18 @@ def allowed_verdict(
         expected=expected,
         actual=None if actual is None else actual.replace("\n", ", "),
         key_hint=read_hint(adapter.headers(message)),
-        method=destination.method,
-        host=redact(destination.host),
-        path=redact(destination.path),
+        method=_on_one_line(destination.method),
+        host=_on_one_line(redact(destination.host)),
+        path=_on_one_line(redact(destination.path)),
         transport=destination.transport,
     )
+
+
+def _on_one_line(text: str) -> str:
+    """A text whose line breaks and control characters are escaped: an id in a path is anyone's."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def _records_of_identity(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from hashlib import sha256
+from itertools import pairwise
 from operator import itemgetter
 from typing import NamedTuple
 
@@ -188,10 +191,16 @@ def _keys(headers: RawHeaders) -> list[bytes]:
 def candidate_digests(headers: RawHeaders) -> list[bytes]:
     """The digests of whatever may be a key among the call's credentials.
 
-    For those that are not one Bearer key: several of them, another scheme, keys in a list.
+    For those that are not one Bearer key: several of them, another scheme, keys in a list, a key
+    in quotes, one as the password of Basic.
     """
     values = b" ".join(value for _, name, value in headers if name in _CREDENTIALS)
-    return [sha256(part).digest() for part in values.replace(b",", b" ").split()]
+    parts = values.replace(b",", b" ").split()
+    for scheme, part in pairwise(parts.copy()):
+        if scheme.lower() == b"basic":
+            with suppress(ValueError):  # it is not base64
+                parts += b64decode(part).split(b":")
+    return [sha256(part.strip(b"\"'")).digest() for part in parts]
 
 
 def _bearer(authorization: bytes) -> bytes:

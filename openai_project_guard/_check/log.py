@@ -122,6 +122,7 @@ def _take_due(now: float) -> _Counts:
 def _log_counts_later() -> None:
     """Sees to it that what is counted is logged, though no further call comes."""
     global _timer
+    terminate.begin()  # at each, for only the main thread can
     with _lock:
         if _timer is not None:
             return
@@ -130,7 +131,6 @@ def _log_counts_later() -> None:
         with suppress(RuntimeError):  # the interpreter is ending, or there are too many threads
             timer.start()
             _timer = timer
-    terminate.begin()
 
 
 def _minute_has_passed() -> None:

@@ -6,29 +6,22 @@ Looked up only for a wrong call: for its verdict, the log, and its error.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from openai_project_guard._check.call import HeaderSources
 from openai_project_guard._check.call_site import Step
+from openai_project_guard._check.header_settings import (
+    ORGANIZATION,
+    PROJECT,
+    Setting,
+    custom_headers,
+    values_of,
+)
 from openai_project_guard._check.headers import HeaderTexts
 from openai_project_guard._check.verdict import is_well_formed
 from openai_project_guard._keys import digest, hint, redact
 from openai_project_guard._types import Reason, Transport
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A header, and the names under which the SDK takes its value."""
-
-    header: str
-    argument: str
-    variable: str
-
-
-PROJECT = Setting("OpenAI-Project", "project", "OPENAI_PROJECT_ID")
-ORGANIZATION = Setting("OpenAI-Organization", "organization", "OPENAI_ORG_ID")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +130,16 @@ def origin_of(
         name = "unknown"
         place = "outside the SDK's settings (a subclass, an event hook or an auth flow)"
         fix = f"look for the code that sets {header}"
-    is_quoted = len(value) > 2 and value[0] == value[-1] and value[0] in "\"'"
-    if is_quoted and name != "unknown":
-        fix = f"take the quotes off the value in {name}, which docker --env-file keeps"
+    if name != "unknown":
+        fix = _unquote(name, value, fix)
     return Origin(name, f"That {header} comes from {place}.", fix)
+
+
+def _unquote(name: str, value: str, otherwise: str) -> str:
+    """What to change about a value that has quotes around it; else what is said otherwise."""
+    if len(value) > 2 and value[0] == value[-1] and value[0] in "\"'":
+        return f"take the quotes off the value in {name}, which docker --env-file keeps"
+    return otherwise
 
 
 def _origin_of_none(setting: Setting, sources: HeaderSources) -> Origin:
@@ -282,7 +281,8 @@ def origin_of_key(key_digest: bytes | None, sources: HeaderSources) -> Origin:
         place, fix = f"{name} in the environment", f"correct {name}"
     elif digest(os.environ.get("OPENAI_API_KEY", "").strip()) == key_digest:  # as it is sent
         name = "OPENAI_API_KEY"
-        place, fix = f"{name} in the environment", f"correct {name}"
+        place = f"{name} in the environment"
+        fix = _unquote(name, os.environ[name].strip(), f"correct {name}")
     elif digest((sources.settings.get("api_key") or "").strip()) == key_digest:
         name, place = "api_key=", "the client's `api_key=`"
         fix = "give the client the right `api_key=`"
@@ -290,20 +290,9 @@ def origin_of_key(key_digest: bytes | None, sources: HeaderSources) -> Origin:
             fix = f"correct the `api_key=` of that {step.method}(), at {step.site}"
         if sources.is_module:
             place, fix = "`openai.api_key`", "correct `openai.api_key`"
+        fix = _unquote(name, sources.settings["api_key"].strip(), fix)
     else:
         name = "unknown"
         place = "outside the client's `api_key=` (a header, an event hook or an auth flow)"
         fix = "look for the code that sets Authorization"
     return Origin(name, f"The key comes from {place}.", fix)
-
-
-def custom_headers(header: str) -> tuple[str, ...]:
-    """The values that `OPENAI_CUSTOM_HEADERS`, a header a line, gives a header."""
-    lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
-    pairs = (line.partition(":") for line in lines)
-    return values_of({name.strip(): value.strip() for name, colon, value in pairs if colon}, header)
-
-
-def values_of(headers: Mapping[str, Any], header: str) -> tuple[Any, ...]:
-    """The values that a mapping of headers gives a name, whatever its case."""
-    return tuple(value for name, value in headers.items() if name.lower() == header.lower())

@@ -8,13 +8,14 @@ from openai_project_guard._check import observers
 from openai_project_guard._check.call import Call, MessageAdapter
 from openai_project_guard._check.check import describe_wrong_call, project_ids
 from openai_project_guard._check.faults import log_fault
+from openai_project_guard._check.header_settings import ORGANIZATION
 from openai_project_guard._check.headers import (
     HeaderTexts,
     HeaderValues,
     read_headers,
     read_hint,
 )
-from openai_project_guard._check.origin import ORGANIZATION, origin_of
+from openai_project_guard._check.origin import origin_of
 from openai_project_guard._check.verdict import ALLOWED, decide
 from openai_project_guard._errors import OWN_FAULTS
 from openai_project_guard._keys import fingerprint_of, redact

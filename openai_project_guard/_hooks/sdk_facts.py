@@ -12,8 +12,8 @@ from types import FrameType
 from typing import Any
 
 from openai_project_guard._check.call import HeaderSources
+from openai_project_guard._check.header_settings import values_of
 from openai_project_guard._check.headers import PROJECT_HEADER
-from openai_project_guard._check.origin import values_of
 from openai_project_guard._check.waiting import module_of, outwards
 from openai_project_guard._hooks.client_site import site_of
 

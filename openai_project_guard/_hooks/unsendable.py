@@ -11,8 +11,8 @@ from typing import Any
 from openai_project_guard._check.call import Call
 from openai_project_guard._check.check import refusal
 from openai_project_guard._check.faults import log_fault
+from openai_project_guard._check.header_settings import values_of
 from openai_project_guard._check.headers import PROJECT_HEADER
-from openai_project_guard._check.origin import values_of
 from openai_project_guard._errors import OWN_FAULTS
 from openai_project_guard._hooks.message import Message, MessageReader
 from openai_project_guard._hooks.sdk_facts import header_sources

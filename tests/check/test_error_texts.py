@@ -277,6 +277,21 @@ def test_two_keys_say_what_is_wrong_with_the_call(sent: Recorder) -> None:
     )
 
 
+def test_an_id_from_elsewhere_forges_no_line_and_drives_no_terminal(
+    sent: Recorder, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(opg.ProjectMismatchError) as refused:
+        Sync.client(sent, project="proj_b").models.retrieve(
+            "m\nWARNING nothing\x1b[31m\u202e\u2028\x85é"
+        )
+    lines = str(refused.value).splitlines()
+    path = r"/v1/models/m\nWARNING nothing\x1b[31m\u202e\u2028\x85é"
+    assert lines[0].startswith(f"GET api.openai.com{path} was about to be sent")
+    (record,) = [each for each in caplog.records if hasattr(each, "verdict")]
+    assert f"{path} with" in record.getMessage()
+    assert all(line.isprintable() for line in (*lines, record.getMessage()))
+
+
 # --- several registries, or none ------------------------------------------------------------------
 
 

@@ -248,6 +248,29 @@ async def test_an_async_fixture_may_leave_its_scope_in_another_task(probe: Probe
     assert await probe.wait() == "ab?"
 
 
+def test_whoever_looks_both_methods_up_may_drop_one(probe: Probe) -> None:
+    def enter(scope: Any) -> Any:
+        leave = scope.__exit__
+        scope.__enter__()
+        del leave
+        return scope
+
+    scope = enter(guard(project="proj_a"))
+    assert probe() == "a"
+    scope.__exit__(None, None, None)
+    assert probe() == "ab?"
+
+
+async def test_whoever_looks_both_asynchronous_methods_up_may_drop_one(probe: Probe) -> None:
+    scope: Any = guard(project="proj_a")
+    leave = scope.__aexit__
+    await scope.__aenter__()
+    del leave
+    assert await probe.wait() == "a"
+    await scope.__aexit__(None, None, None)
+    assert await probe.wait() == "ab?"
+
+
 def test_scopes_left_in_the_order_they_were_entered_leave_nothing_behind(
     probe: Probe,
 ) -> None:

@@ -506,3 +506,16 @@ def test_what_counts_as_quotes_that_docker_kept(
     _, text = refused(sync_client(Recorder()))
     assert ("To fix it: take the quotes off the value in OPENAI_PROJECT_ID" in text) == are_quotes
     assert ("To fix it: correct or unset OPENAI_PROJECT_ID" in text) != are_quotes
+
+
+@pytest.mark.parametrize("by_argument", [False, True])
+@pytest.mark.parametrize("key", [A, STRANGER])
+def test_quotes_around_a_key_are_named(
+    key: str, by_argument: bool, clean: pytest.MonkeyPatch
+) -> None:
+    clean.setenv("OPENAI_API_KEY", "" if by_argument else f'"{key}"')
+    given = f"'{key}'" if by_argument else None
+    _, text = refused(sync_client(Recorder(), api_key=given, project="proj_a"))
+    name = "api_key=" if by_argument else "OPENAI_API_KEY"
+    assert f"take the quotes off the value in {name}, which docker --env-file keeps" in text
+    assert ("a registered key in an unusual form" in text) == (key == A)

@@ -726,18 +726,31 @@ print("came", watch.found)
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signal")
 @pytest.mark.parametrize("handled", [False, True])
-def test_counts_that_wait_are_logged_at_sigterm(handled: bool, clean: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("began_in_thread", [False, True])
+def test_counts_that_wait_are_logged_at_sigterm(
+    handled: bool, began_in_thread: bool, clean: pytest.MonkeyPatch
+) -> None:
     own = "signal.signal(signal.SIGTERM, lambda *_: (print('own'), sys.exit(3)))"
     run = support.python(
         f"""
-import logging, os, signal, sys, time
+import logging, os, signal, sys, threading, time
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
 import openai_project_guard as opg, support
 {own if handled else ""}
 opg.enable("warn", registry=support.KEYS)
 client = support.sync_client(support.Recorder(), project="proj_b")
-for _ in range(4):
+def call():
     support.chat(client)
+if {began_in_thread}:
+    for _ in range(2):
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+    for _ in range(2):
+        call()
+else:
+    for _ in range(4):
+        call()
 sys.stdout.flush()
 os.kill(os.getpid(), signal.SIGTERM)
 time.sleep(30)

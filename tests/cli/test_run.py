@@ -443,6 +443,7 @@ def test_in_warn_a_registry_that_cannot_be_read_is_told_of_once(machine: Machine
         (["--", "./data.txt"], "It is a file that is not executable"),
         (["--", "-I", "app.py"], "Python's option -I ignores PYTHONPATH"),
         (["--", sys.executable, "-X", "dev", "-bE", "app.py"], "option -E ignores PYTHONPATH"),
+        (["--", sys.executable, "--check-hash-based-pycs", "never", "-I", "app.py"], "option -I"),
         (["--", sys.executable, "-Sc", "pass"], "option -S ignores sitecustomize"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from base64 import b64encode
 from typing import Any
 
 import openai
@@ -171,6 +172,9 @@ def test_a_raw_response_is_what_the_sdk_returns(way: Any, sent: Recorder) -> Non
         {"Authorization": f"Token {A}"},
         {"Authorization": f"Bearer {A}, Bearer another"},
         {"Authorization": "Bearer another", "api-key": A},
+        {"Authorization": f'Bearer "{A}"'},
+        {"Authorization": f"Basic {b64encode(f':{A}'.encode()).decode()}"},
+        {"Authorization": f"basic {b64encode(f'{A}:'.encode()).decode()}"},
     ],
 )
 def test_a_registered_key_in_another_form_is_seen_on_any_host(

@@ -143,6 +143,7 @@ TESTS: dict[str, list[str]] = {
         "check/test_whichever_way_a_call_takes.py",
         "hooks/test_faults_of_ours_and_of_others.py",
     ],
+    "_check/header_settings": [*_TEXTS, "hooks/test_websockets_of_the_sdk.py"],
     "_check/origin": [
         "check/test_where_did_the_value_come_from.py",
         "check/test_error_texts.py",

@@ -10,8 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from openai_project_guard._check.header_settings import ORGANIZATION, PROJECT
 from openai_project_guard._check.headers import HeaderTexts, read_headers, read_hint
-from openai_project_guard._check.origin import ORGANIZATION, PROJECT, origin_of, origin_of_key
+from openai_project_guard._check.origin import origin_of, origin_of_key
 from openai_project_guard._cli.key_input import without_keys
 from openai_project_guard._cli.temporary_guard import enabled, without_variables
 from openai_project_guard._errors import UnsupportedSDKError

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from openai_project_guard._check.origin import custom_headers
+from openai_project_guard._check.header_settings import custom_headers
 from openai_project_guard._cli.diagnosis.collect import CUSTOM, Diagnosis
 from openai_project_guard._cli.key_input import API_KEY, bare, without_keys
 from openai_project_guard._keys import hint

@@ -74,6 +74,9 @@ def _refuse_isolation(line: list[str]) -> None:
         return
     arguments = iter(line[1:])
     for argument in arguments:
+        if argument == "--check-hash-based-pycs":
+            next(arguments, None)
+            continue
         if not argument.startswith("-") or argument.startswith("--"):
             return
         for position, letter in enumerate(argument[1:], 2):

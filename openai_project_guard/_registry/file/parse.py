@@ -185,14 +185,14 @@ class Reader:
         self._read_keys(project, table.get("keys", []), (*path, "keys"))
 
     def _accounts(self, found: Any, path: Path) -> list[str]:
-        accounts: list[str] = []
+        accounts: dict[str, int] = {}
         for position, value in enumerate(self._checked(path, validate.typed, found, list) or ()):
             field = (*path, position)
             account = self._checked(field, validate.service_account, value)
             if account is None:
                 continue
             if account in accounts:
-                first = (*path, found.index(account))
+                first = (*path, accounts[account])
                 self._add(field, "this service account is in the project twice.", first)
             elif records := self.snapshot.accounts.get(account):
                 other = records[0].project
@@ -202,8 +202,8 @@ class Reader:
                     "Leave it where it belongs.",
                     ("projects", other.alias or other.id, "service_accounts"),
                 )
-            accounts.append(account)
-        return accounts
+            accounts.setdefault(account, position)
+        return [*accounts]
 
     def _read_keys(self, project: Project, keys: Any, path: Path) -> None:
         before: dict[bytes, int] = {}

@@ -1,0 +1,33 @@
+"""What the SDK takes a header's value from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A header, and the names under which the SDK takes its value."""
+
+    header: str
+    argument: str
+    variable: str
+
+
+PROJECT = Setting("OpenAI-Project", "project", "OPENAI_PROJECT_ID")
+ORGANIZATION = Setting("OpenAI-Organization", "organization", "OPENAI_ORG_ID")
+
+
+def custom_headers(header: str) -> tuple[str, ...]:
+    """The values that `OPENAI_CUSTOM_HEADERS`, a header a line, gives a header."""
+    lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
+    pairs = (line.partition(":") for line in lines)
+    return values_of({name.strip(): value.strip() for name, colon, value in pairs if colon}, header)
+
+
+def values_of(headers: Mapping[str, Any], header: str) -> tuple[Any, ...]:
+    """The values that a mapping of headers gives a name, whatever its case."""
+    return tuple(value for name, value in headers.items() if name.lower() == header.lower())
