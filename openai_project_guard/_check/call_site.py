@@ -12,6 +12,7 @@ import sysconfig
 from functools import cache, lru_cache
 from types import CodeType, FrameType
 from typing import Final, Literal, NamedTuple
+from weakref import WeakKeyDictionary
 
 from openai_project_guard._check.waiting import frames_that_wait, module_of, outwards
 from openai_project_guard._errors import OWN_FAULTS
@@ -216,8 +217,19 @@ def _shown(filename: str) -> str:
     return filename[len(here) :] if is_below else filename
 
 
-@lru_cache(1000)  # a client may be derived for each call, and the audit asks for it each time
+_methods: WeakKeyDictionary[CodeType, dict[int, str]] = WeakKeyDictionary()
+"""Of code that derives clients, by line: a client may be derived for each call, and the audit asks
+for it each time."""
+
+
 def _method_on(code: CodeType, line: int) -> str:
+    known = _methods.setdefault(code, {})
+    if line not in known:
+        known[line] = _look_up_method(code, line)
+    return known[line]
+
+
+def _look_up_method(code: CodeType, line: int) -> str:
     import dis
 
     offsets = {

@@ -121,7 +121,6 @@ def test_a_value_of_another_type_is_an_outage(
 ) -> None:
     client = server.client()
     name, revision = f"{PREFIX}:{part}", client.get(f"{PREFIX}:revision")
-    saved = client.dump(name) if part == "revision" else None
     kept = client.hgetall(name) if part != "revision" else {}
     client.delete(name)
     client.rpush(name, "sk-proj-CANARYcanaryCANARYcanary")
@@ -136,12 +135,13 @@ def test_a_value_of_another_type_is_an_outage(
         open_source(server.url)
     with pytest.raises(RegistryError, match="wrong kind"):
         add(server, OTHER)
-    client.delete(name)
-    if part == "revision":
-        assert saved is not None
-        client.set(name, revision)
-    else:
-        client.hset(name, mapping=kept)
+    with client.pipeline() as at_once:  # or the keys are read while there are none
+        at_once.delete(name)
+        if part == "revision":
+            at_once.set(name, revision)
+        else:
+            at_once.hset(name, mapping=kept)
+        at_once.execute()
     wait(lambda: source.status().state == "current")
     assert has(source, KEY)
 
