@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
 from openai_project_guard._errors import RegistryError
@@ -184,15 +184,15 @@ class Reader:
             self.snapshot.add_project(project, accounts)
         self._read_keys(project, table.get("keys", []), (*path, "keys"))
 
-    def _accounts(self, found: Any, path: Path) -> list[str]:
-        accounts: list[str] = []
+    def _accounts(self, found: Any, path: Path) -> Iterable[str]:
+        accounts: dict[str, int] = {}  # with the position of each
         for position, value in enumerate(self._checked(path, validate.typed, found, list) or ()):
             field = (*path, position)
             account = self._checked(field, validate.service_account, value)
             if account is None:
                 continue
             if account in accounts:
-                first = (*path, found.index(account))
+                first = (*path, accounts[account])
                 self._add(field, "this service account is in the project twice.", first)
             elif records := self.snapshot.accounts.get(account):
                 other = records[0].project
@@ -202,7 +202,7 @@ class Reader:
                     "Leave it where it belongs.",
                     ("projects", other.alias or other.id, "service_accounts"),
                 )
-            accounts.append(account)
+            accounts.setdefault(account, position)
         return accounts
 
     def _read_keys(self, project: Project, keys: Any, path: Path) -> None:
