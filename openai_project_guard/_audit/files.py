@@ -29,7 +29,7 @@ LIMIT = 2_000_000
 
 _LONGEST_LINE: Final = 65_536  # bytes; no line that is written is as long
 _HOUR, _DAY = 3600.0, 86400.0
-_COARSER = ((2 * _DAY, math.inf), (_DAY, 7 * _DAY), (_DAY, 0.0), (0.0, 0.0))
+_COARSER = ((2 * _DAY, math.inf), (_DAY, 7 * _DAY), (_DAY, 0.0), (-math.inf, -math.inf))
 """Up to which age, in seconds, lines are kept by the hour and by the day; until they are few."""
 _NOFOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
 _NONBLOCK: int = getattr(os, "O_NONBLOCK", 0)

@@ -94,6 +94,29 @@ def test_the_table_has_the_worst_first_and_what_to_change(run: Report, folder: P
     assert places == sorted(places)
 
 
+def test_an_empty_line_stands_between_what_is_said_of_different_things(
+    run: Report, folder: Path
+) -> None:
+    audit = Audit(str(folder))
+    drifted = {"expected": ("proj_b",), "key_hint": "sk-proj-…CCCC", "actual": "proj_c"}
+    audit.record(verdict(**{**MISMATCH, **drifted, "call_site": "app/web.py:5 in h"}))
+    audit.close()
+    (folder / "torn.jsonl").write_text("{", "utf-8")
+    blocks = run(folder).out.rstrip("\n").split("\n\n")
+    begins = [" ".join(block.split()[:2]) for block in blocks]
+    assert begins == [
+        "1 process",
+        "Project │",
+        "✗ 5",
+        "1. Correct",
+        "client built",
+        "2. At",
+        "3. At",
+        "In order",
+        "! 1",
+    ]
+
+
 @pytest.mark.parametrize("columns", [80, 100, 200])
 def test_no_line_is_wider_than_the_terminal(
     run: Report, folder: Path, columns: int, monkeypatch: pytest.MonkeyPatch

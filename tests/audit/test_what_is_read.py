@@ -138,6 +138,7 @@ def test_since_says_what_it_takes(text: str) -> None:
         {"count": True},
         {"count": 1.5},
         {"count": "3"},
+        {"count": 10**15 + 1},
         {"count": 10**30},
         {"outcome": "fine"},
         {"outcome": None},
@@ -166,6 +167,12 @@ def test_a_line_with_a_wrong_value_is_skipped_and_counted(
     write(tmp_path / "x.jsonl", line(**other), line())
     summary = summarize([str(tmp_path)])
     assert (summary.skipped, [record.count for record in summary.records]) == (1, [3])
+
+
+def test_the_largest_count_is_read_and_not_gone_beyond(tmp_path: Path) -> None:
+    write(tmp_path / "x.jsonl", line(count=10**15), line(count=10**15))
+    summary = summarize([str(tmp_path)])
+    assert (summary.skipped, [record.count for record in summary.records]) == (0, [10**15])
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import gc
 import logging
 import multiprocessing.util
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -347,6 +349,30 @@ def test_a_file_that_is_removed_is_made_again(tmp_path: Path) -> None:
     assert total(tmp_path) == 1
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows knows no such modes")
+def test_a_folder_that_is_removed_is_made_again_for_its_owner_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "audit"
+    audit = Audit(str(folder))
+    audit.record(verdict())
+    audit.flush()
+    shutil.rmtree(folder)
+    audit.record(verdict())
+    audit.close()
+    assert total(folder) == 1
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+def test_the_file_of_a_host_with_any_name_is_in_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.gethostname", lambda: "../a host/é:" + "x" * 300)
+    audit = Audit(str(tmp_path / "audit"))
+    audit.record(verdict())
+    audit.close()
+    (file,) = files(tmp_path / "audit")
+    assert re.fullmatch(r"audit-\.\._a_host___x+-\w+-\w+-\w+\.jsonl", file.name)
+
+
 def test_a_line_that_somebody_tore_spoils_no_other(tmp_path: Path) -> None:
     audit = Audit(str(tmp_path))
     audit.record(verdict())
@@ -382,6 +408,21 @@ def test_a_file_stays_small_however_long_the_process_runs(
     }
     lately = summarize([str(tmp_path)], since=now + 979.5 * 3600)  # the last day is not blurred
     assert sum(record.count for record in lately.records) == 6 * 20
+
+
+def test_a_file_stays_small_though_the_clock_is_put_back_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_files, "LIMIT", 20_000)
+    audit = Audit(str(tmp_path))
+    now = time.time()
+    for turn in range(400):
+        monkeypatch.setattr(time, "time", lambda turn=turn: now - turn * 3600)
+        audit.record(verdict(**MISMATCH))
+        audit.flush()
+    audit.close()
+    assert files(tmp_path)[0].stat().st_size < 20_000
+    assert total(tmp_path) == 400
 
 
 def test_where_no_thread_can_be_started_the_exit_writes(tmp_path: Path) -> None:

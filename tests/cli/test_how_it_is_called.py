@@ -155,6 +155,15 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
     assert capsys.readouterr().out.startswith(f"usage: openai-project-guard {name}")
 
 
+@pytest.mark.parametrize("name", ["register", "fingerprint"])
+def test_a_command_that_takes_a_key_says_how(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([name, "--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "or else from standard input" in shown
+    assert "never from an argument" in shown
+
+
 def test_every_module_of_a_command_is_in_the_help() -> None:
     assert {module.name for module in iter_modules(commands.__path__)} == set(NAMES)
 

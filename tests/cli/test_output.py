@@ -106,6 +106,15 @@ def test_a_narrow_terminal_breaks_the_widest_column(monkeypatch: pytest.MonkeyPa
     ]
 
 
+def test_a_table_that_just_fits_is_not_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = shown(Stream())
+    width = max(map(len, wide))
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert shown(Stream()) == wide
+    monkeypatch.setenv("COLUMNS", str(width - 1))
+    assert max(map(len, shown(Stream()))) < width
+
+
 def test_a_terminal_too_narrow_for_any_table_gets_one_all_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

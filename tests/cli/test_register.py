@@ -148,6 +148,7 @@ def test_several_registries_or_one_to_read_need_a_choice(
 def test_a_url_that_nobody_can_write_to_is_refused(run: Shell, command: str) -> None:
     ran = run(command, "x", "--registry", "vault://:pw@host/0", stdin=A)
     assert (ran.status, "can be read, not changed" in ran.err, "pw" in ran.err) == (2, True, False)
+    assert "a file or a redis://, rediss:// or unix:// URL" in " ".join(ran.err.split())
 
 
 # What the file keeps

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -189,6 +190,13 @@ def test_a_killed_run_goes_on(shell: Shell, many: LoopbackAPI) -> None:
     assert bound("sk-proj-CANARY-canary-0003") == ["proj_0003"]
 
 
+def replace_what_was_kept(*lines: str) -> None:
+    """Puts these lines behind the first, which says of which run they are."""
+    kept = Path(f".{NAME}.sync")
+    head = kept.read_text("utf-8").split("\n")[1]
+    kept.write_text("\n".join(["", head, *lines]), "utf-8")
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -196,6 +204,12 @@ def test_a_killed_run_goes_on(shell: Shell, many: LoopbackAPI) -> None:
         lambda patch: patch.setattr(checkpoint, "_HOUR", 0.0),
         lambda patch: Path(f".{NAME}.sync").write_text("what is this"),
         lambda patch: Path(f".{NAME}.sync").write_bytes(b"\n\xff\xff"),
+        lambda patch: Path(f".{NAME}.sync").write_text("\n[]"),
+        lambda patch: Path(f".{NAME}.sync").write_text('\n{"run": 7}'),
+        lambda patch: replace_what_was_kept(
+            "7", "[]", '{"project": "proj_0001"}', '{"project": 7}'
+        ),
+        lambda patch: replace_what_was_kept('{"project": "proj_0001", "matches": 7}'),
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_not_used(
@@ -208,6 +222,20 @@ def test_a_checkpoint_that_does_not_fit_is_not_used(
     change(monkeypatch)
     assert shell.sync() == 0
     assert sum(keys_read(many).values()) == MANY + 50
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="what is open cannot be looked at")
+def test_the_checkpoint_is_closed_and_gone_when_all_is_read(
+    shell: Shell, many: LoopbackAPI
+) -> None:
+    shell.use(many, OPENAI_API_KEY="sk-proj-CANARY-canary-0003")
+    assert shell.sync() == 0
+    opened = []
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(OSError):  # that of the list itself
+            opened.append(os.readlink(f"/proc/self/fd/{number}"))
+    assert not [path for path in opened if ".sync" in path]
+    assert not Path(f".{NAME}.sync").exists()
 
 
 def test_a_line_cut_short_costs_its_project_only(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import http.client
 import json
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import openai
+import pydantic
 import pytest
 from loopback_calls import KEY_A, SAY_HI, raw
 
@@ -18,6 +20,98 @@ has_responses = pytest.mark.skipif(
     not hasattr(openai.OpenAI, "responses") and "responses" not in openai.OpenAI.__annotations__,
     reason="this SDK has no Responses API",
 )
+
+
+RESPONSE = {"model": "gpt-4o", "input": "hi"}
+PLAIN: list[tuple[str, dict[str, Any] | None, str]] = [
+    ("/chat/completions", SAY_HI, "chat.ChatCompletion"),
+    ("/completions", {"model": "gpt-3.5-turbo-instruct", "prompt": "hi"}, "Completion"),
+    ("/responses", RESPONSE, "responses.Response"),
+    ("/embeddings", {"model": "text-embedding-3-small", "input": "hi"}, "CreateEmbeddingResponse"),
+    ("/models/gpt-4o", None, "Model"),
+    ("/models", None, "Model"),
+    ("/files", None, "FileObject"),
+]
+STREAMS = [
+    ("/chat/completions", SAY_HI, "chat.ChatCompletionChunk"),
+    ("/responses", RESPONSE, "responses.ResponseStreamEvent"),
+]
+
+
+def assert_fits(answers: list[object], name: str) -> list[Any]:
+    """The answers as a type of the SDK, which they fit: nothing is missing, nothing is more."""
+    found: Any = openai.types
+    for part in name.split("."):
+        found = getattr(found, part, None)
+    if found is None:
+        pytest.skip(f"this SDK has no {name}")
+    fitting = [pydantic.TypeAdapter(found).validate_python(answer) for answer in answers]
+    if knows_the_newest_fields():
+        assert not {field for answer in fitting for field in unknown_fields(answer)}
+    return fitting
+
+
+def knows_the_newest_fields() -> bool:
+    responses = getattr(openai.types, "responses", None)
+    details = getattr(responses and responses.response_usage, "InputTokensDetails", None)
+    return "cache_write_tokens" in getattr(details, "model_fields", ())
+
+
+def unknown_fields(value: Any) -> Iterator[str]:
+    if isinstance(value, pydantic.BaseModel):
+        yield from value.model_extra or ()
+        value = list(vars(value).values())
+    if isinstance(value, list):
+        for part in value:
+            yield from unknown_fields(part)
+
+
+@pytest.mark.parametrize(("path", "asked", "kind"), PLAIN)
+def test_an_answer_is_what_the_sdk_says_of_it(
+    client: openai.OpenAI, path: str, asked: dict[str, Any] | None, kind: str
+) -> None:
+    ask = client.get if asked is None else client.post
+    options: Any = {} if asked is None else {"body": asked}
+    answer: Any = ask(path, cast_to=object, **options)
+    is_list = asked is None and "data" in answer
+    fitting = assert_fits(answer["data"] if is_list else [answer], kind)
+    for usage in (getattr(one, "usage", None) for one in fitting):
+        if usage is not None:
+            parts = [
+                number
+                for name, number in usage
+                if name.endswith("_tokens") and name != "total_tokens"
+            ]
+            assert 0 < sum(parts) == usage.total_tokens
+
+
+@pytest.mark.parametrize(("path", "asked", "kind"), STREAMS)
+def test_an_event_is_what_the_sdk_says_of_it(
+    client: openai.OpenAI, path: str, asked: dict[str, Any], kind: str
+) -> None:
+    stream: Any = client.post(
+        path,
+        cast_to=object,
+        body={**asked, "stream": True},
+        stream=True,
+        stream_cls=openai.Stream[object],
+    )
+    assert assert_fits(list(stream), kind)
+
+
+@has_responses
+def test_the_events_of_a_response_are_of_its_one_message(client: openai.OpenAI) -> None:
+    events = list(client.responses.create(model="gpt-4o", input="hi", stream=True))
+    final = events[-1]
+    assert final.type == "response.completed"
+    (message,) = final.response.output
+    ids = {getattr(event, "item_id", message.id) for event in events}
+    ids |= {event.item.id for event in events if event.type.startswith("response.output_item.")}
+    places = {
+        (getattr(event, "output_index", 0), getattr(event, "content_index", 0)) for event in events
+    }
+    assert (ids, places) == ({message.id}, {(0, 0)})
+    assert len(message.content) == 1
 
 
 def test_chat_completion(client: openai.OpenAI) -> None:

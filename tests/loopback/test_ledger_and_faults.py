@@ -92,9 +92,16 @@ def test_fail_next_can_make_the_sdk_retry(api: LoopbackAPI) -> None:
     assert [(line.status, line.stream) for line in api.ledger] == [(429, True), (200, True)]
 
 
-def test_fail_next_wants_an_error(api: LoopbackAPI) -> None:
-    with pytest.raises(ValueError, match="from 400 to 599, not 200"):
-        api.fail_next(200)
+@pytest.mark.parametrize("status", [200, 399, 600])
+def test_fail_next_wants_an_error(api: LoopbackAPI, status: int) -> None:
+    with pytest.raises(ValueError, match=f"from 400 to 599, not {status}"):
+        api.fail_next(status)
+
+
+@pytest.mark.parametrize("status", [400, 599])
+def test_fail_next_takes_the_first_and_the_last_error(api: LoopbackAPI, status: int) -> None:
+    api.fail_next(status)
+    assert raw(api)[0] == status
 
 
 def test_answer_as_names_another_project_until_the_block_ends(api: LoopbackAPI) -> None:

@@ -105,7 +105,10 @@ def _is_caught(node: Any) -> bool:
 
 
 def _is_type(node: Any) -> bool:
-    """Whether it stands in a `Literal[...]`, where mypy looks at it and nothing else."""
+    """Whether it stands where mypy looks at it and nothing else: as a type, in a `Literal[...]`."""
+    around = node.parent
+    if around.type == "funcdef" or (around.type == "tfpdef" and node is around.children[2]):
+        return True
     while node is not None and node.type != "trailer":
         node = node.parent
     return node is not None and node.get_previous_sibling().get_code().strip() == "Literal"

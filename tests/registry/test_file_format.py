@@ -451,3 +451,14 @@ def test_a_key_of_two_projects_has_a_line_in_each(tmp_path: Path) -> None:
     places = {entry.project: entry.place for entry in Registry.from_file(path)}
     assert places["proj_a"].endswith("line 4")
     assert places["proj_b"].endswith("line 7")
+
+
+def test_an_error_in_a_table_within_braces_names_its_line() -> None:
+    text = """\
+version = 1
+projects = { bot = { id = "proj_a", service_accounts = [
+  "user-svc-01",
+  7,
+] } }
+"""
+    assert "line 4: projects.bot.service_accounts[1]" in error_of(text)

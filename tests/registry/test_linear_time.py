@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -24,12 +25,14 @@ from openai_project_guard import RegistryError
 from openai_project_guard._keys import find_key, hint, redact, shown, weakness
 from openai_project_guard._registry.file.lines import Lines
 from openai_project_guard._registry.file.mistakes import conflicts
-from openai_project_guard._registry.file.parse import parse
+from openai_project_guard._registry.file.parse import find_mistakes, parse
 from openai_project_guard._registry.file.place import FilePlace
 
 SHORT, LONG = 175, 2_800
 TOO_FAST_TO_TELL = 0.004  # seconds
 COMMON = [*" \taA0-_.:/@,=#\"'[]{}\n\\…", "sk-", "sess-", "ek_", "://", ":/", "//", "a@"]
+UNENDED = '"""a"x\\'
+COMMON += ['\\"', UNENDED]  # in them strings begin again and again, and do not end
 
 
 def modules() -> Iterator[ModuleType]:
@@ -122,24 +125,41 @@ def test_what_handles_foreign_text_takes_linear_time(name: str) -> None:
     assert_all_linear(WORK[name], "sk-proj-://@[x]")
 
 
-@pytest.mark.parametrize(
-    ("before", "each", "behind"),
-    [
-        ('[projects.a]\nid = "proj_a"\nservice_accounts = [', '"user-%d",', "]"),
-        ("", '[projects.a%d]\nid = "proj_%d"\n', ""),
-        ("[projects.a]\n", "some%d = 1\n", ""),
-        ('[projects.a]\nid = "proj_a"\nkeys = [', '{ fingerprint = "sha256:%064x" },', "]"),
-    ],
-)
-def test_a_registry_of_many_takes_linear_time(before: str, each: str, behind: str) -> None:
-    short, long = (
-        "version = 1\n"
-        + before
-        + "".join(each.replace("%d", str(n)).replace("%064x", f"{n:064x}") for n in range(number))
-        + behind
-        for number in (250, 4_000)
-    )
-    assert is_linear(parse_text, short, long)
+A_FILE = 'version = 1\n[projects.a]\nid = "proj_a"\n'
+LONG_FILES: dict[str, Callable[[int], str]] = {
+    "merge conflicts": lambda number: "<<<<<<< ours\n" * number,
+    "service accounts": lambda number: (
+        f"{A_FILE}service_accounts = {[f'user-svc-{n:06}' for n in range(number)]}\n"
+    ),
+    "service accounts twice": lambda number: (
+        f"{A_FILE}service_accounts = {[f'user-svc-{n % number:06}' for n in range(2 * number)]}\n"
+    ),
+    "keys": lambda number: (
+        A_FILE + "keys = [" + '{fingerprint = "sha256:%064x"},' * number % (*range(number),) + "]"
+    ),
+    "keys that are none": lambda number: f"{A_FILE}keys = [{'7, ' * number}]",
+    "projects twice": lambda number: (
+        "version = 1\n" + '[projects.p%d]\nid = "proj_a"\n' * number % (*range(number),)
+    ),
+    "unknown fields": lambda number: A_FILE + "f%d = 1\n" * number % (*range(number),),
+    "strings without an end behind a mistake": lambda number: (
+        f"{A_FILE}id = 1\nx = {UNENDED * number}"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", LONG_FILES)
+def test_a_long_registry_file_takes_linear_time_whatever_is_wrong_with_it(
+    kind: str, tmp_path: Path
+) -> None:
+    def work(text: str) -> None:
+        path = tmp_path / "registry.toml"
+        path.write_text(text, "utf-8")
+        parse_text(text)
+        find_mistakes(path)
+
+    short, long = map(LONG_FILES[kind], (250, 4_000))
+    assert is_linear(work, short, long)
 
 
 def test_a_quadratic_pattern_would_be_found() -> None:

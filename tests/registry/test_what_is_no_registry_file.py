@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import stat
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -111,6 +113,36 @@ def test_who_waits_to_write_into_a_pipe_is_not_disturbed() -> None:
     finally:
         writer.kill()
         writer.wait()
+
+
+def test_a_pipe_that_takes_the_files_place_while_it_is_opened_is_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Path(NAME).write_text(GOOD)
+    look, errors = os.stat, []
+
+    def look_and_replace(path: object, *args: object, **options: object) -> os.stat_result:
+        found = look(path, *args, **options)  # type: ignore[arg-type]
+        if str(path).endswith(NAME) and stat.S_ISREG(found.st_mode):
+            os.unlink(NAME)
+            os.mkfifo(NAME)
+        return found
+
+    def read() -> None:
+        with pytest.raises(RegistryError) as caught:
+            Registry.from_file(NAME)
+        errors.append(str(caught.value))
+
+    monkeypatch.setattr(os, "stat", look_and_replace)
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    reader.join(60)
+    is_waiting = reader.is_alive()
+    if is_waiting:  # lets it go
+        os.close(os.open(NAME, os.O_WRONLY | os.O_NONBLOCK))
+        reader.join()
+    assert not is_waiting
+    assert "this is a named pipe" in errors[0]
 
 
 @pytest.mark.parametrize("more", [0, 1])

@@ -67,9 +67,9 @@ class Checkpoint:
             return {}
         matches: Matches = {}
         for line in lines[2:]:
-            with suppress(ValueError, LookupError):
+            with suppress(ValueError, LookupError, TypeError):
                 entry = json.loads(line)
-                matches[entry["project"]] = entry["matches"]
+                matches[entry["project"]] = dict(entry["matches"])
         return matches
 
 

@@ -24,11 +24,13 @@ Path = tuple[str | int, ...]
 
 _DEEPEST = 1000  # levels; each has a path of its length
 
+# A string without an end, right of where the decoder gave up, reaches to the end of the text: or
+# the rest would be looked through from each of its quotation marks.
 _TOKEN = re.compile(
-    r'"""(?:\\.|[^\\])*?"""(?!")'
-    r"|'''.*?'''(?!')"
-    r'|"(?:\\.|[^"\\])*"'
-    r"|'[^']*'"
+    r'"""(?:\\.|[^\\])*?(?:"""(?!")|\\?\Z)'
+    r"|'''.*?(?:'''(?!')|\Z)"
+    r'|"(?:\\.|[^"\\])*"?'
+    r"|'[^']*'?"
     r"|\#[^\n]*"
     r"|[\n\[\]{}=,.]"
     r"|[^\s\"'\#\[\]{}=,.]+",

@@ -29,14 +29,16 @@ def conflicts(text: str) -> list[Mistake]:
     """The merge conflicts in a text; those that begin no conflict count if none does."""
     marks = list(_CONFLICT.finditer(text))
     begins = [mark for mark in marks if mark.group().startswith("<")] or marks[:1]
-    return [
-        Mistake(
-            text.count("\n", 0, mark.start()) + 1,
+    found, line, counted = [], 1, 0
+    for mark in begins:
+        line += text.count("\n", counted, mark.start())
+        counted = mark.start()
+        message = (
             "there is a merge conflict here. Keep the lines that are right, and take out the lines "
-            "that begin with <<<<<<<, ======= and >>>>>>>.",
+            "that begin with <<<<<<<, ======= and >>>>>>>."
         )
-        for mark in begins
-    ]
+        found.append(Mistake(line, message))
+    return found
 
 
 def syntax_error(message: str, text: str) -> Mistake:

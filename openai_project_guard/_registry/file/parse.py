@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
 from openai_project_guard._errors import RegistryError
@@ -184,8 +184,8 @@ class Reader:
             self.snapshot.add_project(project, accounts)
         self._read_keys(project, table.get("keys", []), (*path, "keys"))
 
-    def _accounts(self, found: Any, path: Path) -> list[str]:
-        accounts: dict[str, int] = {}
+    def _accounts(self, found: Any, path: Path) -> Iterable[str]:
+        accounts: dict[str, int] = {}  # with the position of each
         for position, value in enumerate(self._checked(path, validate.typed, found, list) or ()):
             field = (*path, position)
             account = self._checked(field, validate.service_account, value)
@@ -203,7 +203,7 @@ class Reader:
                     ("projects", other.alias or other.id, "service_accounts"),
                 )
             accounts.setdefault(account, position)
-        return [*accounts]
+        return accounts
 
     def _read_keys(self, project: Project, keys: Any, path: Path) -> None:
         before: dict[bytes, int] = {}

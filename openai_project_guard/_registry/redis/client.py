@@ -75,7 +75,7 @@ class Client:
 
     def __init__(self, url: RedisURL, *, writing: bool = False) -> None:
         self.url = url
-        self.is_primary = True
+        self.is_primary: bool
         self._is_writing = writing
         self._timeout = _WRITING_TIMEOUT if writing else TIMEOUT
         self._server = 0  # by number: no frame of an error has its URL

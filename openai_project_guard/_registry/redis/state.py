@@ -36,12 +36,12 @@ class RedisState(StoredState):
         """The registry with these keys as they are now."""
         copies = self.snapshot.copy(), self.problems.copy(), self.refused.copy()
         state = RedisState(self.place, revision, *copies)
-        for field, value in keys.items():
-            name = codec.entry_name(field)
+        for name in map(codec.entry_name, keys):
             state.problems.pop(name, None)
             state.refused.pop(name, None)
             if FINGERPRINT.fullmatch(name):
                 state.snapshot.keys.pop(digest_of(name), None)
+        for field, value in keys.items():  # afterwards: one may be another in capital letters
             if value is not None:
                 state._add_key(field, value)
         return state

@@ -140,6 +140,12 @@ def test_an_entry_that_is_not_in_order_can_be_removed(server: RedisServer) -> No
     assert server.client().hlen(f"{PREFIX}:keys") == 1
 
 
+def test_a_hint_stands_in_redis_as_it_is_shown(server: RedisServer) -> None:
+    add(server, KEY, note="für alle")
+    stored = server.client().hget(f"{PREFIX}:keys", fingerprint(KEY))
+    assert stored == '{"proj_a":{"hint":"sk-proj-…Ab3d","note":"für alle"}}'
+
+
 def test_an_entry_in_capital_letters_is_changed_and_removed_as_any_other(
     server: RedisServer,
 ) -> None:

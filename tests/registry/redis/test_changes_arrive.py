@@ -40,6 +40,17 @@ def test_changes_of_all_kinds_arrive(server: RedisServer, source: Source) -> Non
     assert has(source, KEY)
 
 
+def test_a_key_whose_twin_in_capital_letters_is_removed_stays(
+    server: RedisServer, source: Source
+) -> None:
+    client, name = server.client(), f"{PREFIX}:keys"
+    capitals = "sha256:" + fingerprint(KEY)[7:].upper()
+    client.hset(name, capitals, client.hget(name, fingerprint(KEY)))
+    assert edit.add(server.url, "proj_a", fingerprint(KEY), note="new") == "updated"
+    wait(lambda: bool(source.registry.lookup(KEY)) and source.registry.lookup(KEY)[0].note == "new")
+    assert client.hkeys(name) == [fingerprint(KEY)]
+
+
 def test_a_change_too_large_for_a_message_arrives(server: RedisServer, source: Source) -> None:
     edit.change(
         server.url,
