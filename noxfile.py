@@ -188,6 +188,7 @@ def zero_code(session: nox.Session) -> None:
         "ipykernel",
         "pyinstaller",
         "uvloop",
+        "trio",
     )
     tracers = ("ddtrace", "opentelemetry-instrumentation")
     session.install(".[test,auto]", *servers, *tracers)
