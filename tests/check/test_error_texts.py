@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import openai
 import pytest
@@ -280,10 +281,9 @@ def test_two_keys_say_what_is_wrong_with_the_call(sent: Recorder) -> None:
 def test_an_id_from_elsewhere_forges_no_line_and_drives_no_terminal(
     sent: Recorder, caplog: pytest.LogCaptureFixture
 ) -> None:
+    named = "m\nWARNING nothing\x1b[31m\u202e\u2028\x85é"
     with pytest.raises(opg.ProjectMismatchError) as refused:
-        Sync.client(sent, project="proj_b").models.retrieve(
-            "m\nWARNING nothing\x1b[31m\u202e\u2028\x85é"
-        )
+        Sync.client(sent, project="proj_b").get(f"/models/{quote(named)}", cast_to=object)
     lines = str(refused.value).splitlines()
     path = r"/v1/models/m\nWARNING nothing\x1b[31m\u202e\u2028\x85é"
     assert lines[0].startswith(f"GET api.openai.com{path} was about to be sent")
