@@ -366,8 +366,11 @@ def test_without_jinja2_the_page_says_how_to_install_it(
     run: Report, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "jinja2", None)
-    result = run(folder, "--html", tmp_path / "page.html")
+    page = tmp_path / "page.html"
+    page.write_text("of last week", "utf-8")
+    result = run(folder, "--html", page)
     assert (result.status, result.out) == (2, "")
+    assert page.read_text("utf-8") == "of last week"
     assert result.err.endswith(' pip install "jinja2>=3.1"\n')
     assert run(folder).status == 0  # the rest needs none
 

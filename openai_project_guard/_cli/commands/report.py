@@ -108,9 +108,10 @@ def _default_paths() -> list[str]:
 def _write_page(summary: Summary, path: str) -> None:
     from openai_project_guard._audit.html import render
 
+    page = render(summary)  # before the one that may be there is emptied
     try:
         with open(path, "w", encoding="utf-8") as file:
-            file.write(render(summary))
+            file.write(page)
     except OSError as error:
         reason = error.strerror or error
         raise ConfigurationError(f"The page {path} cannot be written: {reason}.") from None
