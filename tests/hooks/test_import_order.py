@@ -117,13 +117,19 @@ import openai_project_guard as opg
 for _ in range(3):
     opg.enable(registry={{"proj_a": {A!r}}})
     import support
-    print(opg.is_enabled(), support.Probe()())
+    sent = support.Recorder()
+    for project in "proj_a", "proj_b":
+        try:
+            support.sync_client(sent, api_key=support.A, project=project).models.list()
+        except Exception:  # of some releases the SDK's own: it knows this import's errors alone
+            pass
+    print(opg.is_enabled(), *(each.headers["OpenAI-Project"] for each in sent.requests))
     for name in [*sys.modules]:
         if name.partition(".")[0] in ("openai", "httpx", "httpx2", "support"):
             del sys.modules[name]
 """
     )
-    assert said.splitlines() == ["True a"] * 3
+    assert said.splitlines() == ["True proj_a"] * 3
 
 
 @pytest.mark.parametrize("name", ["websockets.legacy.client", "websockets.sync.client"])
