@@ -46,7 +46,16 @@ def frames_that_wait(frame: FrameType) -> Iterator[FrameType]:
     """
     runners = [each.f_locals for each in outwards(frame) if module_of(each) in _RUNNING]
     work = [kept.get(name) for kept in runners for name in _WORK]
-    links: list[Any] = [*filter(_is_link, (_running_task(), *work))]
+    yield from _waiting_for([*filter(_is_link, (_running_task(), *work))])
+    # Whoever hands work to the pool just now is about to wait for it. The program may have dropped
+    # it before its work is done.
+    pools = [kept["executor_reference"]() for kept in runners if "executor_reference" in kept]
+    yield from _blocked_by({id(pool) for pool in pools if pool is not None})
+    # What anyio runs for a thread of its own: last, for that thread waits nearer than its scope.
+    yield from _waiting_for([*filter(_is_link, (kept.get("scope") for kept in runners))])
+
+
+def _waiting_for(links: list[Any]) -> Iterator[FrameType]:
     known = {id(current_thread()), *map(id, links)}
     for link in links:  # which grows meanwhile
         if isinstance(link, Task):
@@ -55,13 +64,13 @@ def frames_that_wait(frame: FrameType) -> Iterator[FrameType]:
             if id(found) not in known and len(links) < _MOST_LINKS:
                 known.add(id(found))
                 links.append(found)
-    # Whoever hands work to the pool just now is about to wait for it. The program may have dropped
-    # it before its work is done.
-    pools = [kept["executor_reference"]() for kept in runners if "executor_reference" in kept]
-    for meant in (known, {id(pool) for pool in pools if pool is not None}):
-        for innermost in sys._current_frames().values():
-            if _waits_for(meant, innermost):
-                yield from outwards(innermost)
+    yield from _blocked_by(known)
+
+
+def _blocked_by(links: set[int]) -> Iterator[FrameType]:
+    for innermost in sys._current_frames().values():
+        if _waits_for(links, innermost):
+            yield from outwards(innermost)
 
 
 def outwards(frame: FrameType | None) -> Iterator[FrameType]:

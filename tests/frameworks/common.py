@@ -102,7 +102,7 @@ class Desk:
         return result
 
     def refused(
-        self, framework: Use, *, keeps_cause: bool = True, is_nearest: bool = False
+        self, framework: Use, *, keeps_cause: bool = True, is_nearest: bool | None = False
     ) -> Exception:
         """What it raises with another project: our error, or one that came of it. Nothing leaves.
 
@@ -113,6 +113,8 @@ class Desk:
             framework: what to run.
             keeps_cause: whether our error is kept; if not, its text is all that is left of it.
             is_nearest: the framework goes where that line cannot be known: the verdicts say so.
+                `None`: the line is right, but may be told as the nearest, since nobody waits for
+                the rest of a batch once one of it has failed.
         """
         ours = opg.ProjectMismatchError
         for scope in SCOPES:
@@ -129,12 +131,12 @@ class Desk:
             self._surfaced += " from it" if keeps_cause else " with its text alone"
         return raised.value
 
-    def assert_called_from_its_file(self, *, is_nearest: bool = False) -> None:
+    def assert_called_from_its_file(self, *, is_nearest: bool | None = False) -> None:
         """Each verdict names a line of the test's file, unless that cannot be known there."""
         assert self.verdicts
         for verdict in self.verdicts:
             site = str(verdict.call_site)
-            assert site.endswith(" (nearest known)") == is_nearest
+            assert is_nearest in (None, site.endswith(" (nearest known)"))
             assert is_nearest or Path(site.rpartition(":")[0]).resolve() == self._file
 
     def note(self, way: str) -> None:

@@ -78,9 +78,9 @@ def test_batches_in_tasks_and_in_a_loop_of_its_own(desk: Desk) -> None:
     def in_its_own_loop() -> list[list[float]]:
         return asyncio_run(embed())
 
-    for use in (embed, in_its_own_loop):
+    for use, is_nearest in ((embed, False), (in_its_own_loop, None)):
         assert desk.passes(use) == [[0.25, -0.5, 1.0]] * 2
-        assert type(desk.refused(use)) is ProjectMismatchError
+        assert type(desk.refused(use, is_nearest=is_nearest)) is ProjectMismatchError
 
 
 def test_responses_api(desk: Desk) -> None:
