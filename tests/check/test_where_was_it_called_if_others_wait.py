@@ -218,7 +218,8 @@ async def shielded(times: int) -> None:
     await waiting  # shielded
 
 
-@pytest.mark.parametrize(("times", "is_found"), [(300, True), (2000, False)])
+# From Python 3.14 on, shield() keeps the task that waits where one step leads to it.
+@pytest.mark.parametrize(("times", "is_found"), [(300, True), (2000, sys.version_info >= (3, 14))])
 def test_whoever_waits_for_a_task_is_named_unless_that_is_very_far(
     times: int, is_found: bool, seen: list[opg.Verdict]
 ) -> None:
