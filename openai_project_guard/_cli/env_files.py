@@ -16,6 +16,7 @@ from openai_project_guard._errors import ConfigurationError, hide_frames
 from openai_project_guard._keys import redact
 
 _MOST_WORK = 2_000_000  # python-dotenv looks from each `${` to the end of its value
+_MOST_GROWN = 131_071  # characters; Linux starts no program with a longer variable
 _STAND_IN = "sk-proj-stands-in-for-a-key-that-is-not-known"
 
 
@@ -87,6 +88,12 @@ def read_env_file(path: str, environ: Mapping[str, str]) -> EnvFile:
         if missing:
             unknown[binding.key] = tuple(missing)
         value = "".join(atom.resolve(known) for atom in atoms)
+        if len(value) > max(_MOST_GROWN, len(binding.value)):  # it may double at each line
+            line = binding.original.line
+            raise ConfigurationError(
+                f"--env-file {redact(path)}, line {line}: with what its ${{...}} stand for, this "
+                f"value has {len(value):,} characters; at most {_MOST_GROWN:,} fit in a variable."
+            )
         known[binding.key] = values[binding.key] = value
     replaced = tuple(name for name in values if environ.get(name, values[name]) != values[name])
     return EnvFile(path, values, unknown, tuple(skipped), replaced)

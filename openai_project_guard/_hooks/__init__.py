@@ -131,7 +131,6 @@ def _load_what_calls_need() -> None:
 
 def _imported(module: ModuleType) -> None:
     name = module.__name__
-    _announced.discard(name)  # wrapt tells of an import only once
     try:
         if name == "openai" and name in _installed:
             _load_what_calls_need()
@@ -143,3 +142,4 @@ def _imported(module: ModuleType) -> None:
         sys.modules.pop(name, None)
         wrapt.register_post_import_hook(_imported, name)
         raise
+    _announced.discard(name)  # wrapt tells of an import only once

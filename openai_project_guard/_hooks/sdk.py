@@ -24,7 +24,7 @@ from openai_project_guard._hooks.httpx import (
     note_bypassing_client,
     reaches_transport_hook,
 )
-from openai_project_guard._hooks.patch import Function, hook, is_reached, require
+from openai_project_guard._hooks.patch import Function, hook, is_reached, owner_of, require
 from openai_project_guard._hooks.sdk_facts import BASE_MODULE, service_account
 from openai_project_guard._hooks.unsendable import refusal_of_unsendable
 from openai_project_guard._scope import SCOPE
@@ -106,15 +106,20 @@ def _mark(client: Any, request: Any) -> BaseException | None:
 def _hook_sending(client_type: type) -> None:
     """Hooks the last methods of a client's classes, before this very call gets there."""
     module = sys.modules[BASE_MODULE]
-    is_async = issubclass(client_type, module.AsyncAPIClient)
+    if hasattr(client_type, SEND_REQUEST):
+        name = SEND_REQUEST
+        owners = [owner for owner in client_type.__mro__ if name in owner.__dict__]
+        make = judging(_judge_sending, is_async=issubclass(client_type, module.AsyncAPIClient))
+    else:
+        name = sdk_legacy.PREPARE_REQUEST
+        owners = [owner_of(client_type, name)]
+        make = sdk_legacy.judging_prepared(owners[0], _judge_here)
+    if all(is_reached(owner, name) for owner in owners):
+        return  # as at every call but the first: it takes no lock
     with changing:
-        if not is_reached(module.BaseClient, BUILD_REQUEST):
-            return  # the hooks were taken off since this call began
-        if not hasattr(client_type, SEND_REQUEST):
-            sdk_legacy.hook_preparing(client_type, _judge_here)
-        for owner in client_type.__mro__:
-            if SEND_REQUEST in owner.__dict__:
-                hook(owner, SEND_REQUEST, judging(_judge_sending, is_async=is_async))
+        if is_reached(module.BaseClient, BUILD_REQUEST):  # else they were taken off meanwhile
+            for owner in owners:
+                hook(owner, name, make)
 
 
 def _judge_sending(send: HiddenCall) -> Judged:

@@ -13,7 +13,7 @@ from typing import Any
 
 from openai_project_guard._check.call import Call
 from openai_project_guard._hooks.call import HiddenCall
-from openai_project_guard._hooks.patch import Function, hook, owner_of, wrapper_chain
+from openai_project_guard._hooks.patch import Function, Maker, hook, owner_of, wrapper_chain
 from openai_project_guard._hooks.sdk_facts import frames
 
 REQUEST = "request"
@@ -105,15 +105,14 @@ def _async_request_hook(original: Callable[..., Awaitable[Any]]) -> Function:
     return request
 
 
-def hook_preparing(
-    client_type: type, judge_here: Callable[[Any, Any], tuple[Call | None, BaseException | None]]
-) -> None:
-    """Judges the requests of a client after the outermost `_prepare_request` of its classes.
+def judging_prepared(
+    owner: type, judge_here: Callable[[Any, Any], tuple[Call | None, BaseException | None]]
+) -> Maker:
+    """Makes a hook that judges a client's requests after the outermost `_prepare_request`.
 
     A subclass may override it without `super()`, or go on after it: only what stands after the
-    outermost one is judged.
+    outermost one, which is the owner's, is judged.
     """
-    owner = owner_of(client_type, PREPARE_REQUEST)
 
     def make(original: Callable[..., Any]) -> Function:
         def judge(client: Any, request: Any) -> BaseException | None:
@@ -138,4 +137,4 @@ def hook_preparing(
 
         return _prepare_request_async if inspect.iscoroutinefunction(original) else _prepare_request
 
-    hook(owner, PREPARE_REQUEST, make)
+    return make

@@ -180,13 +180,13 @@ class Handler(BaseHTTPRequestHandler):
     def _read_body(self) -> bytes:
         if "chunked" not in (self._header("Transfer-Encoding") or "").lower():
             return self._read_exactly(int(self._header("Content-Length") or 0))
-        body = b""
+        parts = []
         while size := int(self._read_line().partition(b";")[0], 16):
-            body += self._read_exactly(size)
+            parts.append(self._read_exactly(size))
             self._read_line()
         while self._read_line().strip():
             pass  # Trailers.
-        return body
+        return b"".join(parts)
 
     def _read_line(self) -> bytes:
         return self.rfile.readline() or self._read_exactly(1)

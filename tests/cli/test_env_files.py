@@ -130,6 +130,21 @@ def test_a_value_that_is_slow_to_take_apart_is_an_error(tmp_path: Path) -> None:
     assert read_env_file(str(path), {}).values["B99"] == "1" * 100
 
 
+def test_a_value_that_doubles_at_each_line_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.env"
+    long = "1" * 200_000
+    path.write_text(
+        f"LONG={long}\nA0=12345678\n" + "".join(f"A{n + 1}=${{A{n}}}${{A{n}}}\n" for n in range(16))
+    )
+    problem = r"a\.env, line 16: with what its \$\{\.\.\.\} stand for, .* 131,072 characters"
+    with pytest.raises(ConfigurationError, match=problem):
+        read_env_file(str(path), {})
+    path.write_text(f"LONG={long}\nA={'1' * 65_535}\nB=${{A}}${{A}}\n")
+    values = read_env_file(str(path), {}).values
+    assert values["LONG"] == long
+    assert len(values["B"]) == 131_070
+
+
 def test_the_environment_is_as_before_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

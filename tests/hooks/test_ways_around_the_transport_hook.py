@@ -24,6 +24,7 @@ from support import (
 )
 
 import openai_project_guard as opg
+from openai_project_guard._state import changing
 
 pytestmark = pytest.mark.usefixtures("clean")
 
@@ -316,3 +317,42 @@ def test_a_stand_in_that_cannot_be_remembered_sends_what_is_right() -> None:
             with pytest.raises(opg.ProjectMismatchError):
                 client.models.list()
     assert len(sent.requests) == 1
+
+
+class Own(http.Client):  # type: ignore[misc]
+    """Sends in its own way."""
+
+    def send(self, request: Any, **options: Any) -> Any:
+        return super().send(request, **options)
+
+
+class OwnAsync(http.AsyncClient):  # type: ignore[misc]
+    """The same, asynchronous."""
+
+    async def send(self, request: Any, **options: Any) -> Any:
+        return await super().send(request, **options)
+
+
+@pytest.mark.parametrize("way", [http.Client, http.AsyncClient, Own, OwnAsync])
+def test_a_call_does_not_wait_while_another_thread_changes_the_guard(way: type[Any]) -> None:
+    sent = Recorder()
+    is_async = issubclass(way, http.AsyncClient)
+    client = (openai.AsyncOpenAI if is_async else openai.OpenAI)(
+        api_key=A,
+        project="proj_a",
+        max_retries=0,
+        http_client=way(transport=http.MockTransport(sent)),
+    )
+
+    def call() -> None:
+        answer = client.models.list()
+        if is_async:
+            asyncio.run(ended(answer))
+
+    async def ended(answer: Any) -> None:
+        await answer
+
+    call()  # the first hooks what sends in its own way
+    with ThreadPoolExecutor(1) as pool, changing:
+        pool.submit(call).result(timeout=10)
+    assert len(sent.requests) == 2
