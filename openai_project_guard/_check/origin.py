@@ -112,7 +112,8 @@ def origin_of(
         not sources.is_sdk or _is_among(value, of_argument)
     ):
         name, place = variable, f"{variable} in the environment"
-        fix = _fix_of_setting(setting, sources, key_digest, f"correct or unset {variable}")
+        fix = f"correct or unset {variable}, and any `{argument}=` that repeats it"
+        fix = _fix_of_setting(setting, sources, key_digest, fix)
     elif _is_among(value, of_argument):
         name = f"{argument}="
         place = f"the client's `{name}` (`with_options()` and `copy()` keep it)"

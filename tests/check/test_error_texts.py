@@ -75,7 +75,8 @@ def test_stale_variable(sent: Recorder, monkeypatch: pytest.MonkeyPatch) -> None
         "That OpenAI-Project comes from OPENAI_PROJECT_ID in the environment.",
     ]
     assert lines[5].startswith(
-        "To fix it: correct or unset OPENAI_PROJECT_ID (expected: proj_a), or use a key of "
+        "To fix it: correct or unset OPENAI_PROJECT_ID, and any `project=` that repeats it "
+        "(expected: proj_a), or use a key of "
     )
 
 
@@ -211,8 +212,8 @@ def test_organization(sent: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines[0].endswith("OpenAI-Project 'proj_a' and OpenAI-Organization 'org-2'.")
     assert lines[2] == "That OpenAI-Organization comes from OPENAI_ORG_ID in the environment."
     assert lines[5] == (
-        "To fix it: correct or unset OPENAI_ORG_ID (expected: org-1), or correct the registry's "
-        "entry."
+        "To fix it: correct or unset OPENAI_ORG_ID, and any `organization=` that repeats it "
+        "(expected: org-1), or correct the registry's entry."
     )
 
 

@@ -153,8 +153,8 @@ def test_a_401_for_an_organization_that_the_registry_does_not_know_names_the_hea
     assert note.endswith(
         "But its OpenAI-Organization header said 'org-old', of which the registry says nothing. "
         "That OpenAI-Organization comes from OPENAI_ORG_ID in the environment. To fix it: correct "
-        "or unset OPENAI_ORG_ID, or add the project's organization to the registry so that the "
-        "guard checks it."
+        "or unset OPENAI_ORG_ID, and any `organization=` that repeats it, or add the project's "
+        "organization to the registry so that the guard checks it."
     )
 
 
@@ -384,7 +384,9 @@ def test_an_organization_is_put_right_where_it_was_set(
     origin, text = refused(client.with_options(project="proj_a"))
     name = "OPENAI_ORG_ID" if is_variable else "organization="
     assert origin == name
-    fix = f"correct or unset {name}" if is_variable else f"give the client the right `{name}`"
+    fix = "give the client the right `organization=`"
+    if is_variable:
+        fix = f"correct or unset {name}, and any `organization=` that repeats it"
     assert f"To fix it: {fix} (expected: org-1), or correct the registry's entry." in text
 
 
@@ -493,6 +495,16 @@ def test_a_key_that_stands_as_the_project_of_a_client_is_found_though_it_is_not_
     origin, text = refused(sync_client(Recorder(), default_headers={"OpenAI-Project": STRANGER}))
     assert origin == "default_headers"
     assert STRANGER not in text
+
+
+def test_an_argument_that_repeats_the_variable_is_spoken_of_too(clean: pytest.MonkeyPatch) -> None:
+    """A client does not show which of the two it took: the variable is not the only one to mend."""
+    clean.setenv("OPENAI_PROJECT_ID", "proj_b")
+    for options in ({}, {"project": "proj_b"}):
+        origin, text = refused(sync_client(Recorder(), **options))
+        assert origin == "OPENAI_PROJECT_ID"
+        fix = "correct or unset OPENAI_PROJECT_ID, and any `project=` that repeats it"
+        assert f"To fix it: {fix} (expected: proj_a), or use a key of project proj_b" in text
 
 
 @pytest.mark.parametrize(
