@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from openai_project_guard._check.call_site import ClientSite
+from openai_project_guard._check.header_settings import values_of
 from openai_project_guard._check.headers import HeaderValues, RawHeaders
 from openai_project_guard._registry.model import KeyRecord
 from openai_project_guard._types import Destination
@@ -62,6 +63,11 @@ class HeaderSources:
     client_site: ClientSite | None = None
     websocket_note: str | None = None
     is_module: bool = False
+
+    @property
+    def brings_key(self) -> bool:
+        """Whether the call has a key of its own, in its `extra_headers`."""
+        return bool(values_of(self.call_headers, "Authorization"))
 
 
 class MessageAdapter(Protocol):

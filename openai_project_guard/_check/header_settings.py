@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from openai_project_guard._keys import hint, redact
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -31,3 +33,9 @@ def custom_headers(header: str) -> tuple[str, ...]:
 def values_of(headers: Mapping[str, Any], header: str) -> tuple[Any, ...]:
     """The values that a mapping of headers gives a name, whatever its case."""
     return tuple(value for name, value in headers.items() if name.lower() == header.lower())
+
+
+def is_among(value: str, found: tuple[Any, ...]) -> bool:
+    """Whether one of these is the value, which is shown without any key that is in it."""
+    texts = (text for text in found if isinstance(text, str))
+    return any(value in (text, redact(text), hint(text.strip())) for text in texts)

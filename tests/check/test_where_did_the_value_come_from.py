@@ -46,10 +46,16 @@ def test_another_clients_key_does_not_make_the_variable_wrong(clean: pytest.Monk
     assert "To fix it: pass `project=` where the client is given this key, which is not " in text
 
 
-@pytest.mark.parametrize("project", ["proj_a", None])
-def test_a_call_that_brings_another_key_is_put_right_there(project: str | None) -> None:
-    client = sync_client(Recorder(), api_key=A, project=project)
-    _, text = refused(client, extra_headers={"Authorization": f"Bearer {B}"})
+OF_A = {"OpenAI-Project": "proj_a"}
+
+
+@pytest.mark.parametrize(
+    "options", [{"project": "proj_a"}, {"project": None}, {"default_headers": OF_A}]
+)
+def test_a_call_that_brings_another_key_is_put_right_there(options: dict[str, Any]) -> None:
+    client = sync_client(Recorder(), api_key=A, **options)
+    origin, text = refused(client, extra_headers={"Authorization": f"Bearer {B}"})
+    assert origin == "extra_headers"
     fix = "add OpenAI-Project to the `extra_headers` of this call, which give it its key"
     assert f"To fix it: {fix} (expected: proj_b)" in text
 
@@ -411,6 +417,16 @@ def test_a_header_that_a_call_takes_out_is_put_back_in_that_call() -> None:
     assert "To fix it: take OpenAI-Project out of its `extra_headers` (expected: proj_a)" in text
 
 
+def test_a_header_that_a_call_takes_out_is_filled_where_that_brings_its_key() -> None:
+    client = sync_client(Recorder(), project="proj_a")
+    headers = {"Authorization": f"Bearer {B}", "OpenAI-Project": ""}
+    origin, text = refused(client, extra_headers=headers)
+    assert origin == "extra_headers"
+    assert (
+        "To fix it: give OpenAI-Project a value in its `extra_headers` (expected: proj_b)" in text
+    )
+
+
 def test_a_header_that_a_client_empties_is_filled_there() -> None:
     _, text = refused(sync_client(Recorder(), default_headers={"OpenAI-Project": ""}))
     assert "To fix it: take OpenAI-Project out of default_headers, or fill it (expected: " in text
@@ -460,7 +476,7 @@ def test_a_client_that_got_another_key_and_never_a_project() -> None:
 def test_a_call_that_brings_its_key_and_no_project() -> None:
     headers = {"Authorization": f"Bearer {B}"}
     origin, text = refused(sync_client(Recorder()), extra_headers=headers)
-    assert origin == "unset"
+    assert origin == "extra_headers"
     assert "Nothing sets the header; the key comes from `extra_headers` of this call." in text
 
 
