@@ -173,10 +173,8 @@ def _last_step(record: Record) -> tuple[str, str | None]:
 
 
 def _built(record: Record) -> str:
-    place = _last_step(record)[1]
-    if place:
-        return f" built at {place}"
-    return f" ({record.client_site})" if record.client_site else ""
+    place = _last_step(record)[1] or record.client_site
+    return f" built at {place}" if place else ""
 
 
 def _at_call(record: Record) -> str:

@@ -19,6 +19,7 @@ from support import STRANGER, A, B, Recorder, Server, fingerprint, http, openai,
 import openai_project_guard as opg
 from openai_project_guard._audit.record import Audit
 from openai_project_guard._audit.summary import summarize
+from openai_project_guard._check.call_site import NOT_SEEN
 from openai_project_guard._cli import main
 
 ORGANIZATION = """
@@ -369,7 +370,7 @@ def header_of(where: Path, **fields: Any) -> None:
             "a.py:1 in f, then copy at b.py:2 in g",
             "{0}a.py:1 in f, then copy at {0}b.py:2 in g",
         ),
-        ("/srv", "made before the guard was enabled", "made before the guard was enabled"),
+        ("/srv", NOT_SEEN, NOT_SEEN),
         ("/srv", "<stdin>:1 in <module>", "<stdin>:1 in <module>"),
         ("/srv", "Cell In[3]:1 in <module>", "Cell In[3]:1 in <module>"),
         (None, "a/b.py:3 in f", "a/b.py:3 in f"),
