@@ -23,6 +23,11 @@ PROJECT = Setting("OpenAI-Project", "project", "OPENAI_PROJECT_ID")
 ORGANIZATION = Setting("OpenAI-Organization", "organization", "OPENAI_ORG_ID")
 
 
+def as_it_was(variable: str) -> str:
+    """The other place that an argument, or a header, of a client may come from."""
+    return f"{variable} as it was when the client was made"
+
+
 def custom_headers(header: str) -> tuple[str, ...]:
     """The values that `OPENAI_CUSTOM_HEADERS`, a header a line, gives a header."""
     lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")

@@ -14,6 +14,7 @@ from openai_project_guard._check.header_settings import (
     ORGANIZATION,
     PROJECT,
     Setting,
+    as_it_was,
     custom_headers,
     is_among,
     values_of,
@@ -106,8 +107,8 @@ def origin_of(
         name = "OPENAI_CUSTOM_HEADERS"
         place, fix = f"{name} in the environment", f"correct {name}"
     elif is_among(value, of_client):
-        name, place = "default_headers", "`default_headers` of the client"
-        fix = "correct its `default_headers`"
+        name, fix = "default_headers", "correct its `default_headers`"
+        place = f"`default_headers` of the client, or from {as_it_was('OPENAI_CUSTOM_HEADERS')}"
     elif is_among(value, (os.environ.get(variable),)) and (
         not sources.is_sdk or is_among(value, of_argument)
     ):
@@ -116,10 +117,12 @@ def origin_of(
         fix = _fix_of_setting(setting, sources, key_digest, fix)
     elif is_among(value, of_argument):
         name = f"{argument}="
-        place = f"the client's `{name}` (`with_options()` and `copy()` keep it)"
         fix = _fix_of_setting(setting, sources, None, f"give the client the right `{name}`")
+        place = f"the client's `{name}` (`with_options()` and `copy()` keep it)"
         if sources.is_module:
             place, fix = f"`openai.{argument}`", f"correct `openai.{argument}`"
+        if sources.step_with(argument) is None:
+            place += f", or from {as_it_was(variable)}"
     elif is_among(value, values_of(sources.http_headers, header)):
         name, place = "http_client", "the headers of the client's `http_client=`"
         fix = f"take {header} out of them, and pass `{argument}=` to the client"
@@ -148,12 +151,9 @@ def _origin_of_none(setting: Setting, sources: HeaderSources) -> Origin:
     """Why there is no such header, or an empty one."""
     header, argument, variable = setting.header, setting.argument, setting.variable
     if values_of(sources.call_headers, header):
-        fix = f"take {header} out of its `extra_headers`"
-        return Origin(
-            "extra_headers",
-            f"`extra_headers` of this call takes the client's {header} out.",
-            f"give {header} a value in its `extra_headers`" if sources.brings_key else fix,
-        )
+        change = f"give {header} a value in" if sources.brings_key else f"take {header} out of"
+        sentence = f"`extra_headers` of this call takes the client's {header} out."
+        return Origin("extra_headers", sentence, f"{change} its `extra_headers`")
     of_client = values_of(sources.client_headers, header)
     if sources.brings_key and (of_client or not sources.settings.get(argument)):
         return Origin(
@@ -190,10 +190,10 @@ def _origin_of_none(setting: Setting, sources: HeaderSources) -> Origin:
     if sources.settings.get(argument) == "":
         return Origin(
             f"{argument}=",
-            f"The client's `{argument}=` is an empty string.",
+            f"The client's `{argument}=`, or {as_it_was(variable)}, is an empty string.",
             f"give the client's `{argument}=` a value",
         )
-    step = None if sources.client_site is None else sources.client_site.last_with_key
+    step = sources.step_with("api_key")
     if step is not None:
         return Origin(
             "unset",
@@ -223,14 +223,13 @@ def _fix_of_setting(
     Other clients may live by the same value: one that got another key by `with_options()` is put
     right there, and one with a key of its own where it is built.
     """
-    argument, site = setting.argument, sources.client_site
-    if site is not None and setting is PROJECT:
-        step = site.last_with_project
-        if step is not None:
-            return f"correct the `{argument}=` of that {step.method}(), at {step.site}"
-        step = site.last_with_key
-        if step is not None:
-            return _fix_of_step(step, argument)
+    argument = setting.argument
+    step = sources.step_with(argument)
+    if step is not None:
+        return f"correct the `{argument}=` of that {step.method}(), at {step.site}"
+    step = sources.step_with("api_key")
+    if step is not None and setting is PROJECT:
+        return _fix_of_step(step, argument)
     of_variable = os.environ.get("OPENAI_API_KEY")
     if key_digest is not None and of_variable and digest(of_variable) != key_digest:
         return (
@@ -272,7 +271,7 @@ def _missing_on_websocket(sources: HeaderSources) -> Origin:
 def origin_of_key(key_digest: bytes | None, sources: HeaderSources) -> Origin:
     """Where the call's key came from."""
     of_variable = custom_headers("Authorization")
-    step = None if sources.client_site is None else sources.client_site.last_with_key
+    step = sources.step_with("api_key")
     if sources.brings_key:
         name, place = "extra_headers", "`extra_headers` of this call"
         fix = "correct its `extra_headers`"
@@ -280,16 +279,17 @@ def origin_of_key(key_digest: bytes | None, sources: HeaderSources) -> Origin:
         name = "OPENAI_CUSTOM_HEADERS"
         place, fix = f"{name} in the environment", f"correct {name}"
     elif digest(os.environ.get("OPENAI_API_KEY", "").strip()) == key_digest:  # as it is sent
-        name = "OPENAI_API_KEY"
-        place = f"{name} in the environment"
+        name, place = "OPENAI_API_KEY", "OPENAI_API_KEY in the environment"
         fix = _unquote(name, os.environ[name].strip(), f"correct {name}")
     elif digest((sources.settings.get("api_key") or "").strip()) == key_digest:
         name, place = "api_key=", "the client's `api_key=`"
         fix = "give the client the right `api_key=`"
-        if step is not None:
-            fix = f"correct the `api_key=` of that {step.method}(), at {step.site}"
         if sources.is_module:
             place, fix = "`openai.api_key`", "correct `openai.api_key`"
+        if step is None:
+            place += f", or from {as_it_was('OPENAI_API_KEY')}"
+        else:
+            fix = f"correct the `api_key=` of that {step.method}(), at {step.site}"
         fix = _unquote(name, sources.settings["api_key"].strip(), fix)
     else:
         name = "unknown"

@@ -241,7 +241,7 @@ def test_an_unregistered_key_of_the_client_is_put_right_there(clean: pytest.Monk
     clean.setenv("OPENAI_API_KEY", A)
     origin, text = refused(sync_client(Recorder(), api_key=STRANGER))
     assert origin == "api_key="
-    assert "The key comes from the client's `api_key=`." in text
+    assert "The key comes from the client's `api_key=`, or from OPENAI_API_KEY as it was " in text
     assert "if it is not, give the client the right `api_key=`. " in text
 
 
@@ -256,6 +256,7 @@ def test_an_unregistered_key_of_a_derived_client_is_put_right_where_that_was_der
         client = first.with_options(api_key=STRANGER)
     origin, text = refused(client.with_options(timeout=5))
     assert origin == "api_key="
+    assert "The key comes from the client's `api_key=`.\n" in text
     assert f"if it is not, correct the `api_key=` of that {method}(), at " in text
 
 
@@ -288,6 +289,41 @@ def test_of_two_keys_on_a_call_it_is_said_where_the_first_comes_from() -> None:
     assert "To fix it: give the client the right `api_key=`" in text
 
 
+# --- a variable that was another one when the client was made -------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variable", "then"),
+    [
+        ("OPENAI_API_KEY", STRANGER),
+        ("OPENAI_PROJECT_ID", "proj_b"),
+        ("OPENAI_PROJECT_ID", ""),
+        ("OPENAI_ORG_ID", "org-2"),
+        ("OPENAI_CUSTOM_HEADERS", "OpenAI-Project: proj_b"),
+    ],
+)
+@pytest.mark.parametrize("now", ["changed", "unset"])
+def test_a_variable_is_not_said_to_be_an_argument_for_being_another_by_now(
+    variable: str, then: str, now: str, clean: pytest.MonkeyPatch
+) -> None:
+    registry = opg.Registry()
+    registry.register(A, "proj_a", organization="org-1")
+    opg.enable(registry=registry)
+    clean.setenv("OPENAI_API_KEY", A)
+    if variable != "OPENAI_PROJECT_ID":
+        clean.setenv("OPENAI_PROJECT_ID", "proj_a")
+    clean.setenv(variable, then)
+    client = openai.OpenAI(http_client=http.Client(transport=http.MockTransport(Recorder())))
+    if variable == "OPENAI_CUSTOM_HEADERS" and not client._custom_headers:
+        pytest.skip("this SDK reads that variable at each call, or not at all")
+    if now == "unset":
+        clean.delenv(variable)
+    else:
+        clean.setenv(variable, "changed")
+    _, text = refused(client)
+    assert f"{variable} as it was when the client was made" in text
+
+
 # --- where a project comes from, or why there is none ---------------------------------------------
 
 
@@ -305,7 +341,7 @@ def test_a_project_of_one_call_is_put_right_in_that_call() -> None:
 def test_a_project_of_a_clients_headers_is_put_right_there() -> None:
     origin, text = refused(sync_client(Recorder(), project="proj_a", default_headers=HEADER))
     assert origin == "default_headers"
-    assert "\nThat OpenAI-Project comes from `default_headers` of the client.\n" in text
+    assert "\nThat OpenAI-Project comes from `default_headers` of the client, or from " in text
     assert "To fix it: correct its `default_headers` (expected: proj_a), or use a key of " in text
 
 
@@ -460,6 +496,7 @@ def test_a_project_of_a_derived_client_is_put_right_where_that_was_derived(metho
         client = first.with_options(project="proj_b")
     origin, text = refused(client.with_options(timeout=5))
     assert origin == "project="
+    assert "comes from the client's `project=` (`with_options()` and `copy()` keep it)." in text
     assert f"To fix it: correct the `project=` of that {method}(), at " in text
 
 
@@ -483,7 +520,10 @@ def test_a_call_that_brings_its_key_and_no_project() -> None:
 def test_a_client_with_an_empty_project() -> None:
     origin, text = refused(sync_client(Recorder(), project=""))
     assert origin == "project="
-    assert "The client's `project=` is an empty string." in text
+    assert (
+        "The client's `project=`, or OPENAI_PROJECT_ID as it was when the client was made, is an "
+        "empty string."
+    ) in text
     assert "To fix it: give the client's `project=` a value (expected: proj_a)" in text
 
 
