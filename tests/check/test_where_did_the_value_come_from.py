@@ -60,6 +60,23 @@ def test_a_call_that_brings_another_key_is_put_right_there(options: dict[str, An
     assert f"To fix it: {fix} (expected: proj_b)" in text
 
 
+def test_a_call_that_brings_another_key_is_not_to_blame_for_what_changes_its_header() -> None:
+    def take_out(request: Any) -> None:
+        del request.headers["OpenAI-Project"]
+
+    client = support.hooked(Recorder(), hooks={"request": [take_out]}, project="proj_a")
+    origin, text = refused(client, extra_headers={"Authorization": f"Bearer {B}"})
+    assert origin == "unknown"
+    assert "To fix it: look for the code that removes OpenAI-Project" in text
+
+
+def test_a_quoted_project_is_wrong_for_a_call_that_brings_another_key_too() -> None:
+    client = sync_client(Recorder(), project='"proj_a"')
+    origin, text = refused(client, extra_headers={"Authorization": f"Bearer {B}"})
+    assert origin == "project="
+    assert "To fix it: take the quotes off the value in project=, " in text
+
+
 @pytest.mark.skipif(
     not hasattr(openai.OpenAI(api_key=A), "_api_key_provider"), reason="takes no function"
 )
