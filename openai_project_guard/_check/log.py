@@ -188,5 +188,6 @@ def _sentence(verdict: Verdict, projects: tuple[str, ...]) -> str:
         details.append(f"its key is registered for {' or '.join(projects)}")
     details += code_sites(verdict)
     if verdict.origin not in (None, "unset"):
-        details.append(f"set by {verdict.origin}")
+        verb = "see" if verdict.origin == "extra_headers" else "set by"  # it may be the key alone
+        details.append(f"{verb} {verdict.origin}")
     return redact(f"{what}: {'; '.join(details)}")

@@ -52,12 +52,15 @@ OF_A = {"OpenAI-Project": "proj_a"}
 @pytest.mark.parametrize(
     "options", [{"project": "proj_a"}, {"project": None}, {"default_headers": OF_A}]
 )
-def test_a_call_that_brings_another_key_is_put_right_there(options: dict[str, Any]) -> None:
+def test_a_call_that_brings_another_key_is_put_right_there(
+    options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
     client = sync_client(Recorder(), api_key=A, **options)
     origin, text = refused(client, extra_headers={"Authorization": f"Bearer {B}"})
     assert origin == "extra_headers"
     fix = "add OpenAI-Project to the `extra_headers` of this call, which give it its key"
     assert f"To fix it: {fix} (expected: proj_b)" in text
+    assert caplog.text.endswith("; see extra_headers\n")  # what they bring is the key alone
 
 
 def test_a_call_that_brings_another_key_is_not_to_blame_for_what_changes_its_header() -> None:
