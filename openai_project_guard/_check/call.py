@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from openai_project_guard._check.call_site import ClientSite
+from openai_project_guard._check.call_site import ClientSite, Step
+from openai_project_guard._check.header_settings import values_of
 from openai_project_guard._check.headers import HeaderValues, RawHeaders
 from openai_project_guard._registry.model import KeyRecord
 from openai_project_guard._types import Destination, Outcome, Reason
@@ -71,6 +72,18 @@ class HeaderSources:
     client_site: ClientSite | None = None
     websocket_note: str | None = None
     is_module: bool = False
+
+    @property
+    def brings_key(self) -> bool:
+        """Whether the call has a key of its own, in its `extra_headers`."""
+        return bool(values_of(self.call_headers, "Authorization"))
+
+    def step_with(self, argument: str) -> Step | None:
+        """The `with_options()` or `copy()` that gave the client a key or project of its own."""
+        site = self.client_site
+        if site is None:
+            return None
+        return {"api_key": site.last_with_key, "project": site.last_with_project}.get(argument)
 
 
 class MessageAdapter(Protocol):
