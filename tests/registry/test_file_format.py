@@ -439,6 +439,16 @@ n = "\\"#" # [no]
     assert {path: lines.of(path) for path in expected} == expected
 
 
+def test_lines_are_found_at_every_depth() -> None:
+    depth = 250
+    text = "version = 1\nx = " + "[\n" * depth + "1,\n2" + "]" * depth
+    assert Lines(text).of(("x", *[0] * (depth - 1), 1)) == 2 + depth + 1
+    name = ".".join("abcdefghijkl")
+    assert error_of(f"version = 1\n\n{name} = 1\n{name} = 2\n") == (
+        f"{NAME}, line 4: {name}: this field is in the file twice. The first is at line 3."
+    )
+
+
 def test_a_key_of_two_projects_has_a_line_in_each(tmp_path: Path) -> None:
     one = "sha256:" + "0" * 64
     path = tmp_path / "openai-projects.toml"
