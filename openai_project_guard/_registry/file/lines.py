@@ -212,12 +212,14 @@ def _walk(text: str, tree: _Tree | None = None) -> Iterator[tuple[_Node, int, st
 
 
 def _tokens(text: str) -> Iterator[tuple[str, int]]:
-    line, counted = 1, 0
+    line = 1
     for match in _TOKEN.finditer(text):
-        line += text.count("\n", counted, match.start())
-        counted = match.start()
-        if not match.group().startswith("#"):
-            yield match.group(), line
+        piece = match.group()
+        if piece[0] == "#":
+            continue
+        yield piece, line
+        if piece[0] in "\n\"'":
+            line += piece.count("\n")
 
 
 def _unquoted(name: str) -> str:
