@@ -140,7 +140,8 @@ def _fix(
             "the variable that holds the key"
         )
     own = records[0].project
-    place = own.place.of(records[0].service_account or fingerprint_of(headers.key_digest or b""))
+    needle = records[0].service_account or fingerprint_of(headers.key_digest or b"")
+    place = own.place.of(needle, own.id)
     return (
         f"{fix}, or use a key of project {verdict.actual}. If this key does belong to "
         f"{verdict.actual}, the registry's entry is wrong: correct it in {place}"

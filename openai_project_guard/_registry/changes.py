@@ -194,10 +194,11 @@ class Draft:
         if project_id not in bindings and bindings and not also:
             other, binding = next(iter(bindings.items()))
             name = self.projects[other].alias if other in self.projects else None
+            place = self.stored.place.of(fingerprint, other)
             raise RegistryError(
-                f"{self.stored.place.of(fingerprint)}: the key {binding.hint or fingerprint} is "
-                f"registered for the project {name or other} already. Remove it there first, or, "
-                "for a legacy user key that belongs to both, add it with --also."
+                f"{place}: the key {binding.hint or fingerprint} is registered for the project "
+                f"{name or other} already. Remove it there first, or, for a legacy user key that "
+                "belongs to both, add it with --also."
             )
         new = KeyBinding(hint or old.hint, note or (None if old.note == LEARNED else old.note))
         change: Change = "updated" if project_id in bindings else "added"

@@ -30,7 +30,7 @@ class Place:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def of(self, needle: str, project: str = "") -> str:
+    def of(self, needle: str, project: str) -> str:
         """The place of one entry.
 
         Args:

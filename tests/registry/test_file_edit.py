@@ -241,7 +241,7 @@ def test_several_changes_are_written_in_one_step(mocker: MockerFixture) -> None:
 def test_a_change_of_many_projects_walks_the_file_once(
     number: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def walk(text: str) -> Iterator[tuple[lines.Path, int]]:
+    def walk(text: str) -> Iterator[object]:
         nonlocal walked
         walked += len(text)
         return original(text)
@@ -252,8 +252,8 @@ def test_a_change_of_many_projects_walks_the_file_once(
     monkeypatch.setattr(lines, "_walk", walk)
     size = len(text())
     edit.change(NAME, lambda draft: draft.remove_projects(names[:number]))
-    assert {entry.project for entry in Registry.from_file(NAME)} == {*names[number:]}
     assert walked == size
+    assert {entry.project for entry in Registry.from_file(NAME)} == {*names[number:]}
     size, walked = len(text()), 0
     edit.change(NAME, lambda draft: [draft.add_key(name, B, also=True) for name in names[number:]])
     assert len(Registry.from_file(NAME)) == 2 * (50 - number)

@@ -12,6 +12,7 @@ from openai_project_guard import Registry, RegistryError
 from openai_project_guard._registry.file.lines import Lines
 from openai_project_guard._registry.file.parse import read
 from openai_project_guard._registry.model import KeyRecord
+from openai_project_guard._registry.stores import add
 
 CANARY = "sk-proj-CANARYcanary0123456789CANARYcanaryAb3d"
 NAME = "openai-projects.toml"
@@ -22,6 +23,7 @@ def fingerprint(key: str) -> str:
 
 
 A, B = fingerprint("a"), fingerprint("b")
+BOT = "proj_5fPqTn0w"
 
 
 @pytest.fixture(autouse=True)
@@ -118,14 +120,80 @@ def test_an_entry_knows_its_line_when_asked() -> None:
     assert isinstance(record, KeyRecord)
     place = record.project.place
     assert snapshot.projects["proj_search"].place is place
-    assert place.of(B) == f"{NAME}, line 9"
-    assert place.of("user-svc-01") == f"{NAME}, line 6"
+    assert place.of(A, "proj_search") == f"{NAME}, line 14"
+    assert place.of(B, BOT) == f"{NAME}, line 9"
+    assert place.of("user-svc-01", BOT) == f"{NAME}, line 6"
     write("# a line more\n" + GOOD)
-    assert place.of(B) == f"{NAME}, line 10"
+    assert place.of(B, BOT) == f"{NAME}, line 10"
     write(f'# "{B}"\n# "user-svc-01"\n')
-    assert place.of(B) == place.of("user-svc-01") == NAME
+    assert place.of(B, BOT) == place.of("user-svc-01", BOT) == NAME
     os.unlink(NAME)
-    assert place.of(B) == place.of("user-svc-01") == NAME
+    assert place.of(B, BOT) == place.of("user-svc-01", BOT) == NAME
+
+
+KEY = f'{{ fingerprint = "{A}" }}'
+LAYOUTS = {
+    "keys before the id": (
+        f'[projects.a]\nid = "proj_a"\nkeys = [{KEY}]\n'
+        f'[projects.b]\nkeys = [{KEY}]\nid = "proj_b"\n',
+        (4, 6),
+    ),
+    "an id in a comment": (
+        f'[projects.a]\nid = "proj_a"  # not "proj_b"\nkeys = [{KEY}]\n'
+        f'[projects.b]\nid = "proj_b"\nkeys = [{KEY}]\n',
+        (4, 7),
+    ),
+    "an entry in a comment": (
+        f'[projects.a]\nid = "proj_a"\nkeys = [ # was {KEY}\n]\n'
+        f'[projects.b]\nid = "proj_b"\nkeys = [\n  {KEY}\n]\n',
+        (None, 9),
+    ),
+    "an entry in a note": (
+        f"[projects.a]\nid = \"proj_a\"\nkeys = [{{ note = '{A}', fingerprint = '{B}' }}]\n"
+        f"[projects.b]\nid = 'proj_b'\nkeys = [ {{ note = '{A}', fingerprint = '{B}' }},\n"
+        f"{KEY}]",
+        (None, 8),
+    ),
+    "tables in braces": (
+        f"projects = {{ a = {{ keys = [\n{KEY}], id = 'proj_a' }}, b = {{ id = 'proj_b', keys = [\n"
+        f"{KEY}] }} }}\n",
+        (3, 4),
+    ),
+    "names in dots": (
+        f"projects.a.keys = [{KEY}]\nprojects.b.id = 'proj_b'\n"
+        f'projects.b.keys = [{{ "fingerprint" = "{A[:-1]}\\u0062" }}]\nprojects.a.id = "proj_a"\n',
+        (2, 4),
+    ),
+    "tables for the keys": (
+        f"[[projects.a.keys]]\nfingerprint = '{A}'\n[[projects.b.keys]]\nfingerprint = '{B}'\n"
+        f"[[projects.b.keys]]\nfingerprint = '{A}'\n[projects.b]\nid = 'proj_b'\n[projects.a]\n"
+        "id = 'proj_a'\n",
+        (3, 7),
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "lines"), LAYOUTS.values(), ids=LAYOUTS)
+def test_an_entry_knows_its_line_in_every_layout(text: str, lines: tuple[int | None, int]) -> None:
+    text = text.replace(A[:-1] + "\\u0062", A[:-1] + f"\\u{ord(A[-1]):04x}")
+    write(f"version = 1\n{text}")
+    place = read(NAME).projects["a"].place
+    for project_id, line in zip(("proj_a", "proj_b"), lines, strict=True):
+        assert place.of(A, project_id) == (f"{NAME}, line {line}" if line else NAME)
+
+
+def test_a_refused_addition_names_the_line_of_the_entry_not_of_a_comment() -> None:
+    text, (_, line) = LAYOUTS["an entry in a comment"]
+    write(f"version = 1\n{text}")
+    with pytest.raises(RegistryError, match=f"^{NAME}, line {line}: the key .* project b already"):
+        add(NAME, "proj_c", A)
+
+
+def test_an_entry_knows_its_line_in_front_of_a_mistake() -> None:
+    write(GOOD)
+    place = read(NAME).projects["support-bot"].place
+    write(GOOD + "\n<<<<<<< HEAD\nthis is no TOML\n")
+    assert place.of(B, BOT) == f"{NAME}, line 9"
 
 
 def test_an_entry_knows_its_line_after_a_change_of_directory(
@@ -135,7 +203,7 @@ def test_an_entry_knows_its_line_after_a_change_of_directory(
     place = read(NAME).projects["support-bot"].place
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
-    assert place.of(A) == f"{NAME}, line 8"
+    assert place.of(A, BOT) == f"{NAME}, line 8"
 
 
 def project(*lines: str, alias: str = "bot") -> str:
@@ -437,6 +505,16 @@ n = "\\"#" # [no]
         ("no",): 1,
     }
     assert {path: lines.of(path) for path in expected} == expected
+
+
+def test_lines_are_found_at_every_depth() -> None:
+    depth = 250
+    text = "version = 1\nx = " + "[\n" * depth + "1,\n2" + "]" * depth
+    assert Lines(text).of(("x", *[0] * (depth - 1), 1)) == 2 + depth + 1
+    name = ".".join("abcdefghijkl")
+    assert error_of(f"version = 1\n\n{name} = 1\n{name} = 2\n") == (
+        f"{NAME}, line 4: {name}: this field is in the file twice. The first is at line 3."
+    )
 
 
 def test_a_key_of_two_projects_has_a_line_in_each(tmp_path: Path) -> None:

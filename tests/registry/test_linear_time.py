@@ -12,6 +12,7 @@ import itertools
 import pkgutil
 import re
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -160,6 +161,29 @@ def test_a_long_registry_file_takes_linear_time_whatever_is_wrong_with_it(
 
     short, long = map(LONG_FILES[kind], (250, 4_000))
     assert is_linear(work, short, long)
+
+
+def memory(text: str) -> int:
+    """The most that it takes to say what is wrong with a text, in bytes."""
+    tracemalloc.start()
+    try:
+        parse_text(text)
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize(
+    ("opens", "closes"), [("[", "]"), ("{ a = ", "}"), ("[{ a = ", "}]")], ids=["[", "{", "[{"]
+)
+def test_a_deeply_nested_file_takes_no_more_memory_than_another(opens: str, closes: str) -> None:
+    many = "[" + "1," * 10_000 + "]"
+    depth = 300 // len(opens.replace(" a = ", ""))
+    memory(A_FILE)  # what is imported at first use
+    flat, deep = (
+        memory(f"{A_FILE}x = {opens * levels}{many}{closes * levels}\n") for levels in (1, depth)
+    )
+    assert deep < 2 * flat
 
 
 def test_a_quadratic_pattern_would_be_found() -> None:

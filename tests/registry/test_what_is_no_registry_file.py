@@ -91,7 +91,7 @@ def test_in_a_running_process_it_is_logged_and_the_last_good_version_stays(
     assert file.status().state == "stale"
     said = [record.getMessage() for record in caplog.records]
     assert said == [f"{NAME}: {problem}. The last good version stays active."]
-    assert file.registry.snapshot.projects["bot"].place.of("svc") == NAME
+    assert file.registry.snapshot.projects["bot"].place.of("svc", "proj_a") == NAME
 
 
 @pytest.mark.parametrize(("make", "problem"), KINDS.values(), ids=KINDS)

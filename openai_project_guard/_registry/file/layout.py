@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from openai_project_guard._errors import RegistryError
-from openai_project_guard._registry.file.lines import Lines
+from openai_project_guard._registry.file.lines import Lines, blocks
 from openai_project_guard._registry.file.mistakes import BARE_NAME
 
 if TYPE_CHECKING:
@@ -65,12 +65,12 @@ class Layout:
         ]
         unsafe = ""
         lines = self._text.split("\n")
-        blocks = Lines(self._text).blocks(("projects",)) if changed else {}
-        if missing := [name for name in changed if name not in blocks]:
+        tables = blocks(("projects",), self._text) if changed else {}
+        if missing := [name for name in changed if name not in tables]:
             unsafe = f"projects.{_spelled(missing[0])}"
         else:
             # From behind, so that the lines in front keep their numbers.
-            for first, last, name in sorted(((*blocks[n], n) for n in changed), reverse=True):
+            for first, last, name in sorted(((*tables[n], n) for n in changed), reverse=True):
                 project, is_to_stay = changed[name]
                 if not is_to_stay:
                     _remove(lines, first - 1, last)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,8 +21,6 @@ else:
 
 Path = tuple[str | int, ...]
 """The way to a value: names, and positions in arrays."""
-
-_DEEPEST = 1000  # levels; each has a path of its length
 
 # A string without an end, right of where the decoder gave up, reaches to the end of the text: or
 # the rest would be looked through from each of its quotation marks.
@@ -38,131 +36,197 @@ _TOKEN = re.compile(
 )
 
 
+class Repeated(NamedTuple):
+    """A thing that stands in the text twice: its path, and the line where it stands first."""
+
+    path: Path
+    first: int
+
+
+class _Node:
+    """A name or an array's element.
+
+    It knows what it is in, not its whole path: one for each element of a deeply nested array would
+    take the memory of the process.
+    """
+
+    __slots__ = ("around", "count", "depth", "line", "part")
+
+    def __init__(self, around: _Node | None, part: str | int, line: int) -> None:
+        self.around = around
+        self.part = part
+        self.line = line  # where it stands first
+        self.count = 0  # of the elements so far, if it is an [[array of tables]]
+        self.depth: int = around.depth + 1 if around else 0
+
+    def path(self) -> Path:
+        parts: list[str | int] = []
+        node = self
+        while node.around:
+            parts.append(node.part)
+            node = node.around
+        return tuple(reversed(parts))
+
+
+class _Tree:
+    """All that the walk came by; without a reference downwards, so that it goes at once."""
+
+    def __init__(self) -> None:
+        self.root = _Node(None, "", 1)
+        self._nodes: dict[tuple[_Node, str | int], _Node] = {}
+
+    def find(self, around: _Node, part: str | int) -> _Node | None:
+        return self._nodes.get((around, part))
+
+    def put(self, around: _Node, part: str | int, line: int) -> _Node:
+        node = self._nodes.get((around, part))
+        if node is None:
+            node = self._nodes[around, part] = _Node(around, part, line)
+        return node
+
+
 class Lines:
     """The lines of the names and array elements of a TOML text."""
 
     def __init__(self, text: str) -> None:
-        self._text = text
-        self._all = list(_walk(text))
-        self._first: dict[Path, int] = {}
-        for path, line in self._all:
-            self._first.setdefault(path, line)
+        self._tree = _Tree()
+        for _ in _walk(text, self._tree):
+            pass
 
     def of(self, path: Path) -> int:
         """The line where the value, or else the nearest thing around it, stands first."""
-        while path and path not in self._first:
-            path = path[:-1]
-        return self._first.get(path, 1)
-
-    def repeated_at(self, line: int) -> Path | None:
-        """What stands at this line and stood before."""
-        again = [path for path, at in self._all if at == line and self._first[path] < line]
-        return max(again, key=len, default=None)
-
-    def blocks(self, parent: Path) -> dict[str | int, tuple[int, int]]:
-        """First and last line of each table in a table, if it has a [header] and is in one piece.
-
-        Comments and empty lines behind a table belong to what follows.
-        """
-        text = self._text.split("\n")
-        depth = len(parent)
-        runs: list[tuple[str | int | None, int]] = []  # who owns the lines from there on
-        for at, line in self._all:
-            if parent[: len(at)] != at:
-                owner = at[depth] if at[:depth] == parent else None
-                if not runs or runs[-1][0] != owner:
-                    runs.append((owner, line))
-        found: dict[str | int, tuple[int, int]] = {}
-        torn = set()
-        ends = [line - 1 for _, line in runs[1:]] + [len(text)]
-        for (owner, first), last in zip(runs, ends, strict=True):
-            if owner is None:
-                continue
-            if owner in found or not text[first - 1].lstrip().startswith("["):
-                torn.add(owner)
-            while not text[last - 1].strip() or text[last - 1].lstrip().startswith("#"):
-                last -= 1
-            found[owner] = first, last
-        return {name: block for name, block in found.items() if name not in torn}
+        node = self._tree.root
+        for part in path:
+            found = self._tree.find(node, part)
+            if found is None:
+                break
+            node = found
+        return node.line
 
 
-def _walk(text: str) -> Iterator[tuple[Path, int]]:
-    header: Path = ()  # of the [table] the piece is in
-    counts: dict[Path, int] = {}  # of the elements of [[an array of tables]] so far
-    around: list[tuple[Path, int | None]] = []  # inline tables; arrays with their next position
+def repeated_at(line: int, text: str) -> Repeated | None:
+    """What stands at this line and stood before."""
+    again = (
+        node for node, at, string in _walk(text) if at == line and node.line < line and not string
+    )
+    deepest = max(again, key=lambda node: node.depth, default=None)
+    return Repeated(deepest.path(), deepest.line) if deepest else None
+
+
+def strings(text: str, deepest: int) -> Iterator[tuple[Path, int, str]]:
+    """The strings in a text, with path and line, down to so many levels."""
+    for node, line, string in _walk(text):
+        if string and node.depth <= deepest:
+            yield node.path(), line, _unquoted(string)
+
+
+def blocks(parent: Path, text: str) -> dict[str | int, tuple[int, int]]:
+    """First and last line of each table in a table, if it has a [header] and is in one piece.
+
+    Comments and empty lines behind a table belong to what follows.
+    """
+    lines = text.split("\n")
+    depth = len(parent)
+    runs: list[tuple[str | int | None, int]] = []  # who owns the lines from there on
+    before = None
+    for node, line, _ in _walk(text):
+        while node.depth > depth + 1 and node.around:
+            node = node.around
+        if node is before:
+            continue
+        before, at = node, node.path()
+        if parent[: len(at)] != at:
+            owner = at[depth] if at[:depth] == parent else None
+            if not runs or runs[-1][0] != owner:
+                runs.append((owner, line))
+    found: dict[str | int, tuple[int, int]] = {}
+    torn = set()
+    ends = [line - 1 for _, line in runs[1:]] + [len(lines)]
+    for (owner, first), last in zip(runs, ends, strict=True):
+        if owner is None:
+            continue
+        if owner in found or not lines[first - 1].lstrip().startswith("["):
+            torn.add(owner)
+        while not lines[last - 1].strip() or lines[last - 1].lstrip().startswith("#"):
+            last -= 1
+        found[owner] = first, last
+    return {name: block for name, block in found.items() if name not in torn}
+
+
+def _walk(text: str, tree: _Tree | None = None) -> Iterator[tuple[_Node, int, str]]:
+    """Each name and array element, with its line; once more with the string that it is, if any."""
+    tree = tree or _Tree()
+    header = tree.root  # of the [table] the piece is in
+    around: list[tuple[_Node, int | None]] = []  # inline tables; arrays with their next position
     naming = True  # left of "="
     brackets = 0  # of a header
-    name: Path = ()
-    at: Path = ()
+    name: list[str] = []
+    at = tree.root
     for piece, line in _tokens(text):
-        path, position = around[-1] if around else (header, None)
         if piece == "\n":
             if not around:
-                naming, name = True, ()
+                naming, name = True, []
         elif naming and piece == "[":
             brackets += 1
         elif naming and piece == "]":
             if brackets:
-                header = _resolved(name, counts)
+                header = tree.root
+                for part in name:
+                    if header.count:  # it means the latest element
+                        header = tree.put(header, header.count - 1, line)
+                        yield header, line, ""
+                    header = tree.put(header, part, line)
+                    yield header, line, ""
                 if brackets == 2:
-                    counts[header] = counts.get(header, 0) + 1
-                    header = (*header, counts[header] - 1)
-                yield from _each(header, line)
+                    header.count += 1
+                    header = tree.put(header, header.count - 1, line)
+                    yield header, line, ""
             brackets = 0
         elif naming and piece == "=":
-            at, naming = (*path, *name), False
-            yield from _each(at, line, len(path) + 1)
+            at, naming = around[-1][0] if around else header, False
+            for part in name:
+                at = tree.put(at, part, line)
+                yield at, line, ""
         elif piece in ("]", "}"):
             del around[-1:]
             naming = False
         elif piece == ",":
+            node, position = around[-1] if around else (header, None)
             if position is None:
-                naming, name = True, ()
+                naming, name = True, []
             else:
-                around[-1] = (path, position + 1)
+                around[-1] = (node, position + 1)
         elif naming:
-            if len(name) == _DEEPEST:
-                return  # each part copies those before it
             if piece != ".":
-                name = (*name, _unquoted(piece))
+                name.append(_unquoted(piece))
         else:
+            node, position = around[-1] if around else (header, None)
             if position is not None:
-                at = (*path, position)
-                yield at, line
+                at = tree.put(node, position, line)
+                yield at, line, ""
             if piece in ("[", "{"):
-                if len(around) == _DEEPEST:
-                    return  # the decoder has not come so far either
-                naming, name = piece == "{", ()
+                naming, name = piece == "{", []
                 around.append((at, None if naming else 0))
+            elif piece[0] in "\"'":
+                yield at, line, piece
 
 
 def _tokens(text: str) -> Iterator[tuple[str, int]]:
-    line, counted = 1, 0
+    line = 1
     for match in _TOKEN.finditer(text):
-        line += text.count("\n", counted, match.start())
-        counted = match.start()
-        if not match.group().startswith("#"):
-            yield match.group(), line
-
-
-def _each(path: Path, line: int, shortest: int = 1) -> Iterator[tuple[Path, int]]:
-    for length in range(shortest, len(path) + 1):
-        yield path[:length], line
-
-
-def _resolved(name: Path, counts: dict[Path, int]) -> Path:
-    """A header's name; within an array of tables it means the latest element."""
-    path: Path = ()
-    for part in name[:-1]:
-        path = (*path, part)
-        if path in counts:
-            path = (*path, counts[path] - 1)
-    return (*path, *name[-1:])
+        piece = match.group()
+        if piece[0] == "#":
+            continue
+        yield piece, line
+        if piece[0] in "\n\"'":
+            line += piece.count("\n")
 
 
 def _unquoted(name: str) -> str:
     if name[0] not in "\"'":
         return name
+    if "\\" not in name and not name.startswith(('"""', "'''")):
+        return name[1:-1]
     try:
         unquoted: str = tomllib.loads(f"it = {name}")["it"]
     except ValueError:  # right of where the decoder gave up

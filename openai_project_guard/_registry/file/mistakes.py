@@ -6,7 +6,7 @@ import re
 from typing import NamedTuple
 
 from openai_project_guard._keys import redact
-from openai_project_guard._registry.file.lines import Lines, Path
+from openai_project_guard._registry.file.lines import Path, repeated_at
 
 BARE_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _LONGEST_NAME = 60
@@ -46,15 +46,14 @@ def syntax_error(message: str, text: str) -> Mistake:
     found = re.search(r" \(at line (\d+)", message)
     line = int(found.group(1)) if found else text.rstrip().count("\n") + 1
     if message.startswith(("Cannot", "Duplicate")):
-        lines = Lines(text)
-        name = lines.repeated_at(line)
-        if name is None:
+        repeated = repeated_at(line, text)
+        if repeated is None:
             return Mistake(line, "this name is already used earlier in the file.")
+        name, first = repeated
         what = "this alias" if len(name) == 2 and name[0] == "projects" else "this field"
         return Mistake(
             line,
-            f"{spelled_path(name)}: {what} is in the file twice. "
-            f"The first is at line {lines.of(name)}.",
+            f"{spelled_path(name)}: {what} is in the file twice. The first is at line {first}.",
         )
     reason = message[: found.start()] if found else message.partition(" (at ")[0]
     if not reason.startswith(("Expected", "Unclosed", "Unterminated", "Invalid", "Illegal")):

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
 import stat
 
 from openai_project_guard._errors import RegistryError
 from openai_project_guard._keys import digest, redact
+from openai_project_guard._registry.file.lines import strings
 from openai_project_guard._registry.model import Place
 
 LARGEST = 64 * 1024 * 1024
 """Bytes; a larger file is no registry, and would take the process's memory."""
 
-_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
 # Without waiting for whoever writes into a pipe, or for a terminal.
 _READING: int = os.O_RDONLY
 for _flag in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY"):
@@ -36,22 +35,18 @@ class FilePlace(Place):
         name = os.fspath(path)
         super().__init__(redact(name))
         self.path = os.path.abspath(name)  # the process may change its directory
-        self._known: tuple[object, dict[bytes, list[int]]] = (None, {})
+        self._known: tuple[object, dict[bytes, int]] = (None, {})
 
-    def of(self, needle: str, project: str = "") -> str:
+    def of(self, needle: str, project: str) -> str:
         """File and line of one entry; the file alone when the entry is no longer there."""
         try:
-            lines = self._lines()
+            line = self._lines().get(_entry(needle, project))
         except (OSError, ValueError):
-            return self.name
-        start = lines.get(_folded(project), [0])[0]
-        found = lines.get(_folded(needle), [])
-        # Of several lines the first behind the project's id.
-        line = next((line for line in found if line >= start), found[0] if found else None)
+            line = None
         return self.at(line) if line else self.name
 
-    def _lines(self) -> dict[bytes, list[int]]:
-        """The lines of all that stands in quotes, by its digest: a comment may quote a key.
+    def _lines(self) -> dict[bytes, int]:
+        """The lines of all entries, by digest: where a fingerprint belongs may be a key.
 
         Kept while the file is the same: listing a registry asks for every entry.
         """
@@ -59,12 +54,7 @@ class FilePlace(Place):
         version = (status.st_mtime_ns, status.st_size, status.st_ino)
         known, lines = self._known
         if known != version:
-            lines = {}
-            text = load(self).decode("utf-8-sig", errors="replace")
-            for number, line in enumerate(text.split("\n"), start=1):
-                if not line.lstrip().startswith("#"):
-                    for value in _QUOTED.findall(line):
-                        lines.setdefault(_folded(value[1:-1]), []).append(number)
+            lines = _lines_of_entries(load(self).decode("utf-8-sig", errors="replace"))
             self._known = (version, lines)
         return lines
 
@@ -73,8 +63,25 @@ class FilePlace(Place):
         return f"{self.name}, line {line}"
 
 
-def _folded(value: str) -> bytes:
-    return digest(value.lower())
+def _lines_of_entries(text: str) -> dict[bytes, int]:
+    projects: dict[str | int, str] = {}  # by the name of the table
+    entries: list[tuple[str, str | int, int]] = []
+    for path, line, value in strings(text, deepest=5):
+        match path:
+            case ("projects", name, "id"):
+                projects[name] = value
+            case ("projects", name, "keys", int(), "fingerprint"):
+                entries.append((value.lower(), name, line))
+            case ("projects", name, "service_accounts", int()):
+                entries.append((value, name, line))
+    lines: dict[bytes, int] = {}
+    for value, name, line in entries:
+        lines.setdefault(_entry(value, projects.get(name, "")), line)
+    return lines
+
+
+def _entry(needle: str, project: str) -> bytes:
+    return digest(f"{project} {needle}")
 
 
 def load(place: FilePlace) -> bytes:

@@ -36,7 +36,7 @@ class _CopyPlace(FilePlace):
         self.path = os.path.realpath(self.path)
         self._registry = registry
 
-    def of(self, needle: str, project: str = "") -> str:
+    def of(self, needle: str, project: str) -> str:
         """The registry, and that this is what the file has of it."""
         del needle, project
         return f"{self._registry} (as saved in {self.name})"
