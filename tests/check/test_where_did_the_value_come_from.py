@@ -73,6 +73,22 @@ def test_a_call_that_brings_another_key_is_not_to_blame_for_what_changes_its_hea
     assert "To fix it: look for the code that removes OpenAI-Project" in text
 
 
+def test_a_call_that_brings_another_key_cannot_put_right_what_is_set_after_it() -> None:
+    def put_in(request: Any) -> None:
+        request.headers["OpenAI-Project"] = "proj_a"
+
+    client = support.hooked(Recorder(), hooks={"request": [put_in]})
+    origin, text = refused(client, extra_headers={"Authorization": f"Bearer {B}"})
+    assert origin == "unknown"
+    assert "To fix it: look for the code that sets OpenAI-Project" in text
+
+
+def test_a_call_that_brings_a_key_and_another_project_is_to_correct_that() -> None:
+    headers = {"Authorization": f"Bearer {B}", "OpenAI-Project": "proj_c"}
+    _, text = refused(sync_client(Recorder(), project="proj_a"), extra_headers=headers)
+    assert "To fix it: correct its `extra_headers` (expected: proj_b)" in text
+
+
 def test_a_quoted_project_is_wrong_for_a_call_that_brings_another_key_too() -> None:
     client = sync_client(Recorder(), project='"proj_a"')
     origin, text = refused(client, extra_headers={"Authorization": f"Bearer {B}"})

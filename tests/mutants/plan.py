@@ -160,6 +160,7 @@ TESTS: dict[str, list[str]] = {
         "hooks/test_process_scope.py",
         f"{_SOCKETS}::test_a_wrong_socket_is_refused_before_any_connection",
         f"{_SOCKETS}::test_where_the_sdk_leaves_the_project_off_the_refusal_says_so",
+        f"{_SOCKETS}::test_a_key_that_extra_headers_of_connect_bring_needs_its_project_there",
     ],
     "_check/explain": [
         "check/test_error_texts.py",
