@@ -181,8 +181,25 @@ def registry_names() -> tuple[str, ...]:
     named = text(REGISTRY)
     if named is not None:
         parts = (part.strip() for part in _NAMES.findall(named))
-        return tuple(os.path.expanduser(part) for part in parts if part)  # no URL begins with ~
+        names = tuple(os.path.expanduser(part) for part in parts if part)  # no URL begins with ~
+        check_commas(names)
+        return names
     return tuple(filter(os.path.lexists, default_registries()))[:1]
+
+
+def check_commas(names: Sequence[str]) -> None:
+    """Refuses what stands after a comma behind a URL, if it may be the rest of its password.
+
+    Raises:
+        ConfigurationError: it is no URL, and there is no such file.
+    """
+    urls = ["://" in name for name in names]
+    for number, name in enumerate(names):
+        if any(urls[:number]) and not urls[number] and not os.path.lexists(name):
+            raise ConfigurationError(
+                f"{REGISTRY} has a comma after a URL, and what follows it is no file. If the comma "
+                "belongs to the URL, write %2C; otherwise correct the path."
+            )
 
 
 def source_names() -> tuple[str, ...]:

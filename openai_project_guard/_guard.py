@@ -190,14 +190,21 @@ def _around(scope: Guard, fn: Callable[..., Any]) -> Callable[..., Any]:
 
         async def coroutine(*args: Any, **kwargs: Any) -> Any:
             with scope:
-                return await fn(*args, **kwargs)
+                try:
+                    body = fn(*args, **kwargs)
+                finally:
+                    del args, kwargs  # there may be a key among them
+                return await body
 
         return coroutine
 
     if inspect.isgeneratorfunction(fn):
 
         def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-            body, steps = fn(*args, **kwargs), _Steps(scope)
+            try:
+                body, steps = fn(*args, **kwargs), _Steps(scope)
+            finally:
+                del args, kwargs
             step, value = body.send, None
             while True:
                 with steps:
@@ -219,7 +226,10 @@ def _around(scope: Guard, fn: Callable[..., Any]) -> Callable[..., Any]:
     if inspect.isasyncgenfunction(fn):
 
         async def async_generator(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-            body, steps = fn(*args, **kwargs), _Steps(scope)
+            try:
+                body, steps = fn(*args, **kwargs), _Steps(scope)
+            finally:
+                del args, kwargs
             step, value = functools.partial(_first_step, body), None
             while True:
                 with steps:
@@ -244,7 +254,10 @@ def _around(scope: Guard, fn: Callable[..., Any]) -> Callable[..., Any]:
 
     def function(*args: Any, **kwargs: Any) -> Any:
         with scope:
-            result = fn(*args, **kwargs)
+            try:
+                result = fn(*args, **kwargs)
+            finally:
+                del args, kwargs
         # Another decorator, or an object with an async __call__, may hide a coroutine function.
         return awaited(result) if inspect.iscoroutine(result) else result
 

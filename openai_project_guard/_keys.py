@@ -21,6 +21,7 @@ _TYPED = ("sk-proj-", "sk-svcacct-", "sk-admin-", "sk-None-")
 _HINT_PREFIX = re.compile(r"(?:[se]k|sess)-(?:[A-Za-z]{1,12}-)?")
 _ASSIGNMENT = re.compile(r"\A[A-Za-z_]+=")
 _ONE_SLASH = re.compile(r":/(?!/)")
+_NO_SCHEME = re.compile(r"(?:\A|/)([^/:@]{2,}:)(?!/)")  # one letter is a drive: C:
 _WORD = re.compile(r"\S+")
 _PREFIX = re.compile(r"sk-(?:proj|svcacct|admin|None)-|[se]k[-_]|sess-")
 _WORDS = re.compile(r"[A-Z]?[a-z]{2,}|[A-Z]{3,}")  # what may be words, in snake or camel case
@@ -104,17 +105,23 @@ def without_user_info(text: str) -> str:
 
 
 def _without_user_info(word: re.Match[str]) -> str:
-    # Of a mistyped URL too (redis:/user:secret@host); a password may have anything in it.
+    # Of a mistyped URL too: redis:/user:secret@host, user:secret@host. A password may have
+    # anything in it.
     url = word.group()
     at = url.rfind("@")
     if at < 0:
         return url
-    begins = [url.find("//", 0, at) + 2]
+    begins = []
+    slashes = url.find("//", 0, at)
+    if slashes >= 0:
+        begins.append(slashes + 2)
     one_slash = _ONE_SLASH.search(url, 0, at)
     if one_slash and ":" in url[one_slash.end() : at]:
         begins.append(one_slash.end())
-    begin = min((begin for begin in begins if begin > 1), default=-1)
-    return url if begin < 0 else f"{url[:begin]}…{url[at:]}"
+    no_scheme = _NO_SCHEME.search(url, 0, at)
+    if no_scheme:
+        begins.append(no_scheme.start(1))
+    return f"{url[: min(begins)]}…{url[at:]}" if begins else url
 
 
 def shown(value: object) -> str:

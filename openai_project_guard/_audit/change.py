@@ -41,8 +41,10 @@ def sent_with(record: Record) -> str:
     header = f"OpenAI-Project {record.actual}" if record.actual else "no OpenAI-Project"
     if record.reason == "organization":  # its value is in no verdict
         header = "another OpenAI-Organization than the registry has for it"
-    is_set = record.origin not in (None, "unknown", "unset")
-    return f"{header} (from {record.origin})" if is_set else header
+    if record.origin in (None, "unknown", "unset"):
+        return header
+    verb = "see" if record.origin == "extra_headers" else "from"  # they may bring the key alone
+    return f"{header} ({'key from' if record.reason == 'unregistered' else verb} {record.origin})"
 
 
 def change_for(record: Record) -> str | None:
@@ -67,7 +69,7 @@ def change_for(record: Record) -> str | None:
         return (
             "If the key is right, register it for the project that it belongs to: "
             "openai-project-guard register PROJECT --key-env NAME, where NAME is the variable that "
-            f"holds it. If it is not: {_lower(_pass(record, 'another api_key='))}."
+            f"holds it. If it is not: {_lower(_other_key(record))}."
         )
     if reason == "scope":
         return (
@@ -76,7 +78,10 @@ def change_for(record: Record) -> str | None:
         )
     if reason == "organization":
         if origin == "extra_headers":
-            return f"{_at_call(record)}, take OpenAI-Organization out of extra_headers."
+            return (
+                f"{_at_call(record)}, set OpenAI-Organization in extra_headers to the one that the "
+                f"registry has for {expected}."
+            )
         if origin in ("organization=", "OPENAI_ORG_ID"):
             passed = _pass(record, f"the organization= that the registry has for {expected}")
             return f"{passed}{_or_set(record, 'that organization')}."
@@ -87,10 +92,7 @@ def change_for(record: Record) -> str | None:
             return f"Take OpenAI-Organization out of {origin} {client}."
         return f"Find what sets the OpenAI-Organization {client}, and take it out."
     if origin == "extra_headers":
-        return (
-            f"{_at_call(record)}, set OpenAI-Project in extra_headers to {expected}, or leave it "
-            "out of them."
-        )
+        return f"{_at_call(record)}, set OpenAI-Project in extra_headers to {expected}."
     if reason == "missing" and record.transport == "websocket":
         # Before releases 3.15 and 3.36 the SDK leaves the client's project off some WebSockets.
         headers = f'extra_headers={{"OpenAI-Project": {_quoted(record)}}}'
@@ -133,6 +135,15 @@ def commands_after_drift(
     return [*wrong, f"{register} --also"]
 
 
+def _other_key(record: Record) -> str:
+    """How to replace the key; headers win over the argument."""
+    if record.origin == "extra_headers":
+        return f"{_at_call(record)}, set Authorization in extra_headers to another key"
+    if record.origin == "OPENAI_CUSTOM_HEADERS":
+        return "Set Authorization in OPENAI_CUSTOM_HEADERS to another key"
+    return _pass(record, "another api_key=")
+
+
 def _or_set(record: Record, whose: str) -> str:
     """That the variable may be corrected instead, unless the client was made from a right one."""
     is_variable = record.origin in ("OPENAI_PROJECT_ID", "OPENAI_ORG_ID")
@@ -162,10 +173,8 @@ def _last_step(record: Record) -> tuple[str, str | None]:
 
 
 def _built(record: Record) -> str:
-    place = _last_step(record)[1]
-    if place:
-        return f" built at {place}"
-    return f" ({record.client_site})" if record.client_site else ""
+    place = _last_step(record)[1] or record.client_site
+    return f" built at {place}" if place else ""
 
 
 def _at_call(record: Record) -> str:

@@ -12,7 +12,7 @@ from typing import Final
 from openai_project_guard._audit.change import Change, change_for
 from openai_project_guard._audit.files import ENDING, read
 from openai_project_guard._audit.line import VERSION, Header, Record, iso, seconds_of
-from openai_project_guard._check.call_site import MADE_BEFORE
+from openai_project_guard._check.call_site import NOT_SEEN
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import shown
 
@@ -22,9 +22,7 @@ KINDS: Final = ("blocked", "warned", "drift", "injected", "allowed")
 _MOST = 100_000  # distinct records in memory: a file may be anybody's
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([smhdw])")
-_RELATIVE = re.compile(
-    rf"(^|, then \w+ at )(?!/|\\|[A-Za-z]:[/\\]|<|Cell |{re.escape(MADE_BEFORE)})"
-)
+_RELATIVE = re.compile(rf"(^|, then \w+ at )(?!/|\\|[A-Za-z]:[/\\]|<|Cell |{re.escape(NOT_SEEN)})")
 """Before a path that is said from a directory; a notebook's cell and `<stdin>` are in none."""
 
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from openai_project_guard._check.call_site import ClientSite
+from openai_project_guard._check.call_site import ClientSite, Step
+from openai_project_guard._check.header_settings import values_of
 from openai_project_guard._check.headers import HeaderValues, RawHeaders
 from openai_project_guard._registry.model import KeyRecord
-from openai_project_guard._types import Destination
+from openai_project_guard._types import Destination, Outcome, Reason
 
 
 class Call:
@@ -20,18 +21,27 @@ class Call:
         client_site: where its client was built, if an audit wants to know and that was seen.
         values: the headers that it passed with last; `None` until it passed.
         records: the registry's records that it passed by.
+        judged: the outcome and the reason that were told of it last, if it was not the fast path.
         learns: whether the project of its unregistered key is to be learned from the answer.
         is_sent: it was sent, so its answer is checked, or was: by the hook that saw it leave.
     """
 
-    __slots__ = ("client_site", "is_sent", "learns", "records", "service_account", "values")
+    __slots__ = (
+        *("client_site", "is_sent", "judged", "learns", "records", "service_account", "values"),
+    )
 
     def __init__(self, service_account: str | None = None) -> None:
         self.service_account = service_account
         self.client_site: str | None = None
+        self.is_sent = False
+        self.forget()
+
+    def forget(self) -> None:
+        """Forgets what it passed with."""
         self.values: HeaderValues | None = None
         self.records: tuple[KeyRecord, ...] = ()
-        self.learns = self.is_sent = False
+        self.judged: tuple[Outcome, Reason | None] | None = None
+        self.learns = False
 
     def as_raised(self, error: Exception, message: Any) -> BaseException:
         """A refusal in the form in which it gets through to the caller."""
@@ -62,6 +72,18 @@ class HeaderSources:
     client_site: ClientSite | None = None
     websocket_note: str | None = None
     is_module: bool = False
+
+    @property
+    def brings_key(self) -> bool:
+        """Whether the call has a key of its own, in its `extra_headers`."""
+        return bool(values_of(self.call_headers, "Authorization"))
+
+    def step_with(self, argument: str) -> Step | None:
+        """The `with_options()` or `copy()` that gave the client a key or project of its own."""
+        site = self.client_site
+        if site is None:
+            return None
+        return {"api_key": site.last_with_key, "project": site.last_with_project}.get(argument)
 
 
 class MessageAdapter(Protocol):

@@ -18,7 +18,7 @@ from openai_project_guard._check.waiting import frames_that_wait, module_of, out
 from openai_project_guard._errors import OWN_FAULTS
 from openai_project_guard._keys import redact
 
-MADE_BEFORE: Final = "made before the guard was enabled"
+NOT_SEEN: Final = "a place not seen (before the guard was enabled, or by copy.copy() or pickle)"
 _MOST_LAST_STEPS: Final = 7  # of one client's; a loop may derive each from the last
 
 _BETWEEN: Final = frozenset(
@@ -56,7 +56,7 @@ class Step(NamedTuple):
     """One step in which a client was built.
 
     Attributes:
-        site: where; `None` before the guard was enabled.
+        site: where; `None` if that was not seen.
         is_derived: by `with_options()` or `copy()`, from another client.
         gives_key: a derived client was given a key of its own there.
         gives_project: a derived client was given a project of its own there.
@@ -73,7 +73,7 @@ class Step(NamedTuple):
         return "with_options" if self.site is None else _method_on(self.site.code, self.site.line)
 
     def __str__(self) -> str:
-        return f"{self.method} at {self.site}" if self.is_derived else str(self.site or MADE_BEFORE)
+        return f"{self.method} at {self.site}" if self.is_derived else str(self.site or NOT_SEEN)
 
 
 class ClientSite:

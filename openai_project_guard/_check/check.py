@@ -112,16 +112,15 @@ def _judge(
     settings, scope = STATE.settings, current_scope()
     if scope is None and settings is None:
         return None
+    values = read_headers(adapter.headers(message))
+    is_second_look = values == call.values and not call.is_sent
+    if not is_second_look and not dry_run:
+        call.forget()  # after a redirect, the answer to come is another host's
     settings = settings or active_settings()
     if settings.sources:
         settings.refresh(log_source_fault)
     policy = settings.policy if scope is None else scope.apply_to(settings.policy)
-    if policy.mode is _OFF:
-        return None
-    values = read_headers(adapter.headers(message))
-    if values.key_digest is None:
-        return None
-    if values == call.values and not call.is_sent:  # judged a moment ago, and unchanged
+    if policy.mode is _OFF or values.key_digest is None:
         return None
     records = records_of(settings.registries, values.key_digest)
     credential: Credential = "key"
@@ -140,6 +139,9 @@ def _judge(
     outcome, reason = decide(texts.project, texts.organization, records, policy, credential)
     if dry_run and outcome != "blocked":
         return None
+    if is_second_look and (reason is None or (outcome, reason) == call.judged):
+        return None  # it was told a moment ago
+    call.judged = outcome, reason
     if reason is None:
         call.values, call.records = values, records
         if settings.audit is not None:

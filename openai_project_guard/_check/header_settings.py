@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from openai_project_guard._keys import hint, redact
+
 
 @dataclass(frozen=True, slots=True)
 class Setting:
@@ -21,6 +23,11 @@ PROJECT = Setting("OpenAI-Project", "project", "OPENAI_PROJECT_ID")
 ORGANIZATION = Setting("OpenAI-Organization", "organization", "OPENAI_ORG_ID")
 
 
+def as_it_was(variable: str) -> str:
+    """The other place that an argument, or a header, of a client may come from."""
+    return f"{variable} as it was when the client was made"
+
+
 def custom_headers(header: str) -> tuple[str, ...]:
     """The values that `OPENAI_CUSTOM_HEADERS`, a header a line, gives a header."""
     lines = os.environ.get("OPENAI_CUSTOM_HEADERS", "").split("\n")
@@ -31,3 +38,9 @@ def custom_headers(header: str) -> tuple[str, ...]:
 def values_of(headers: Mapping[str, Any], header: str) -> tuple[Any, ...]:
     """The values that a mapping of headers gives a name, whatever its case."""
     return tuple(value for name, value in headers.items() if name.lower() == header.lower())
+
+
+def is_among(value: str, found: tuple[Any, ...]) -> bool:
+    """Whether one of these is the value, which is shown without any key that is in it."""
+    texts = (text for text in found if isinstance(text, str))
+    return any(value in (text, redact(text), hint(text.strip())) for text in texts)

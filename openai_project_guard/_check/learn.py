@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from threading import Lock, Thread
+from threading import RLock, Thread
 
 from openai_project_guard import _env
 from openai_project_guard._forks import fork_safe
@@ -13,7 +13,7 @@ from openai_project_guard._registry.model import LEARNED, Place, Project, record
 from openai_project_guard._registry.validate import is_project_id
 from openai_project_guard._state import STATE, active_settings
 
-_learning = fork_safe(Lock())
+_learning = fork_safe(RLock())
 
 
 def learn(key_digest: bytes, key_hint: str, project: str, status: int) -> None:

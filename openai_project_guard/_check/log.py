@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 
 from openai_project_guard._check import terminate
-from openai_project_guard._check.call_site import MADE_BEFORE, Site
+from openai_project_guard._check.call_site import Site
 from openai_project_guard._check.verdict import Verdict
 from openai_project_guard._forks import fork_safe
 from openai_project_guard._keys import redact
@@ -87,10 +87,8 @@ def put_counts(counts: _Counts) -> None:
 def code_sites(verdict: Verdict) -> list[str]:
     """Where in the application's code: the call, and the building of its client."""
     sites = [] if verdict.call_site is None else [f"called at {verdict.call_site}"]
-    client = verdict.client_site
-    if client is not None:
-        at = "" if client.startswith(MADE_BEFORE) else "built at "
-        sites.append(f"the client was {at}{client}")
+    if verdict.client_site is not None:
+        sites.append(f"the client was built at {verdict.client_site}")
     return sites
 
 
@@ -190,5 +188,6 @@ def _sentence(verdict: Verdict, projects: tuple[str, ...]) -> str:
         details.append(f"its key is registered for {' or '.join(projects)}")
     details += code_sites(verdict)
     if verdict.origin not in (None, "unset"):
-        details.append(f"set by {verdict.origin}")
+        verb = "see" if verdict.origin == "extra_headers" else "set by"  # it may be the key alone
+        details.append(f"{verb} {verdict.origin}")
     return redact(f"{what}: {'; '.join(details)}")

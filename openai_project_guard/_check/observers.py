@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from threading import Lock
+from threading import RLock
 
 from openai_project_guard._check.call_site import Site
 from openai_project_guard._check.log import log_verdict
@@ -17,7 +17,7 @@ from openai_project_guard._state import STATE
 
 Observer = Callable[[Verdict], object]
 
-_writing = fork_safe(Lock())
+_writing = fork_safe(RLock())
 
 
 @hide_frames

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any
 
 from openai_project_guard._check.call import HeaderSources
 from openai_project_guard._check.call_site import Step
@@ -15,12 +14,14 @@ from openai_project_guard._check.header_settings import (
     ORGANIZATION,
     PROJECT,
     Setting,
+    as_it_was,
     custom_headers,
+    is_among,
     values_of,
 )
 from openai_project_guard._check.headers import HeaderTexts
 from openai_project_guard._check.verdict import is_well_formed
-from openai_project_guard._keys import digest, hint, redact
+from openai_project_guard._keys import digest
 from openai_project_guard._types import Reason, Transport
 
 
@@ -99,28 +100,30 @@ def origin_of(
     of_variable = custom_headers(header)
     of_client = values_of(sources.client_headers, header)
     of_argument = (sources.settings.get(argument),)
-    if _is_among(value, of_call):
+    if is_among(value, of_call):
         name, place = "extra_headers", "`extra_headers` of this call"
         fix = "correct its `extra_headers`"
-    elif _is_among(value, of_variable) and (not sources.is_sdk or _is_among(value, of_client)):
+    elif is_among(value, of_variable) and (not sources.is_sdk or is_among(value, of_client)):
         name = "OPENAI_CUSTOM_HEADERS"
         place, fix = f"{name} in the environment", f"correct {name}"
-    elif _is_among(value, of_client):
-        name, place = "default_headers", "`default_headers` of the client"
-        fix = "correct its `default_headers`"
-    elif _is_among(value, (os.environ.get(variable),)) and (
-        not sources.is_sdk or _is_among(value, of_argument)
+    elif is_among(value, of_client):
+        name, fix = "default_headers", "correct its `default_headers`"
+        place = f"`default_headers` of the client, or from {as_it_was('OPENAI_CUSTOM_HEADERS')}"
+    elif is_among(value, (os.environ.get(variable),)) and (
+        not sources.is_sdk or is_among(value, of_argument)
     ):
         name, place = variable, f"{variable} in the environment"
         fix = f"correct or unset {variable}, and any `{argument}=` that repeats it"
         fix = _fix_of_setting(setting, sources, key_digest, fix)
-    elif _is_among(value, of_argument):
+    elif is_among(value, of_argument):
         name = f"{argument}="
-        place = f"the client's `{name}` (`with_options()` and `copy()` keep it)"
         fix = _fix_of_setting(setting, sources, None, f"give the client the right `{name}`")
+        place = f"the client's `{name}` (`with_options()` and `copy()` keep it)"
         if sources.is_module:
             place, fix = f"`openai.{argument}`", f"correct `openai.{argument}`"
-    elif _is_among(value, values_of(sources.http_headers, header)):
+        if sources.step_with(argument) is None:
+            place += f", or from {as_it_was(variable)}"
+    elif is_among(value, values_of(sources.http_headers, header)):
         name, place = "http_client", "the headers of the client's `http_client=`"
         fix = f"take {header} out of them, and pass `{argument}=` to the client"
     elif not sources.is_sdk:  # a WebSocket: the client is not to be seen from where it is opened
@@ -131,9 +134,10 @@ def origin_of(
         name = "unknown"
         place = "outside the SDK's settings (a subclass, an event hook or an auth flow)"
         fix = f"look for the code that sets {header}"
-    if name != "unknown":
-        fix = _unquote(name, value, fix)
-    return Origin(name, f"That {header} comes from {place}.", fix)
+    quoted = "" if name == "unknown" else _unquote(name, value, "")
+    if name not in ("unknown", "extra_headers") and sources.brings_key and not quoted:
+        name, fix = "extra_headers", _fix_of_call(header)  # the client is right for its own key
+    return Origin(name, f"That {header} comes from {place}.", quoted or fix)
 
 
 def _unquote(name: str, value: str, otherwise: str) -> str:
@@ -147,12 +151,16 @@ def _origin_of_none(setting: Setting, sources: HeaderSources) -> Origin:
     """Why there is no such header, or an empty one."""
     header, argument, variable = setting.header, setting.argument, setting.variable
     if values_of(sources.call_headers, header):
+        change = f"give {header} a value in" if sources.brings_key else f"take {header} out of"
+        sentence = f"`extra_headers` of this call takes the client's {header} out."
+        return Origin("extra_headers", sentence, f"{change} its `extra_headers`")
+    of_client = values_of(sources.client_headers, header)
+    if sources.brings_key and (of_client or not sources.settings.get(argument)):
         return Origin(
             "extra_headers",
-            f"`extra_headers` of this call takes the client's {header} out.",
-            f"take {header} out of its `extra_headers`",
+            "Nothing sets the header; the key comes from `extra_headers` of this call.",
+            _fix_of_call(header),
         )
-    of_client = values_of(sources.client_headers, header)
     if any(value == "" for value in of_client):
         is_variable = "" in custom_headers(header)
         name = "OPENAI_CUSTOM_HEADERS" if is_variable else "default_headers"
@@ -182,16 +190,10 @@ def _origin_of_none(setting: Setting, sources: HeaderSources) -> Origin:
     if sources.settings.get(argument) == "":
         return Origin(
             f"{argument}=",
-            f"The client's `{argument}=` is an empty string.",
+            f"The client's `{argument}=`, or {as_it_was(variable)}, is an empty string.",
             f"give the client's `{argument}=` a value",
         )
-    if values_of(sources.call_headers, "Authorization"):
-        return Origin(
-            "unset",
-            "Nothing sets the header; the key comes from `extra_headers` of this call.",
-            _fix_of_setting(setting, sources, None, ""),
-        )
-    step = None if sources.client_site is None else sources.client_site.last_with_key
+    step = sources.step_with("api_key")
     if step is not None:
         return Origin(
             "unset",
@@ -218,19 +220,16 @@ def _fix_of_setting(
 ) -> str:
     """What to change about a client's argument, or the variable that stands in for it.
 
-    Other calls may live by the same value: one that brings another key is put right there, a client
-    that got another key by `with_options()` there, and one with a key of its own where it is built.
+    Other clients may live by the same value: one that got another key by `with_options()` is put
+    right there, and one with a key of its own where it is built.
     """
-    argument, site = setting.argument, sources.client_site
-    if values_of(sources.call_headers, "Authorization"):
-        return f"add {setting.header} to the `extra_headers` of this call, which give it its key"
-    if site is not None and setting is PROJECT:
-        step = site.last_with_project
-        if step is not None:
-            return f"correct the `{argument}=` of that {step.method}(), at {step.site}"
-        step = site.last_with_key
-        if step is not None:
-            return _fix_of_step(step, argument)
+    argument = setting.argument
+    step = sources.step_with(argument)
+    if step is not None:
+        return f"correct the `{argument}=` of that {step.method}(), at {step.site}"
+    step = sources.step_with("api_key")
+    if step is not None and setting is PROJECT:
+        return _fix_of_step(step, argument)
     of_variable = os.environ.get("OPENAI_API_KEY")
     if key_digest is not None and of_variable and digest(of_variable) != key_digest:
         return (
@@ -238,6 +237,10 @@ def _fix_of_setting(
             f"OPENAI_API_KEY that {setting.variable} may be right for"
         )
     return otherwise
+
+
+def _fix_of_call(header: str) -> str:
+    return f"add {header} to the `extra_headers` of this call, which give it its key"
 
 
 def _fix_of_step(step: Step, argument: str) -> str:
@@ -260,37 +263,33 @@ def _missing_on_websocket(sources: HeaderSources) -> Origin:
         return _origin_of_none(PROJECT, sources)
     else:
         why = "neither the client nor connect() names a project"
-        fix = f"pass `project=` to the client, or {to_connect}"
+        of_client = "" if sources.brings_key else "`project=` to the client, or "
+        fix = f"pass {of_client}{to_connect}"
     return Origin("unset", f"Nothing sets the header on this WebSocket: {why}.", fix)
-
-
-def _is_among(value: str, found: tuple[Any, ...]) -> bool:
-    """Whether one of these is the value, which is shown without any key that is in it."""
-    texts = (text for text in found if isinstance(text, str))
-    return any(value in (text, redact(text), hint(text.strip())) for text in texts)
 
 
 def origin_of_key(key_digest: bytes | None, sources: HeaderSources) -> Origin:
     """Where the call's key came from."""
     of_variable = custom_headers("Authorization")
-    step = None if sources.client_site is None else sources.client_site.last_with_key
-    if values_of(sources.call_headers, "Authorization"):
+    step = sources.step_with("api_key")
+    if sources.brings_key:
         name, place = "extra_headers", "`extra_headers` of this call"
         fix = "correct its `extra_headers`"
     elif any(digest(value.partition(" ")[2].strip()) == key_digest for value in of_variable):
         name = "OPENAI_CUSTOM_HEADERS"
         place, fix = f"{name} in the environment", f"correct {name}"
     elif digest(os.environ.get("OPENAI_API_KEY", "").strip()) == key_digest:  # as it is sent
-        name = "OPENAI_API_KEY"
-        place = f"{name} in the environment"
+        name, place = "OPENAI_API_KEY", "OPENAI_API_KEY in the environment"
         fix = _unquote(name, os.environ[name].strip(), f"correct {name}")
     elif digest((sources.settings.get("api_key") or "").strip()) == key_digest:
         name, place = "api_key=", "the client's `api_key=`"
         fix = "give the client the right `api_key=`"
-        if step is not None:
-            fix = f"correct the `api_key=` of that {step.method}(), at {step.site}"
         if sources.is_module:
             place, fix = "`openai.api_key`", "correct `openai.api_key`"
+        if step is None:
+            place += f", or from {as_it_was('OPENAI_API_KEY')}"
+        else:
+            fix = f"correct the `api_key=` of that {step.method}(), at {step.site}"
         fix = _unquote(name, sources.settings["api_key"].strip(), fix)
     else:
         name = "unknown"

@@ -32,7 +32,8 @@ class Verdict:
             line may have made it. `None` on a plain `allowed`, which does not pay for looking.
         client_site: where the client was built, likewise.
         origin: a short name of the place that set the wrong value: `project=`,
-            `OPENAI_PROJECT_ID`, `extra_headers`, `unknown`, …; `None` on a plain `allowed`.
+            `OPENAI_PROJECT_ID`, `extra_headers` (also where they bring a key without its project),
+            `unknown`, …; `None` on a plain `allowed`.
         answered: on `drift`, the project that the server named.
 
     Example:

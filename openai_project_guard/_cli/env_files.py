@@ -6,6 +6,7 @@ What a file says beats the environment, a later file an earlier one.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ from openai_project_guard._errors import ConfigurationError, hide_frames
 from openai_project_guard._keys import redact
 
 _MOST_WORK = 2_000_000  # python-dotenv looks from each `${` to the end of its value
+_SPACES = re.compile(r"[^\S\r\n]{5000}")  # python-dotenv looks from each of them to the last
 _MOST_GROWN = 131_071  # characters; Linux starts no program with a longer variable
 _STAND_IN = "sk-proj-stands-in-for-a-key-that-is-not-known"
 
@@ -140,6 +142,10 @@ def _text(path: str) -> str:
         raise ConfigurationError(
             f"{name} it cannot be read ({reason}), seen from {where}."
         ) from None
+    spaces = _SPACES.search(text)
+    if spaces:
+        line = text.count("\n", 0, spaces.start()) + 1
+        raise ConfigurationError(f"{name[:-1]}, line {line}: it has 5,000 spaces in a row.")
     if "\0" in text:
         raise ConfigurationError(f"{name} there is a NUL character in it, so it is no text file.")
     return text

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from operator import attrgetter
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 from weakref import ref
 
@@ -86,7 +86,7 @@ HTTP = Http(header_sources_of_http)
 _methods_of = attrgetter(*_METHODS)
 
 _HOOKED: dict[type, tuple[Any, ...]] = {}
-"""The hooked client classes, and what these methods were when they were hooked."""
+"""The hooked client classes, and these methods as the library has them: the last one hooked."""
 
 _BYPASSING_CLIENTS: dict[int, ref[Any]] = {}
 """HTTP clients of the SDK whose own `send()` may bypass the transport hook. Whatever they send is a
@@ -102,7 +102,21 @@ def install(module: ModuleType) -> None:
     for client, make in ((module.Client, _sync_hook), (module.AsyncClient, _async_hook)):
         require(client, *_METHODS)
         hook(client, SEND_SINGLE_REQUEST, functools.partial(make, module=module))
-        _HOOKED[client] = tuple(client.__dict__[name] for name in _METHODS)
+        steps = (_of_the_library(client, name, module) for name in _METHODS[:-1])
+        _HOOKED[client] = (*steps, client.__dict__[SEND_SINGLE_REQUEST])
+
+
+def _of_the_library(client: type, name: str, module: ModuleType) -> Any:
+    """The library's own method, below what another package has put over it.
+
+    Where it was replaced by what does not show that it calls it, that is nothing a class has.
+    """
+    for link in wrapper_chain(client.__dict__[name]):
+        if type(link) is FunctionType and link.__code__.co_name == name:
+            package = str(link.__globals__.get("__name__")).partition(".")[0]
+            if package == module.__name__:
+                return link
+    return None
 
 
 def _sync_hook(original: Function, module: ModuleType) -> Function:

@@ -61,7 +61,10 @@ def _is_of_interpreters(pool: Any) -> bool:
 def _submit_hook(original: Function) -> Function:
     def submit(self: Any, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
         scope = None if _is_of_interpreters(self) else current_scope()
-        return original(self, fn if scope is None else _InScope(scope, fn), *args, **kwargs)
+        try:
+            return original(self, fn if scope is None else _InScope(scope, fn), *args, **kwargs)
+        finally:
+            del args, kwargs  # there may be a key among them
 
     return submit
 
@@ -81,6 +84,7 @@ class _InScope:
         try:
             return self._fn(*args, **kwargs)
         finally:
+            del args, kwargs
             SCOPE.set(before)
 
 

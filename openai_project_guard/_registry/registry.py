@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from os import PathLike
-from threading import Lock
+from threading import RLock
 
 from openai_project_guard._errors import ConfigurationError, hide_frames
 from openai_project_guard._forks import fork_safe
@@ -15,7 +15,7 @@ from openai_project_guard._registry.entry import Entry
 from openai_project_guard._registry.model import KeyRecord, Place, Project, Snapshot
 from openai_project_guard._registry.validate import validate_argument, validate_project_id
 
-_writing = fork_safe(Lock())
+_writing = fork_safe(RLock())  # a signal handler may register a key meanwhile
 
 
 class Registry:

@@ -61,12 +61,10 @@ def test_of_a_longer_chain_the_last_step_is_fixed() -> None:
 
 def test_headers_of_one_call_are_fixed_at_the_call() -> None:
     assert change(origin="extra_headers", client_site=DERIVED) == (
-        "At app/jobs.py:90 in answer, set OpenAI-Project in extra_headers to proj_a, or leave it "
-        "out of them."
+        "At app/jobs.py:90 in answer, set OpenAI-Project in extra_headers to proj_a."
     )
     assert change(origin="extra_headers", reason="missing", actual=None) == (
-        "At app/jobs.py:90 in answer, set OpenAI-Project in extra_headers to proj_a, or leave it "
-        "out of them."
+        "At app/jobs.py:90 in answer, set OpenAI-Project in extra_headers to proj_a."
     )
 
 
@@ -116,6 +114,21 @@ def test_an_unregistered_key_is_registered_or_replaced() -> None:
         "openai-project-guard register PROJECT --key-env NAME, where NAME is the variable that "
         "holds it. If it is not: at app/llm.py:12 in make, pass another api_key= to the client."
     )
+
+
+@pytest.mark.parametrize(
+    ("origin", "then"),
+    [
+        ("extra_headers", "at app/jobs.py:90 in answer, set Authorization in extra_headers to "),
+        ("OPENAI_CUSTOM_HEADERS", "set Authorization in OPENAI_CUSTOM_HEADERS to "),
+    ],
+)
+def test_an_unregistered_key_in_headers_is_replaced_there_for_they_win_over_the_argument(
+    origin: str, then: str
+) -> None:
+    said = change(reason="unregistered", expected=(), project=None, origin=origin)
+    assert said is not None
+    assert said.endswith(f" If it is not: {then}another key.")
 
 
 def test_drift_is_fixed_in_the_registry() -> None:
@@ -178,16 +191,17 @@ def test_an_organization_in_headers_is_taken_out_for_they_win_over_the_argument(
         "take it out."
     )
     assert change(reason="organization", origin="extra_headers") == (
-        "At app/jobs.py:90 in answer, take OpenAI-Organization out of extra_headers."
+        "At app/jobs.py:90 in answer, set OpenAI-Organization in extra_headers to the one that the "
+        "registry has for proj_a."
     )
 
 
-@pytest.mark.parametrize("site", [None, "made before the guard was enabled"])
+@pytest.mark.parametrize("site", [None, "a place not seen (before the guard was enabled)"])
 def test_a_client_of_an_unknown_place_gets_no_invented_one(site: str | None) -> None:
-    said = change(origin="project=", client_site=site)
-    assert said is not None
-    assert said.startswith('Pass project="proj_a" to the client')
-    assert ("made before the guard was enabled" in said) == bool(site)
+    built = f" built at {site}" if site else ""
+    assert change(origin="project=", client_site=site) == (
+        f'Pass project="proj_a" to the client{built}, or give it a key of proj_b.'
+    )
 
 
 def test_an_unknown_origin_is_to_be_looked_for() -> None:

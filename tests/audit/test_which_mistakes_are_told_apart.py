@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import pytest
 from audit.seen import MISMATCH, files, verdict
 from json_shape import assert_as_described
-from support import A, Recorder, Server, fingerprint, sync_client
+from support import STRANGER, A, B, Recorder, Server, fingerprint, http, openai, sync_client
 
 import openai_project_guard as opg
 from openai_project_guard._audit.record import Audit
 from openai_project_guard._audit.summary import summarize
+from openai_project_guard._check.call_site import NOT_SEEN
 from openai_project_guard._cli import main
 
 ORGANIZATION = """
@@ -156,6 +157,72 @@ def test_another_organization_is_not_said_to_be_another_project(
             "another OpenAI-Organization than the registry has for it (from organization=)" in shown
         )
         assert "OpenAI-Project proj_a (from" not in shown
+
+
+# --- a key that a call brings -------------------------------------------------------------------
+
+OF_A = {"OpenAI-Project": "proj_a"}
+
+
+@pytest.mark.parametrize("place", ["project=", "default_headers", "http_client", "nowhere"])
+def test_a_call_that_brings_its_key_is_put_right_there_and_not_in_its_client(
+    place: str, report: Report, tmp_path: Path
+) -> None:
+    registry = {"proj_a": A, "proj_b": B}
+    opg.enable("warn", registry=registry, audit=tmp_path / "audit")
+    sent = Recorder()
+    options: dict[str, Any] = {
+        "project=": {"project": "proj_a"},
+        "default_headers": {"default_headers": OF_A},
+    }.get(place, {})
+    of_http_client = OF_A if place == "http_client" else {}
+    http_client = http.Client(transport=http.MockTransport(sent), headers=of_http_client)
+    client = openai.OpenAI(api_key=A, http_client=http_client, **options)
+    key = {"Authorization": f"Bearer {B}"}
+    client.models.list(extra_headers=key)
+    said = report(tmp_path / "audit")
+    (call,) = said.json["calls"]
+    assert said.changes == [
+        f"At {call['call_site']}, set OpenAI-Project in extra_headers to proj_b."
+    ]
+    header = "no OpenAI-Project" if place == "nowhere" else "OpenAI-Project proj_a"
+    assert f"sent with {header} (see extra_headers)" in said.text
+    opg.enable("enforce", registry=registry)
+    client.models.list(extra_headers={**key, "OpenAI-Project": "proj_b"})  # as it says
+    assert sent.projects[-1] == "proj_b"
+
+
+def test_an_organization_is_put_right_in_a_call_that_brings_its_key(
+    report: Report, tmp_path: Path
+) -> None:
+    registry = opg.Registry()
+    registry.register(A, "proj_a", organization="org-1")
+    registry.register(B, "proj_b", organization="org-2")
+    opg.enable("warn", registry=registry, audit=tmp_path / "audit")
+    client = sync_client(Recorder(), project="proj_a", organization="org-1")
+    of_b = {"Authorization": f"Bearer {B}", "OpenAI-Project": "proj_b"}
+    client.models.list(extra_headers=of_b)
+    said = report(tmp_path / "audit")
+    (call,) = said.json["calls"]
+    assert said.changes == [
+        f"At {call['call_site']}, set OpenAI-Organization in extra_headers to the one that the "
+        "registry has for proj_b."
+    ]
+    opg.enable("enforce", registry=registry)
+    client.models.list(extra_headers={**of_b, "OpenAI-Organization": "org-2"})  # as it says
+
+
+def test_an_unregistered_key_of_a_call_is_replaced_there(report: Report, tmp_path: Path) -> None:
+    opg.enable("warn", registry={"proj_a": A}, audit=tmp_path / "audit")
+    key = {"Authorization": f"Bearer {STRANGER}"}
+    sync_client(Recorder(), project="proj_a").models.list(extra_headers=key)
+    said = report(tmp_path / "audit")
+    (call,) = said.json["calls"]
+    (change,) = said.changes
+    assert change.endswith(
+        f"If it is not: at {call['call_site']}, set Authorization in extra_headers to another key."
+    )
+    assert "sent with OpenAI-Project proj_a (key from extra_headers)" in said.text
 
 
 # --- a registry that is out of date -------------------------------------------------------------
@@ -303,7 +370,7 @@ def header_of(where: Path, **fields: Any) -> None:
             "a.py:1 in f, then copy at b.py:2 in g",
             "{0}a.py:1 in f, then copy at {0}b.py:2 in g",
         ),
-        ("/srv", "made before the guard was enabled", "made before the guard was enabled"),
+        ("/srv", NOT_SEEN, NOT_SEEN),
         ("/srv", "<stdin>:1 in <module>", "<stdin>:1 in <module>"),
         ("/srv", "Cell In[3]:1 in <module>", "Cell In[3]:1 in <module>"),
         (None, "a/b.py:3 in f", "a/b.py:3 in f"),

@@ -57,7 +57,7 @@ def test_with_options_key_swap(sent: Recorder) -> None:
         "OpenAI-Project 'proj_a'.",
         "The registry has this key for project proj_b (billing), in openai-projects.toml, line 13.",
         "That OpenAI-Project comes from the client's `project=` (`with_options()` and `copy()` "
-        "keep it).",
+        "keep it), or from OPENAI_PROJECT_ID as it was when the client was made.",
         lines[3],
         "Nothing was sent.",
         f"To fix it: pass `project=` to that with_options() too, at {place[1]} (expected: proj_b), "
@@ -114,7 +114,10 @@ def sent_without_guard(client: Any, sent: Recorder) -> bool:
 
 def test_default_headers(sent: Recorder) -> None:
     client = Sync.client(sent, default_headers={"OpenAI-Project": "proj_b"})
-    assert refusal(client)[2] == "That OpenAI-Project comes from `default_headers` of the client."
+    assert refusal(client)[2] == (
+        "That OpenAI-Project comes from `default_headers` of the client, or from "
+        "OPENAI_CUSTOM_HEADERS as it was when the client was made."
+    )
 
 
 def test_extra_headers(sent: Recorder) -> None:
@@ -181,7 +184,9 @@ def test_unregistered_says_where_the_key_comes_from(
         monkeypatch.setenv("OPENAI_API_KEY", STRANGER)
     lines = refusal(Sync.client(sent, api_key=STRANGER, project="proj_a"))
     assert lines[1] == "This key is not in any registry: not in openai-projects.toml."
-    place = "OPENAI_API_KEY in the environment" if variable else "the client's `api_key=`"
+    place = "OPENAI_API_KEY in the environment"
+    if not variable:
+        place = "the client's `api_key=`, or from OPENAI_API_KEY as it was when the client was made"
     assert lines[2] == f"The key comes from {place}."
     fix = "correct OPENAI_API_KEY" if variable else "give the client the right `api_key=`"
     assert lines[5] == (

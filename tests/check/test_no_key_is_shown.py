@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -9,6 +10,7 @@ import pickle
 import sys
 import traceback
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -307,3 +309,51 @@ def test_where_headers_come_from_is_shown_without_their_values() -> None:
     bearer = {"Authorization": f"Bearer {A}"}
     sources = HeaderSources(True, bearer, bearer, bearer, {"api_key": A})
     assert A not in repr(sources)
+
+
+def test_what_a_scope_was_given_for_the_users_function_is_in_no_frame_of_ours() -> None:
+    """A function that fails may have been called with the key."""
+    opg.enable(registry={"proj_a": A})
+
+    @opg.guard(project="proj_a")
+    def function(key: str) -> None:
+        raise ValueError
+
+    @opg.guard(project="proj_a")
+    async def coroutine(key: str) -> None:
+        raise ValueError
+
+    @opg.guard(project="proj_a")
+    def generator(key: str) -> Any:
+        yield 1
+        raise ValueError
+
+    @opg.guard(project="proj_a")
+    async def async_generator(key: str) -> Any:
+        yield 1
+        raise ValueError
+
+    async def consume() -> None:
+        async for _ in async_generator(A):
+            pass
+
+    def submit(is_ended: bool) -> None:
+        with opg.guard(), ThreadPoolExecutor(1) as pool:
+            if is_ended:
+                pool.shutdown()
+            pool.submit(function, A).result()
+
+    for call in (
+        lambda: function(A),
+        lambda: asyncio.run(coroutine(A)),
+        lambda: list(generator(A)),
+        lambda: asyncio.run(consume()),
+        lambda: function(A, A),  # type: ignore[call-arg]
+        lambda: asyncio.run(coroutine(A, A)),  # type: ignore[call-arg]
+        lambda: list(generator(A, A)),  # type: ignore[call-arg]
+        lambda: submit(is_ended=False),
+        lambda: submit(is_ended=True),
+    ):
+        with pytest.raises((ValueError, TypeError, RuntimeError)) as caught:
+            call()
+        assert frames_holding(caught.value, A) == []

@@ -46,12 +46,38 @@ def test_another_clients_key_does_not_make_the_variable_wrong(clean: pytest.Monk
     assert "To fix it: pass `project=` where the client is given this key, which is not " in text
 
 
-@pytest.mark.parametrize("project", ["proj_a", None])
-def test_a_call_that_brings_another_key_is_put_right_there(project: str | None) -> None:
-    client = sync_client(Recorder(), api_key=A, project=project)
-    _, text = refused(client, extra_headers={"Authorization": f"Bearer {B}"})
+OF_A = {"OpenAI-Project": "proj_a"}
+
+
+@pytest.mark.parametrize(
+    "options", [{"project": "proj_a"}, {"project": None}, {"default_headers": OF_A}]
+)
+def test_a_call_that_brings_another_key_is_put_right_there(
+    options: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    client = sync_client(Recorder(), api_key=A, **options)
+    origin, text = refused(client, extra_headers={"Authorization": f"Bearer {B}"})
+    assert origin == "extra_headers"
     fix = "add OpenAI-Project to the `extra_headers` of this call, which give it its key"
     assert f"To fix it: {fix} (expected: proj_b)" in text
+    assert caplog.text.endswith("; see extra_headers\n")  # what they bring is the key alone
+
+
+def test_a_call_that_brings_another_key_is_not_to_blame_for_what_changes_its_header() -> None:
+    def take_out(request: Any) -> None:
+        del request.headers["OpenAI-Project"]
+
+    client = support.hooked(Recorder(), hooks={"request": [take_out]}, project="proj_a")
+    origin, text = refused(client, extra_headers={"Authorization": f"Bearer {B}"})
+    assert origin == "unknown"
+    assert "To fix it: look for the code that removes OpenAI-Project" in text
+
+
+def test_a_quoted_project_is_wrong_for_a_call_that_brings_another_key_too() -> None:
+    client = sync_client(Recorder(), project='"proj_a"')
+    origin, text = refused(client, extra_headers={"Authorization": f"Bearer {B}"})
+    assert origin == "project="
+    assert "To fix it: take the quotes off the value in project=, " in text
 
 
 @pytest.mark.skipif(
@@ -235,7 +261,7 @@ def test_an_unregistered_key_of_the_client_is_put_right_there(clean: pytest.Monk
     clean.setenv("OPENAI_API_KEY", A)
     origin, text = refused(sync_client(Recorder(), api_key=STRANGER))
     assert origin == "api_key="
-    assert "The key comes from the client's `api_key=`." in text
+    assert "The key comes from the client's `api_key=`, or from OPENAI_API_KEY as it was " in text
     assert "if it is not, give the client the right `api_key=`. " in text
 
 
@@ -250,6 +276,7 @@ def test_an_unregistered_key_of_a_derived_client_is_put_right_where_that_was_der
         client = first.with_options(api_key=STRANGER)
     origin, text = refused(client.with_options(timeout=5))
     assert origin == "api_key="
+    assert "The key comes from the client's `api_key=`.\n" in text
     assert f"if it is not, correct the `api_key=` of that {method}(), at " in text
 
 
@@ -282,6 +309,41 @@ def test_of_two_keys_on_a_call_it_is_said_where_the_first_comes_from() -> None:
     assert "To fix it: give the client the right `api_key=`" in text
 
 
+# --- a variable that was another one when the client was made -------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variable", "then"),
+    [
+        ("OPENAI_API_KEY", STRANGER),
+        ("OPENAI_PROJECT_ID", "proj_b"),
+        ("OPENAI_PROJECT_ID", ""),
+        ("OPENAI_ORG_ID", "org-2"),
+        ("OPENAI_CUSTOM_HEADERS", "OpenAI-Project: proj_b"),
+    ],
+)
+@pytest.mark.parametrize("now", ["changed", "unset"])
+def test_a_variable_is_not_said_to_be_an_argument_for_being_another_by_now(
+    variable: str, then: str, now: str, clean: pytest.MonkeyPatch
+) -> None:
+    registry = opg.Registry()
+    registry.register(A, "proj_a", organization="org-1")
+    opg.enable(registry=registry)
+    clean.setenv("OPENAI_API_KEY", A)
+    if variable != "OPENAI_PROJECT_ID":
+        clean.setenv("OPENAI_PROJECT_ID", "proj_a")
+    clean.setenv(variable, then)
+    client = openai.OpenAI(http_client=http.Client(transport=http.MockTransport(Recorder())))
+    if variable == "OPENAI_CUSTOM_HEADERS" and not client._custom_headers:
+        pytest.skip("this SDK reads that variable at each call, or not at all")
+    if now == "unset":
+        clean.delenv(variable)
+    else:
+        clean.setenv(variable, "changed")
+    _, text = refused(client)
+    assert f"{variable} as it was when the client was made" in text
+
+
 # --- where a project comes from, or why there is none ---------------------------------------------
 
 
@@ -299,7 +361,7 @@ def test_a_project_of_one_call_is_put_right_in_that_call() -> None:
 def test_a_project_of_a_clients_headers_is_put_right_there() -> None:
     origin, text = refused(sync_client(Recorder(), project="proj_a", default_headers=HEADER))
     assert origin == "default_headers"
-    assert "\nThat OpenAI-Project comes from `default_headers` of the client.\n" in text
+    assert "\nThat OpenAI-Project comes from `default_headers` of the client, or from " in text
     assert "To fix it: correct its `default_headers` (expected: proj_a), or use a key of " in text
 
 
@@ -411,6 +473,16 @@ def test_a_header_that_a_call_takes_out_is_put_back_in_that_call() -> None:
     assert "To fix it: take OpenAI-Project out of its `extra_headers` (expected: proj_a)" in text
 
 
+def test_a_header_that_a_call_takes_out_is_filled_where_that_brings_its_key() -> None:
+    client = sync_client(Recorder(), project="proj_a")
+    headers = {"Authorization": f"Bearer {B}", "OpenAI-Project": ""}
+    origin, text = refused(client, extra_headers=headers)
+    assert origin == "extra_headers"
+    assert (
+        "To fix it: give OpenAI-Project a value in its `extra_headers` (expected: proj_b)" in text
+    )
+
+
 def test_a_header_that_a_client_empties_is_filled_there() -> None:
     _, text = refused(sync_client(Recorder(), default_headers={"OpenAI-Project": ""}))
     assert "To fix it: take OpenAI-Project out of default_headers, or fill it (expected: " in text
@@ -444,6 +516,7 @@ def test_a_project_of_a_derived_client_is_put_right_where_that_was_derived(metho
         client = first.with_options(project="proj_b")
     origin, text = refused(client.with_options(timeout=5))
     assert origin == "project="
+    assert "comes from the client's `project=` (`with_options()` and `copy()` keep it)." in text
     assert f"To fix it: correct the `project=` of that {method}(), at " in text
 
 
@@ -460,14 +533,17 @@ def test_a_client_that_got_another_key_and_never_a_project() -> None:
 def test_a_call_that_brings_its_key_and_no_project() -> None:
     headers = {"Authorization": f"Bearer {B}"}
     origin, text = refused(sync_client(Recorder()), extra_headers=headers)
-    assert origin == "unset"
+    assert origin == "extra_headers"
     assert "Nothing sets the header; the key comes from `extra_headers` of this call." in text
 
 
 def test_a_client_with_an_empty_project() -> None:
     origin, text = refused(sync_client(Recorder(), project=""))
     assert origin == "project="
-    assert "The client's `project=` is an empty string." in text
+    assert (
+        "The client's `project=`, or OPENAI_PROJECT_ID as it was when the client was made, is an "
+        "empty string."
+    ) in text
     assert "To fix it: give the client's `project=` a value (expected: proj_a)" in text
 
 

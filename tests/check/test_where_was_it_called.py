@@ -633,18 +633,19 @@ def test_a_function_that_is_called_like_a_constructor_is_none(seen: list[opg.Ver
     assert seen[0].client_site == line_of("like a constructor", "__init__")
 
 
+NOT_SEEN = "a place not seen (before the guard was enabled, or by copy.copy() or pickle)"
+
+
 def test_a_client_from_before_the_guard_says_so(clean: pytest.MonkeyPatch) -> None:
     old = client()
     opg.enable(registry={"proj_a": A})
     with pytest.raises(opg.ProjectMismatchError) as refused:
         old.models.list()
-    assert refused.value.verdict.client_site == "made before the guard was enabled"
-    assert "; the client was made before the guard was enabled." in str(refused.value)
+    assert refused.value.verdict.client_site == NOT_SEEN
+    assert f"; the client was built at {NOT_SEEN}." in str(refused.value)
     with pytest.raises(opg.ProjectMismatchError) as refused:
         old.with_options(timeout=1).models.list()
-    assert str(refused.value.verdict.client_site).startswith(
-        "made before the guard was enabled, then with_options at "
-    )
+    assert str(refused.value.verdict.client_site).startswith(f"{NOT_SEEN}, then with_options at ")
 
 
 def test_a_client_that_is_built_between_two_scopes_is_known_in_the_second(
@@ -678,7 +679,7 @@ def test_a_client_that_cannot_be_noted_is_built_all_the_same(clean: pytest.Monke
     clean.setattr(client_site, "_site", None)
     with pytest.raises(opg.ProjectMismatchError) as refused:
         client().models.list()
-    assert refused.value.verdict.client_site == "made before the guard was enabled"
+    assert refused.value.verdict.client_site == NOT_SEEN
 
 
 class Pickled(Tenant):
@@ -708,14 +709,17 @@ def test_a_client_that_is_unpickled_is_built_where_that_makes_it(seen: list[opg.
         ).models.list()
     assert [verdict.client_site for verdict in seen] == [
         line_of("again", "tenant_again"),
-        "made before the guard was enabled",
+        NOT_SEEN,
     ]
 
 
 @pytest.mark.skipif(VERSION < (1, 50), reason="its resources go on using the first client")
-def test_a_copied_client_is_not_taken_for_the_first(seen: list[opg.Verdict]) -> None:
+def test_a_copied_client_is_not_taken_for_the_first(
+    seen: list[opg.Verdict], caplog: pytest.LogCaptureFixture
+) -> None:
     copy.copy(client()).models.list()
-    assert seen[0].client_site == "made before the guard was enabled"
+    assert seen[0].client_site == NOT_SEEN
+    assert f"; the client was built at {NOT_SEEN};" in caplog.text
 
 
 def test_the_module_level_client_is_built_where_it_is_first_used(clean: pytest.MonkeyPatch) -> None:

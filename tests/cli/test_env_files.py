@@ -130,6 +130,18 @@ def test_a_value_that_is_slow_to_take_apart_is_an_error(tmp_path: Path) -> None:
     assert read_env_file(str(path), {}).values["B99"] == "1" * 100
 
 
+@pytest.mark.parametrize("space", [" ", "\t", "\u2003"])
+def test_a_run_of_spaces_that_is_slow_to_look_through_is_an_error(
+    tmp_path: Path, space: str
+) -> None:
+    path = tmp_path / "a.env"
+    path.write_text(f"A=1\nB=x{space * 200_000}y\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"a\.env, line 2: it has 5,000 spaces in a row\."):
+        read_env_file(str(path), {})
+    path.write_text(f"A=1\nB=x{space * 4_999}y\n", encoding="utf-8")
+    assert read_env_file(str(path), {}).values["A"] == "1"
+
+
 def test_a_value_that_doubles_at_each_line_is_an_error(tmp_path: Path) -> None:
     path = tmp_path / "a.env"
     long = "1" * 200_000

@@ -189,6 +189,30 @@ def test_a_redirect_to_another_origin_leaves_the_key_behind_and_passes(host: str
 
 
 @BOTH
+@pytest.mark.parametrize("key", [A, STRANGER])
+def test_what_another_host_says_after_a_redirect_says_nothing_of_the_key(
+    key: str, way: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It did not get the key. Nothing is learned from it, and it is no drift."""
+    opg.enable(registry=KEYS, unregistered="learn")
+
+    def answer(request: Any) -> Any:
+        if request.url.host == "elsewhere.example.com":
+            return http.Response(200, json={}, headers={"openai-project": "proj_other"})
+        return http.Response(307, headers={"location": "https://elsewhere.example.com/v1/models"})
+
+    seen: list[opg.Verdict] = []
+    opg.add_observer(seen.append)
+    client = way.client(answer, {"follow_redirects": True}, project="proj_a", api_key=key)
+    way.run(lambda: client.get("/old", cast_to=object))
+    assert "drift" not in [verdict.reason for verdict in seen]
+    assert "proj_other" not in caplog.text
+    opg.enable(registry=KEYS)
+    if key == STRANGER:
+        refused(way, lambda: client.get("/old", cast_to=object), opg.UnregisteredKeyError)
+
+
+@BOTH
 @pytest.mark.parametrize("key", [B, STRANGER])
 def test_a_redirect_to_another_openai_host_with_a_key_added_again_is_judged(
     key: str, way: Any

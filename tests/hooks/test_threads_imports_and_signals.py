@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -451,3 +452,42 @@ print(caught)
     if "SIGALRM" in run.stderr and "AttributeError" in run.stderr:
         pytest.skip("this system has no SIGALRM")
     assert run.stdout.strip() == "300", run.stderr
+
+
+def test_a_signal_handler_may_register_and_observe_within_the_same() -> None:
+    """At any instruction: a lock that its own thread cannot take again would wait for ever."""
+    code = """
+        import faulthandler, sys
+        import openai_project_guard as opg
+
+        faulthandler.dump_traceback_later(60, exit=True)
+        key = "sk-proj-not-a-real-key-of-number-{}".format
+        opg.enable(registry={}, unregistered="learn")
+        from openai_project_guard._check.learn import learn
+        from openai_project_guard._keys import digest
+        jobs = (
+            lambda number: opg.register(key(number), "proj_a"),
+            lambda number: (opg.add_observer(print), opg.remove_observer(print)),
+            lambda number: learn(digest(key(number)), "", "proj_a", 200),
+        )
+        numbers = iter(range(10**6))
+
+        def trace(frame, event, arg):
+            names = "add", "add_observer", "remove_observer", "learn"
+            if "openai_project_guard" not in frame.f_code.co_filename:
+                return None
+            frame.f_trace_opcodes = frame.f_code.co_name in names
+            if event == "opcode":
+                sys.settrace(None)
+                for job in jobs:
+                    job(next(numbers))
+                sys.settrace(trace)
+            return trace
+
+        for job in jobs:
+            sys.settrace(trace)
+            job(next(numbers))
+            sys.settrace(None)
+        print(next(numbers) > 100)
+    """
+    assert output(textwrap.dedent(code)) == "True"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 from unittest import mock
 
@@ -356,3 +357,122 @@ def test_a_call_does_not_wait_while_another_thread_changes_the_guard(way: type[A
     with ThreadPoolExecutor(1) as pool, changing:
         pool.submit(call).result(timeout=10)
     assert len(sent.requests) == 2
+
+
+@pytest.mark.parametrize("again", ["at first", "enabled again", "scope entered"])
+@pytest.mark.parametrize("step", ["send", "_send_handling_auth", "_send_handling_redirects"])
+@BOTH
+def test_a_step_that_was_replaced_before_the_guard_came_is_judged_before_it(
+    way: Any, step: str, again: str, clean: pytest.MonkeyPatch
+) -> None:
+    """As it is where the step is replaced afterwards."""
+    sent = Recorder()
+
+    def answer(_: Any, request: Any, **__: Any) -> Any:
+        response = sent(request)
+        response.request = request
+        return response
+
+    if again == "at first":
+        opg.disable()
+    clean.setattr(getattr(http, way.kind), step, way.function(answer))
+    if again == "scope entered":
+        with opg.guard(project="proj_b"):
+            pass
+    else:
+        opg.enable(registry=KEYS)
+    right, wrong = (way.client(sent, project=project) for project in ("proj_a", "proj_b"))
+    way.run(lambda: right.models.list())
+    with pytest.raises(opg.ProjectMismatchError):
+        way.run(lambda: wrong.models.list())
+    assert len(sent.requests) == 1
+
+
+@BOTH
+def test_a_wrapper_that_was_there_before_the_guard_leaves_a_call_to_be_mended_inside_it(
+    way: Any, clean: pytest.MonkeyPatch
+) -> None:
+    """A tracing tool wraps `send()`, and an event hook further in puts the project right."""
+    opg.disable()
+    kind = getattr(http, way.kind)
+    original = kind.send
+
+    def traced(self: Any, request: Any, **options: Any) -> Any:
+        return original(self, request, **options)
+
+    clean.setattr(kind, "send", traced)
+    opg.enable(registry=KEYS)
+
+    def mend(request: Any) -> None:
+        request.headers["OpenAI-Project"] = "proj_a"
+
+    sent = Recorder()
+    hooks = {"event_hooks": {"request": [way.function(mend)]}}
+    client = way.client(sent, hooks, project="proj_b")
+    way.run(lambda: client.models.list())
+    assert sent.projects == ["proj_a"]
+
+
+def test_what_changes_while_a_client_of_its_own_way_waits_is_judged_by() -> None:
+    """A client that limits its rate waits in `send()`: the registry may change meanwhile."""
+
+    class Waits(http.Client):  # type: ignore[misc]
+        def send(self, request: Any, **options: Any) -> Any:
+            meanwhile()
+            return super().send(request, **options)
+
+    def call(project: str, sent: Recorder) -> None:
+        transport = http.MockTransport(sent)
+        client = openai.OpenAI(
+            api_key=A, project=project, max_retries=0, http_client=Waits(transport=transport)
+        )
+        client.models.list()
+
+    def meanwhile() -> None:
+        opg.enable(registry=registries.pop())
+
+    sent = Recorder()
+    registries: list[Any] = []
+    changes: tuple[Any, ...] = (("proj_a", {"proj_b": A}), ("proj_a", {}), ("proj_b", KEYS))
+    for project, registry in changes:
+        registries.append(registry)
+        opg.enable("warn", registry=KEYS)
+        with pytest.raises(opg.ProjectGuardError):
+            call(project, sent)
+    assert sent.requests == []
+
+
+def test_a_scope_inside_a_clients_own_way_holds() -> None:
+    class Pinned(http.Client):  # type: ignore[misc]
+        @opg.guard(mode="enforce", project="proj_b")
+        def send(self, request: Any, **options: Any) -> Any:
+            return super().send(request, **options)
+
+    sent = Recorder()
+    for mode, project in (("warn", "proj_b"), ("enforce", "proj_a")):
+        opg.enable(mode, registry=KEYS)
+        transport = http.MockTransport(sent)
+        client = openai.OpenAI(
+            api_key=A, project=project, max_retries=0, http_client=Pinned(transport=transport)
+        )
+        with pytest.raises(opg.ProjectScopeError):
+            client.models.list()
+    assert sent.requests == []
+
+
+@pytest.mark.parametrize("mode", ["warn", "inject"])
+def test_a_client_that_sends_its_own_way_gets_one_verdict_a_call(mode: str) -> None:
+    opg.enable(mode, registry=KEYS)
+    verdicts: list[opg.Verdict] = []
+    opg.add_observer(verdicts.append)
+    try:
+        for project in ("proj_a", "proj_b", None):
+            transport = http.MockTransport(Recorder())
+            client = openai.OpenAI(
+                api_key=A, project=project, max_retries=0, http_client=Own(transport=transport)
+            )
+            with suppress(opg.ProjectGuardError):
+                client.models.list()
+    finally:
+        opg.remove_observer(verdicts.append)
+    assert len(verdicts) == 3

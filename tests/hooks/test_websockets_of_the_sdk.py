@@ -296,6 +296,20 @@ def test_what_extra_headers_of_connect_set_is_found_there(
         assert " comes from `extra_headers` of this call." in str(refused.value)
 
 
+@EACH
+@EITHER
+def test_a_key_that_extra_headers_of_connect_bring_needs_its_project_there(
+    way: Any, entry: str, api: LoopbackAPI
+) -> None:
+    opg.enable(registry={"proj_a": A, "proj_b": B}, hosts=["127.0.0.1"])
+    headers = {"Authorization": f"Bearer {B}"}
+    with pytest.raises(opg.ProjectMissingError) as refused:
+        way.open(opening(client(way, api.base_url), entry, extra_headers=headers))
+    assert "To fix it: pass extra_headers={'OpenAI-Project': ...} to connect()" in str(
+        refused.value
+    )
+
+
 @EITHER
 def test_websocket_base_url_is_where_it_goes(way: Any, listener: Listener) -> None:
     elsewhere = f"ws://127.0.0.1:{listener.port}/elsewhere"

@@ -217,3 +217,18 @@ def test_a_key_that_can_be_guessed_is_weak(key: str, problem: str) -> None:
 )
 def test_a_random_key_is_not_weak(key: str) -> None:
     assert weakness(key) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("user:secret@host:6379/0", "…@host:6379/0"),
+        ("redis:user:secret@host", "…@host"),
+        ("in /srv/app/user:secret@host: no", "in /srv/app/…@host: no"),
+        ("'user:se/cr:et@host'", "…@host'"),
+        ("C:\\users\\a@b", "C:\\users\\a@b"),
+        ("/srv/a@b/x.py:12", "/srv/a@b/x.py:12"),
+    ],
+)
+def test_a_password_is_hidden_where_the_scheme_was_forgotten(text: str, shown: str) -> None:
+    assert redact(text) == shown

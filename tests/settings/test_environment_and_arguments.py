@@ -416,6 +416,38 @@ def test_a_bad_value_stops_the_import_of_a_guard_that_is_off(variable: str) -> N
 
 
 @pytest.mark.parametrize(
+    "named",
+    [
+        "redis://host/0?password=hunterA,hunterB",
+        "redis://user:hunterA/hunterB,hunterC@host/0",
+        "s3://user:hunterA,hunterB@host",
+        "user:hunterA@host:6379",
+    ],
+)
+def test_no_part_of_a_password_is_shown_as_the_name_of_a_file(
+    named: str, clean: pytest.MonkeyPatch
+) -> None:
+    clean.setenv(GUARD + "_REGISTRY", named)
+    with pytest.raises((opg.ConfigurationError, opg.RegistryError)) as caught:
+        opg.enable()
+    assert "hunter" not in str(caught.value)
+    for command in ("list", "check", "doctor"):
+        code = (
+            f"import sys; from openai_project_guard._cli import main; sys.exit(main(['{command}']))"
+        )
+        run = python(code, **{GUARD + "_REGISTRY": named})
+        assert run.returncode != 0
+        assert "hunter" not in run.stdout + run.stderr
+
+
+def test_a_file_may_follow_a_url(clean: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "registry.toml").touch()
+    names = ("redis://host/0", str(tmp_path / "registry.toml"))
+    clean.setenv(GUARD + "_REGISTRY", ",".join(names))
+    assert _env.registry_names() == names
+
+
+@pytest.mark.parametrize(
     ("named", "names"),
     [
         ("a.toml,b.toml", ("a.toml", "b.toml")),
@@ -425,7 +457,9 @@ def test_a_bad_value_stops_the_import_of_a_guard_that_is_off(variable: str) -> N
     ],
 )
 def test_a_comma_in_a_password_ends_no_name(
-    clean: pytest.MonkeyPatch, named: str, names: tuple[str, ...]
+    clean: pytest.MonkeyPatch, named: str, names: tuple[str, ...], tmp_path: Path
 ) -> None:
+    clean.chdir(tmp_path)
+    (tmp_path / "b.toml").touch()
     clean.setenv("OPENAI_PROJECT_GUARD_REGISTRY", named)
     assert _env.registry_names() == names
