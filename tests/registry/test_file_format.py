@@ -428,7 +428,31 @@ MISTAKES = {
         "line 2: this is not TOML. Illegal character",
     ),
     "an escape that is none": ('version = 1\nx = "\\q"\n', "line 2: this is not TOML."),
-    "too deep": ("version = 1\nx = " + "[" * 20_000, "line 2: this is not TOML."),
+    "too deep": (
+        "version = 1\nx = " + "[" * 20_000,
+        "line 2: brackets are nested too deep here.",
+    ),
+    "too deep, in front of more lines": (
+        project("x = " + "[" * 3_000 + "]" * 3_000, "y = [['[[', # [[[", "'''\n[[[''']]"),
+        "line 4: brackets are nested too deep here.",
+    ),
+    "tables too deep": (
+        project("[x]", "y = " + "{ a = " * 3_000 + "1" + "}" * 3_000, "z = 1"),
+        "line 5: brackets are nested too deep here.",
+    ),
+    "a version of many digits": (
+        f"version = 0x{'f' * 4_000}\n\n# the end\n",
+        "line 1: version: this release reads version 1 of the format, not this.",
+    ),
+    "another version": (
+        "version = -2\n",
+        "line 1: version: this release reads version 1 of the format, not version -2.",
+    ),
+    "a number of many digits": (
+        f"# {'9' * 5_000}\nx = 1.5\ny = '{'9' * 5_000}'\n{'9' * 5_000} = {'9' * 5_000}.5\n"
+        f"z = [\n1e5, {'9' * 5_000}e5, {'9_' * 4_299}9,\n-{'9_' * 4_300}9, 1]\nversion = 1\n",
+        "line 7: there is a number of more than 4300 digits.",
+    ),
     "not UTF-8": (f"version = 1\n# {CANARY} é\n".encode("latin-1"), "line 2: this is not UTF-8."),
     "UTF-16": ("version = 1\n".encode("utf-16"), "line 1: this is not UTF-8."),
 }

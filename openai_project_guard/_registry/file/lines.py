@@ -107,7 +107,7 @@ class Lines:
 def repeated_at(line: int, text: str) -> Repeated | None:
     """What stands at this line and stood before."""
     again = (
-        node for node, at, string in _walk(text) if at == line and node.line < line and not string
+        node for node, at, value in _walk(text) if at == line and node.line < line and not value
     )
     deepest = max(again, key=lambda node: node.depth, default=None)
     return Repeated(deepest.path(), deepest.line) if deepest else None
@@ -115,9 +115,9 @@ def repeated_at(line: int, text: str) -> Repeated | None:
 
 def strings(text: str, deepest: int) -> Iterator[tuple[Path, int, str]]:
     """The strings in a text, with path and line, down to so many levels."""
-    for node, line, string in _walk(text):
-        if string and node.depth <= deepest:
-            yield node.path(), line, _unquoted(string)
+    for node, line, value in _walk(text):
+        if value.startswith(("'", '"')) and node.depth <= deepest:
+            yield node.path(), line, _unquoted(value)
 
 
 def blocks(parent: Path, text: str) -> dict[str | int, tuple[int, int]]:
@@ -153,8 +153,33 @@ def blocks(parent: Path, text: str) -> dict[str | int, tuple[int, int]]:
     return {name: block for name, block in found.items() if name not in torn}
 
 
+def of_long_number(text: str, digits: int) -> int | None:
+    """The line of the first decimal whole number of more than so many digits."""
+    found = None
+    for _, line, piece in _walk(text):
+        if found and piece != ".":  # else it was the beginning of a number with a fraction
+            break
+        number = piece.lstrip("+-").replace("_", "")
+        found = line if len(number) > digits and number.isdecimal() else None
+    return found
+
+
+def of_deepest(text: str) -> int:
+    """The line where most brackets are open."""
+    depth = most = 0
+    found = 1
+    for piece, line in _tokens(text):
+        if piece in ("[", "{"):
+            depth += 1
+            if depth > most:
+                most, found = depth, line
+        elif piece in ("]", "}"):
+            depth -= 1
+    return found
+
+
 def _walk(text: str, tree: _Tree | None = None) -> Iterator[tuple[_Node, int, str]]:
-    """Each name and array element, with its line; once more with the string that it is, if any."""
+    """Each name and array element, with its line; once more with its value, if that is one."""
     tree = tree or _Tree()
     header = tree.root  # of the [table] the piece is in
     around: list[tuple[_Node, int | None]] = []  # inline tables; arrays with their next position
@@ -207,7 +232,7 @@ def _walk(text: str, tree: _Tree | None = None) -> Iterator[tuple[_Node, int, st
             if piece in ("[", "{"):
                 naming, name = piece == "{", []
                 around.append((at, None if naming else 0))
-            elif piece[0] in "\"'":
+            else:
                 yield at, line, piece
 
 

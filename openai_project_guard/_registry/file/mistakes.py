@@ -6,7 +6,12 @@ import re
 from typing import NamedTuple
 
 from openai_project_guard._keys import redact
-from openai_project_guard._registry.file.lines import Path, repeated_at
+from openai_project_guard._registry.file.lines import (
+    Path,
+    of_deepest,
+    of_long_number,
+    repeated_at,
+)
 
 BARE_NAME = re.compile(r"[A-Za-z0-9_-]+")
 _LONGEST_NAME = 60
@@ -41,8 +46,17 @@ def conflicts(text: str) -> list[Mistake]:
     return found
 
 
-def syntax_error(message: str, text: str) -> Mistake:
+def syntax_error(error: Exception, text: str) -> Mistake:
     """The decoder's message without what it quotes from the file."""
+    message = str(error)
+    if isinstance(error, RecursionError):
+        return Mistake(of_deepest(text), "brackets are nested too deep here.")
+    limit = re.match(r"Exceeds the limit \((\d+)", message)  # of Python, not of TOML
+    if limit:
+        return Mistake(
+            of_long_number(text, int(limit[1])),
+            f"there is a number of more than {limit[1]} digits.",
+        )
     found = re.search(r" \(at line (\d+)", message)
     line = int(found.group(1)) if found else text.rstrip().count("\n") + 1
     if message.startswith(("Cannot", "Duplicate")):

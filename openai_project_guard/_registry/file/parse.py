@@ -35,6 +35,7 @@ T = TypeVar("T")
 _FIELDS = ("version", "projects")
 _PROJECT_FIELDS = ("id", "organization", "service_accounts", "keys")
 _KEY_FIELDS = ("fingerprint", "hint", "note")
+_LARGEST_SHOWN = 10**9
 _MOST_PARTS = 200  # of a name in dots
 
 
@@ -67,7 +68,7 @@ def parse(data: bytes, place: FilePlace) -> Snapshot:
         return snapshot
     data = b""  # there may be a raw key in it
     line, message = mistakes[0]
-    raise RegistryError(f"{place.at(line or 1)}: {message}")
+    raise RegistryError(f"{place.at(line) if line else place.name}: {message}")
 
 
 def find_mistakes(path: str | os.PathLike[str]) -> list[Mistake]:
@@ -104,9 +105,10 @@ def _read(data: bytes, place: FilePlace, most: int | None = None) -> tuple[Snaps
     if deep:
         return reader.snapshot, [Mistake(deep, f"there are more than {_MOST_PARTS} dots in it.")]
     try:
-        reader.read(tomllib.loads(text))
+        found = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError
-        return reader.snapshot, conflicts(text) or [syntax_error(str(error), text)]
+        return reader.snapshot, conflicts(text) or [syntax_error(error, text)]
+    reader.read(found)
     if not reader.mistakes:
         return reader.snapshot, []
     lines = Lines(text)
@@ -144,10 +146,9 @@ class Reader:
         else:
             version = self._checked(("version",), validate.typed, found["version"], int)
             if version not in (None, 1):
-                self._add(
-                    ("version",),
-                    f"this release reads version 1 of the format, not version {version}.",
-                )
+                # Python writes no number of more than 4,300 digits.
+                other = f"version {version}" if abs(version) < _LARGEST_SHOWN else "this"
+                self._add(("version",), f"this release reads version 1 of the format, not {other}.")
                 return  # whose fields may be others
         projects = self._checked(("projects",), validate.typed, found.get("projects", {}), dict)
         for name, table in (projects or {}).items():
