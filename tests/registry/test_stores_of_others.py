@@ -160,7 +160,9 @@ def test_a_path_is_no_url(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert projects(Registry.from_file(name)) == ["proj_a"]
 
 
-def test_a_password_may_have_a_comma_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_password_may_have_a_comma_in_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("b.toml").touch()
     names = ("a.toml", "redis://user:p,w@host/0", "REDISS://:p,w@host", "b.toml")
     monkeypatch.setenv("OPENAI_PROJECT_GUARD_REGISTRY", ", ".join(names))
     assert _env.registry_names() == names
