@@ -27,7 +27,13 @@ class Call:
     """
 
     __slots__ = (
-        *("client_site", "is_sent", "judged", "learns", "records", "service_account", "values"),
+        "client_site",
+        "is_sent",
+        "judged",
+        "learns",
+        "records",
+        "service_account",
+        "values",
     )
 
     def __init__(self, service_account: str | None = None) -> None:

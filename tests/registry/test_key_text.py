@@ -85,6 +85,12 @@ def test_names_and_hints_are_left_alone(text: str) -> None:
         ("redis://user:s3cret@host:1/0", "redis://…@host:1/0"),
         ("redis:/user:s3cret@host", "redis:/…@host"),
         (":/user:s3cret@host", ":/…@host"),
+        ("user:secret@host:6379/0", "…@host:6379/0"),
+        ("redis:user:secret@host", "…@host"),
+        ("in /srv/app/user:secret@host: no", "in /srv/app/…@host: no"),
+        ("'user:se/cr:et@host'", "…@host'"),
+        ("C:\\users\\a@b", "C:\\users\\a@b"),
+        ("/srv/a@b/x.py:12", "/srv/a@b/x.py:12"),
         ("rediss://:p@ss:/w@rd@host and a@b", "rediss://…@host and a@b"),
         ("team_sk-proj-0123456789Ab3d", "team_sk-proj-…Ab3d"),
         ("xsess-0123456789012345678901Ab3d", "xsess-…Ab3d"),
@@ -217,18 +223,3 @@ def test_a_key_that_can_be_guessed_is_weak(key: str, problem: str) -> None:
 )
 def test_a_random_key_is_not_weak(key: str) -> None:
     assert weakness(key) is None
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("user:secret@host:6379/0", "…@host:6379/0"),
-        ("redis:user:secret@host", "…@host"),
-        ("in /srv/app/user:secret@host: no", "in /srv/app/…@host: no"),
-        ("'user:se/cr:et@host'", "…@host'"),
-        ("C:\\users\\a@b", "C:\\users\\a@b"),
-        ("/srv/a@b/x.py:12", "/srv/a@b/x.py:12"),
-    ],
-)
-def test_a_password_is_hidden_where_the_scheme_was_forgotten(text: str, shown: str) -> None:
-    assert redact(text) == shown
