@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import dropwhile
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from openai_project_guard._errors import ConfigurationError
@@ -193,9 +194,9 @@ def check_commas(names: Sequence[str]) -> None:
     Raises:
         ConfigurationError: it is no URL, and there is no such file.
     """
-    urls = ["://" in name for name in names]
-    for number, name in enumerate(names):
-        if any(urls[:number]) and not urls[number] and not os.path.lexists(name):
+    behind_url = dropwhile(lambda name: "://" not in name, names)
+    for name in behind_url:
+        if "://" not in name and not os.path.lexists(name):
             raise ConfigurationError(
                 f"{REGISTRY} has a comma after a URL, and what follows it is no file. If the comma "
                 "belongs to the URL, write %2C; otherwise correct the path."
