@@ -8,6 +8,7 @@ import json
 import re
 import shlex
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -311,6 +312,14 @@ def headings_of(page: Path) -> set[str]:
     found = re.findall(r"(?m)^#+ (.+)$", page.read_text("utf-8"))
     plain = (re.sub(r"[^\w -]", "", text.lower()) for text in found)
     return {text.strip().replace(" ", "-") for text in plain}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_a_heading_and_a_row_of_a_table_stand_once_on_a_page(name: str) -> None:
+    prose = re.sub(r"(?ms)^ *```.*?^ *```$", "", TEXTS[name])
+    for kind in (r"(?m)^#+ .+$", r"(?m)^\| .+\|$"):
+        lines = Counter(re.findall(kind, prose))
+        assert [line for line, times in lines.items() if times > 1] == []
 
 
 def test_no_heading_is_where_the_site_would_link_a_type_of_pythons_to() -> None:

@@ -79,20 +79,17 @@ def work(plan: Plan, pipe: Any) -> None:
         threads = [threading.Thread(target=soak.guarded, args=(one,)) for one in soak.work()]
         for thread in threads:
             thread.start()
-        has_ended = False
-        while not has_ended:
-            try:
-                has_ended = pipe.poll(5) and pipe.recv() == END
-            except EOFError:
-                has_ended = True
-            pipe.send(soak.sample())
+        with suppress(EOFError, ConnectionError):  # the other end is gone
+            while not (pipe.poll(5) and pipe.recv() == END):
+                pipe.send(soak.sample())
         soak.ends.set()
         for thread in threads:
             thread.join(60)
             if thread.is_alive():
                 soak.wrong.append(f"{thread.name} does not end")
         opg.disable()
-        pipe.send(soak.sample())
+        with suppress(ConnectionError):
+            pipe.send(soak.sample())
         if soak.wrong:
             os._exit(1)  # whatever still hangs
 
