@@ -65,6 +65,12 @@ def change_for(record: Record) -> str | None:
             f"{answered}: openai-project-guard {', then '.join(commands)}, where NAME is the "
             f"variable that holds it. Its calls are then to carry OpenAI-Project {answered}."
         )
+    if reason == "unregistered" and origin == "workload_identity":
+        return (
+            "If the client's service account is right, list it under service_accounts of its "
+            "project, in the registry. If it is not: "
+            f"{_lower(_pass(record, 'another workload_identity='))}."
+        )
     if reason == "unregistered":
         return (
             "If the key is right, register it for the project that it belongs to: "

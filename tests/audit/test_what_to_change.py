@@ -131,6 +131,15 @@ def test_an_unregistered_key_in_headers_is_replaced_there_for_they_win_over_the_
     assert said.endswith(f" If it is not: {then}another key.")
 
 
+def test_an_unregistered_service_account_is_listed_in_the_registry_for_it_has_no_key() -> None:
+    said = change(reason="unregistered", expected=(), project=None, origin="workload_identity")
+    assert said == (
+        "If the client's service account is right, list it under service_accounts of its project, "
+        "in the registry. If it is not: at app/llm.py:12 in make, pass another workload_identity= "
+        "to the client."
+    )
+
+
 def test_drift_is_fixed_in_the_registry() -> None:
     assert change(outcome="allowed", reason="drift", actual="proj_a", answered="proj_c") == (
         "Correct the registry, which has the key for proj_a, while the server answered as proj_c: "
