@@ -86,8 +86,7 @@ def _registry_says(
             name = f"{project.id} ({project.alias})" if project.alias else project.id
             if project.organization:
                 name += f" of {project.organization}"
-            place = project.place.of(record.service_account or needle, project.id)
-            entries.append(f"{name}, in {place}")
+            entries.append(f"{name}, in {_place(record, needle)}")
         text = f"The registry has this key for project {'; and for '.join(entries)}"
     if pinned is not None:
         text += f"; the scope here is pinned to project {pinned}"
@@ -139,13 +138,17 @@ def _fix(
             f"openai-project-guard register {verdict.actual} --key-env NAME --also, where NAME is "
             "the variable that holds the key"
         )
-    own = records[0].project
-    needle = records[0].service_account or fingerprint_of(headers.key_digest or b"")
-    place = own.place.of(needle, own.id)
+    needle = fingerprint_of(headers.key_digest or b"")
+    places = " and in ".join(_place(record, needle) for record in records)
     return (
         f"{fix}, or use a key of project {verdict.actual}. If this key does belong to "
-        f"{verdict.actual}, the registry's entry is wrong: correct it in {place}"
+        f"{verdict.actual}, the registry's entry is wrong: correct it in {places}"
     )
+
+
+def _place(record: KeyRecord, needle: str) -> str:
+    """Where an entry stands: that of a key by its fingerprint, or that of a service account."""
+    return record.project.place.of(record.service_account or needle, record.project.id)
 
 
 def _not_registered() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -75,6 +76,16 @@ def test_a_third_project_is_to_be_registered_beside_the_others() -> None:
     text = " ".join(str(caught.value).split())
     assert "register proj_c --key-env NAME --also" in text
     assert "entry is wrong" not in text
+
+
+def test_a_wrong_project_in_two_registries_is_to_be_corrected_in_both(in_two: Any) -> None:
+    in_two("enforce", A, "proj_a", "proj_a")
+    with pytest.raises(opg.ProjectMismatchError) as caught:
+        sync_client(Server(), project="proj_b").models.list()
+    text = " ".join(str(caught.value).split())
+    places = re.findall(r"proj_a, in (.+?)(?:;|\. )", text)
+    assert len({*places}) == 2
+    assert text.endswith(f"entry is wrong: correct it in {' and in '.join(places)}.")
 
 
 @needs_notes

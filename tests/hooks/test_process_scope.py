@@ -374,6 +374,7 @@ def test_urllib3_takes_its_arguments_by_position(number: int, api: LoopbackAPI) 
     urllib3 = pytest.importorskip("urllib3")
     enable()
     host, port = api.base_url.split("/")[2].split(":")
+    retries = urllib3.Retry(0)
     with urllib3.HTTPConnectionPool(host, int(port)) as pool:
 
         def get(project: str | None) -> int:
@@ -382,12 +383,14 @@ def test_urllib3_takes_its_arguments_by_position(number: int, api: LoopbackAPI) 
                 "url": "/v1/models",
                 "body": None,
                 "headers": headers(A, project),
-                "retries": 0,
+                "retries": retries,
                 "redirect": False,
             }
             by_position = [*arguments.values()][:number]
             by_name = dict([*arguments.items()][number:])
-            return int(pool.urlopen(*by_position, **by_name).status)
+            answer = pool.urlopen(*by_position, **by_name)
+            assert answer.retries is retries
+            return int(answer.status)
 
         assert get("proj_a") == 200
         with pytest.raises(opg.ProjectMismatchError):

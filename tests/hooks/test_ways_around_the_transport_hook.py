@@ -14,8 +14,10 @@ from support import (
     BOTH,
     KEYS,
     A,
+    Async,
     Recorder,
     Server,
+    Sync,
     http,
     needs_send_request,
     outcomes,
@@ -121,7 +123,7 @@ def test_a_client_that_sends_its_own_way_is_judged_in_a_scope_where_the_guard_is
     assert sent.requests == []
 
 
-def own_client(way: Any, server: Any, sdk: Any = None, **options: Any) -> Any:
+def client_bypassing(way: Any, server: Any, sdk: Any = None, **options: Any) -> Any:
     """A client of the SDK whose HTTP client does not come by the transport hook."""
 
     def send(_: Any, request: Any, **__: Any) -> Any:
@@ -139,7 +141,7 @@ def own_client(way: Any, server: Any, sdk: Any = None, **options: Any) -> Any:
 def test_the_answer_to_a_client_that_sends_its_own_way_is_checked(
     way: Any, verdicts: list[opg.Verdict]
 ) -> None:
-    client = own_client(way, Server("proj_elsewhere"))
+    client = client_bypassing(way, Server("proj_elsewhere"))
     way.run(lambda: client.get("/models", cast_to=object))
     assert outcomes(verdicts) == [("allowed", None), ("allowed", "drift")]
     assert verdicts[-1].answered == "proj_elsewhere"
@@ -149,7 +151,7 @@ def test_the_answer_to_a_client_that_sends_its_own_way_is_checked(
 def test_a_client_that_sends_its_own_way_is_left_alone_where_no_scope_holds(way: Any) -> None:
     opg.disable()
     server = Server()
-    wrong = own_client(way, server, project="proj_b")
+    wrong = client_bypassing(way, server, project="proj_b")
     with opg.guard():
         opg.register(A, "proj_a")
         refused(way, lambda: wrong.get("/models", cast_to=object), opg.ProjectMismatchError)
@@ -176,7 +178,7 @@ def test_a_subclass_may_hand_its_request_on_in_any_way(calling: str, way: Any) -
 
     server = Server()
     right, wrong = (
-        own_client(way, server, Own, project=project) for project in ("proj_a", "proj_b")
+        client_bypassing(way, server, Own, project=project) for project in ("proj_a", "proj_b")
     )
     refused(way, lambda: wrong.get("/models", cast_to=object), opg.ProjectMismatchError)
     assert server.requests == []
@@ -195,7 +197,7 @@ def test_a_request_that_a_subclass_makes_anew_is_judged_too(way: Any) -> None:
             return super()._send_request(request_of(A, "proj_b"), **options)
 
     server = Server()
-    client = own_client(way, server, Own)
+    client = client_bypassing(way, server, Own)
     refused(way, lambda: client.get("/models", cast_to=object), opg.ProjectMismatchError)
     assert server.requests == []
 
@@ -389,6 +391,32 @@ def test_a_step_that_was_replaced_before_the_guard_came_is_judged_before_it(
 
 
 @BOTH
+@pytest.mark.parametrize("is_mock", [True, False])
+def test_an_object_in_place_of_a_step_before_the_guard_came_is_judged_before_it(
+    is_mock: bool, way: Any, clean: pytest.MonkeyPatch
+) -> None:
+    sent = Recorder()
+
+    def answer(request: Any, **_: Any) -> Any:
+        response = sent(request)
+        response.request = request
+        return response
+
+    class Sends:
+        __call__ = staticmethod(way.function(answer))
+
+    opg.disable()
+    mocked = (mock.AsyncMock if way is Async else mock.Mock)(side_effect=answer)
+    clean.setattr(getattr(http, way.kind), "send", mocked if is_mock else Sends())
+    opg.enable(registry=KEYS)
+    right, wrong = (way.client(sent, project=project) for project in ("proj_a", "proj_b"))
+    way.run(lambda: right.models.list())
+    with pytest.raises(opg.ProjectMismatchError):
+        way.run(lambda: wrong.models.list())
+    assert len(sent.requests) == 1
+
+
+@BOTH
 def test_a_wrapper_that_was_there_before_the_guard_leaves_a_call_to_be_mended_inside_it(
     way: Any, clean: pytest.MonkeyPatch
 ) -> None:
@@ -413,66 +441,64 @@ def test_a_wrapper_that_was_there_before_the_guard_leaves_a_call_to_be_mended_in
     assert sent.projects == ["proj_a"]
 
 
-def test_what_changes_while_a_client_of_its_own_way_waits_is_judged_by() -> None:
+def call_by(own: Any, way: Any, server: Any, project: str | None) -> None:
+    """A call by an HTTP client that sends in its own way."""
+    http_client = own(transport=http.MockTransport(server))
+    client = way.client(server, http_client=http_client, project=project, max_retries=0)
+    way.run(lambda: client.get("/models", cast_to=object))
+
+
+OWN_WAYS = pytest.mark.parametrize(("way", "own"), [(Sync, Own), (Async, OwnAsync)])
+
+
+@OWN_WAYS
+@pytest.mark.parametrize(
+    ("project", "changed"), [("proj_a", {"proj_b": A}), ("proj_a", {}), ("proj_b", KEYS)]
+)
+def test_what_changes_while_a_client_of_its_own_way_waits_is_judged_by(
+    project: str, changed: Any, way: Any, own: Any
+) -> None:
     """A client that limits its rate waits in `send()`: the registry may change meanwhile."""
 
-    class Waits(http.Client):  # type: ignore[misc]
+    class Waits(own):  # type: ignore[misc]
         def send(self, request: Any, **options: Any) -> Any:
-            meanwhile()
+            opg.enable(registry=changed)
             return super().send(request, **options)
 
-    def call(project: str, sent: Recorder) -> None:
-        transport = http.MockTransport(sent)
-        client = openai.OpenAI(
-            api_key=A, project=project, max_retries=0, http_client=Waits(transport=transport)
-        )
-        client.models.list()
-
-    def meanwhile() -> None:
-        opg.enable(registry=registries.pop())
-
     sent = Recorder()
-    registries: list[Any] = []
-    changes: tuple[Any, ...] = (("proj_a", {"proj_b": A}), ("proj_a", {}), ("proj_b", KEYS))
-    for project, registry in changes:
-        registries.append(registry)
-        opg.enable("warn", registry=KEYS)
-        with pytest.raises(opg.ProjectGuardError):
-            call(project, sent)
+    opg.enable("warn", registry=KEYS)
+    with pytest.raises(opg.ProjectGuardError):
+        call_by(Waits, way, sent, project)
     assert sent.requests == []
 
 
-def test_a_scope_inside_a_clients_own_way_holds() -> None:
-    class Pinned(http.Client):  # type: ignore[misc]
-        @opg.guard(mode="enforce", project="proj_b")
-        def send(self, request: Any, **options: Any) -> Any:
-            return super().send(request, **options)
-
+@OWN_WAYS
+def test_a_scope_inside_a_clients_own_way_holds(way: Any, own: Any) -> None:
+    pinned = opg.guard(mode="enforce", project="proj_b")
     sent = Recorder()
     for mode, project in (("warn", "proj_b"), ("enforce", "proj_a")):
         opg.enable(mode, registry=KEYS)
-        transport = http.MockTransport(sent)
-        client = openai.OpenAI(
-            api_key=A, project=project, max_retries=0, http_client=Pinned(transport=transport)
-        )
         with pytest.raises(opg.ProjectScopeError):
-            client.models.list()
+            call_by(type("Pinned", (own,), {"send": pinned(own.send)}), way, sent, project)
     assert sent.requests == []
 
 
+@OWN_WAYS
 @pytest.mark.parametrize("mode", ["warn", "inject"])
-def test_a_client_that_sends_its_own_way_gets_one_verdict_a_call(mode: str) -> None:
+def test_a_client_that_sends_its_own_way_gets_one_verdict_a_call(
+    mode: str, way: Any, own: Any, verdicts: list[opg.Verdict]
+) -> None:
     opg.enable(mode, registry=KEYS)
-    verdicts: list[opg.Verdict] = []
-    opg.add_observer(verdicts.append)
-    try:
-        for project in ("proj_a", "proj_b", None):
-            transport = http.MockTransport(Recorder())
-            client = openai.OpenAI(
-                api_key=A, project=project, max_retries=0, http_client=Own(transport=transport)
-            )
-            with suppress(opg.ProjectGuardError):
-                client.models.list()
-    finally:
-        opg.remove_observer(verdicts.append)
+    for project in ("proj_a", "proj_b", None):
+        with suppress(opg.ProjectGuardError):
+            call_by(own, way, Recorder(), project)
     assert len(verdicts) == 3
+
+
+@OWN_WAYS
+def test_the_answer_to_a_client_of_its_own_way_drifts_once_a_call(
+    way: Any, own: Any, verdicts: list[opg.Verdict]
+) -> None:
+    for _ in range(2):
+        call_by(own, way, Server("proj_elsewhere"), "proj_a")
+    assert outcomes(verdicts) == 2 * [("allowed", None), ("allowed", "drift")]

@@ -16,6 +16,10 @@ _GENERATED = [
 _LOG = ["check/test_observers_and_log.py", "check/test_no_key_is_shown.py"]
 _TEXTS = ["check/test_error_texts.py", "check/test_where_did_the_value_come_from.py", *_LOG]
 _ANSWERS = ["check/test_drift_and_learning.py", "hooks/test_answers_to_other_libraries.py"]
+_OWN_WAYS = [
+    "hooks/test_event_hooks_auth_and_redirects.py",
+    "hooks/test_ways_around_the_transport_hook.py",
+]
 _SCOPES = [
     "check/test_guard_scopes.py",
     "check/test_guard_in_tasks_and_threads.py",
@@ -100,6 +104,7 @@ TESTS: dict[str, list[str]] = {
         "check/test_do_headers_read_alike_in_any_order.py",
         *_VERDICTS,
         _GENERATED[0],
+        "hooks/test_which_hosts_are_checked.py",
         "hooks/test_faults_of_ours_and_of_others.py",
         "check/test_drift_and_learning.py",
         *_TEXTS,
@@ -115,6 +120,7 @@ TESTS: dict[str, list[str]] = {
         "audit/test_what_is_counted.py",
         "hooks/test_retries_and_rotated_keys.py",
         "hooks/test_calls_within_calls.py",
+        *_OWN_WAYS,
         "check/test_whichever_way_a_call_takes.py",
         "check/test_guard_scopes.py",
     ],
@@ -123,7 +129,7 @@ TESTS: dict[str, list[str]] = {
         "check/test_drift_and_learning.py",
         "hooks/test_retries_and_rotated_keys.py",
         "hooks/test_calls_within_calls.py",
-        "hooks/test_event_hooks_auth_and_redirects.py",
+        *_OWN_WAYS,
         "hooks/test_workload_identity.py",
         "hooks/test_faults_of_ours_and_of_others.py",
         *_TEXTS,
