@@ -619,6 +619,21 @@ def test_a_sigterm_is_the_applications_again_when_the_counts_are_logged() -> Non
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+def test_disabling_logs_the_counts_and_leaves_neither_thread_nor_handler(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    client = sync_client(Recorder(), project="proj_b")
+    for _ in range(3):
+        client.models.list()
+    (timer,) = (each for each in threading.enumerate() if each.name == "openai-project-guard-log")
+    opg.disable()
+    assert [text.partition(" (and ")[2] for _, text in lines(caplog)] == ["", "2 more)"]
+    assert signal.getsignal(signal.SIGTERM) is before
+    timer.join(30)
+    assert not timer.is_alive()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_a_forked_child_logs_none_of_its_parents_counts() -> None:
     said = output(
