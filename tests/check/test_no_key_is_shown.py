@@ -22,6 +22,7 @@ from support import (
     B,
     Recorder,
     Server,
+    fingerprint,
     frames_holding,
     python,
     sync_client,
@@ -282,7 +283,10 @@ def test_a_key_in_the_project_variable_is_said_to_come_from_there(
 FORMLESS = "gw9f83kd02mfn28dkl20dkfi"  # of a form that nothing would recognise
 
 
-@pytest.mark.parametrize("written", ["{}", "Bearer {}", '"{}"', "proj_a,{}"])
+@pytest.mark.parametrize(
+    "written",
+    ["{}", "Bearer {}", '"{}"', "proj_a,{}", "proj={}", "key:{}", "https://h/{}?x", "<{}>."],
+)
 @pytest.mark.parametrize("key", [A, "proj_a", FORMLESS])
 def test_a_registered_key_in_the_place_of_the_project_is_not_shown(
     key: str, written: str, caplog: pytest.LogCaptureFixture
@@ -293,6 +297,58 @@ def test_a_registered_key_in_the_place_of_the_project_is_not_shown(
         client.models.list()
     assert FORMLESS not in f"{refused.value} {refused.value.verdict} {caplog.text}"
     assert "…dkfi" in str(refused.value.verdict.actual)
+
+
+@pytest.mark.parametrize("written", ["proj={}", "key:{}"])
+def test_where_a_value_with_a_registered_key_in_it_comes_from_is_still_found(
+    written: str, sent: Recorder
+) -> None:
+    opg.enable(registry={"proj_a": [A, FORMLESS]})
+    with pytest.raises(opg.ProjectMismatchError) as refused:
+        sync_client(sent, project=written.format(FORMLESS)).models.list()
+    assert refused.value.verdict.origin == "project="
+
+
+@pytest.mark.parametrize("outcome", ["blocked", "warned", "allowed"])
+@pytest.mark.parametrize(
+    ("base_url", "model"),
+    [
+        ("https://api.openai.com/v1", FORMLESS),
+        ("https://api.openai.com/v1", f"ft:{FORMLESS}"),
+        (f"https://api.openai.com/{FORMLESS}/v1", "m"),
+        (f"https://{FORMLESS}.api.openai.com/v1", "m"),
+    ],
+)
+def test_a_registered_key_in_the_address_is_not_shown(
+    base_url: str, model: str, outcome: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[opg.Verdict] = []
+    said: list[str] = []
+    opg.enable("warn" if outcome == "warned" else "enforce", registry={"proj_a": [A, FORMLESS]})
+    opg.add_observer(told.append)
+    project = "proj_a" if outcome == "allowed" else "proj_b"
+    try:
+        sync_client(Server(), base_url=base_url, project=project).models.retrieve(model)
+    except opg.ProjectMismatchError as refused:
+        said.append(str(refused))
+    said += [record.getMessage() for record in caplog.records if record.name == opg.__name__]
+    (verdict,) = told
+    assert verdict.outcome == outcome
+    assert "…dkfi" in verdict.host + verdict.path
+    assert FORMLESS not in f"{verdict} {said}"
+
+
+def test_the_digest_of_nothing_is_no_key(sent: Recorder) -> None:
+    """As `printf %s "$UNSET" | sha256sum` gives it."""
+    opg.enable(registry=write_registry(Path("registry.toml"), a=f"proj_a:{A}", b="proj_b"))
+    text = Path("registry.toml").read_text("utf-8")
+    nothing = f'keys = [{{ fingerprint = "{fingerprint("")}" }}]'
+    Path("registry.toml").write_text(text + nothing, "utf-8")
+    opg.enable(registry="registry.toml")
+    with pytest.raises(opg.ProjectMissingError) as refused:
+        sync_client(sent, project="").models.list()
+    assert refused.value.verdict.actual == ""
+    assert "an empty OpenAI-Project header" in str(refused.value)
 
 
 @pytest.mark.parametrize("misplace", [opg.Mode, partial(getattr, opg), opg.__dict__["__getattr__"]])
