@@ -351,6 +351,52 @@ def test_the_digest_of_nothing_is_no_key(sent: Recorder) -> None:
     assert "an empty OpenAI-Project header" in str(refused.value)
 
 
+@pytest.mark.parametrize("key", [FORMLESS, "nvapi-Nq1VwYS81VP7Hb1DX8pPd5khx-E3pyI_gKpaUnA"])
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        lambda key: opg.register("proj_a", key),
+        lambda key: opg.enable(registry={key: "proj_a"}),
+        lambda key: opg.enable(key),
+        lambda key: opg.enable(project=key),
+        lambda key: opg.enable(unregistered=key),
+        lambda key: opg.enable(scope=key),
+        lambda key: opg.enable(on_error=key),
+        lambda key: opg.enable(hosts=key),
+        lambda key: opg.guard(project=key).__enter__(),
+        lambda key: opg.guard(project=[key]),  # type: ignore[arg-type]
+        lambda key: opg.guard(mode=key),
+        lambda key: opg.guard(key),
+        lambda key: opg.add_observer(key),
+    ],
+)
+def test_a_key_of_unknown_form_in_a_wrong_argument_is_not_shown(
+    mistake: Callable[[str], object], key: str
+) -> None:
+    with pytest.raises(opg.ConfigurationError, match=f"…{key[-4:]}") as refused:
+        mistake(key)
+    assert key[:12] not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "proj_gw9f83kd02mfn28dkl20dkfi",
+        "org-gw9f83kd02mfn28dkl20dkfi",
+        "support-bot-production-eu",
+        "team-billing-eu-west-1-prod",
+        "k8s-prod-eu-central-1-llm-gw",
+        "customerSupportAssistant2",
+        "/etc/gw9f83kd02mfn28dkl20dkfi/openai-projects.toml",
+        "redis://h/gw9f83kd02mfn28dkl20dkfi",
+    ],
+)
+def test_a_name_in_a_wrong_argument_is_shown(name: str) -> None:
+    with pytest.raises(opg.ConfigurationError) as refused:
+        opg.enable(unregistered=name)  # type: ignore[arg-type]
+    assert name in str(refused.value)
+
+
 @pytest.mark.parametrize("misplace", [opg.Mode, partial(getattr, opg), opg.__dict__["__getattr__"]])
 def test_a_key_in_the_place_of_a_name_is_not_shown(misplace: Callable[[str], object]) -> None:
     with pytest.raises((ValueError, AttributeError)) as raised:
