@@ -323,6 +323,14 @@ def test_of_a_long_header_the_beginning_is_shown_and_kept(
     assert str(refused.value.verdict.actual)[:9] in ("proj_xxxx", "proj_a")
 
 
+@pytest.mark.parametrize("length", [500, 501])
+def test_five_hundred_characters_are_shown_whole(sent: Recorder, length: int) -> None:
+    value = "proj_".ljust(length, "x")
+    with pytest.raises(opg.ProjectMismatchError) as refused:
+        Sync.client(sent, project=value).models.list()
+    assert refused.value.verdict.actual == (value if length == 500 else f"{value[:500]}…")
+
+
 def test_of_a_long_path_the_beginning_is_shown_and_kept(sent: Recorder) -> None:
     with pytest.raises(opg.ProjectMissingError) as refused:
         Sync.client(sent).models.retrieve(LONG)

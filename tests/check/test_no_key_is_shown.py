@@ -351,6 +351,18 @@ def test_the_digest_of_nothing_is_no_key(sent: Recorder) -> None:
     assert "an empty OpenAI-Project header" in str(refused.value)
 
 
+@pytest.mark.parametrize("key", ["gateway.key.7777", "gw+9f83~kd02"])
+@pytest.mark.parametrize("path", ["{}", "key={}", "(é{})"])
+def test_a_key_of_whatever_characters_is_hidden_in_the_path(
+    key: str, path: str, sent: Recorder
+) -> None:
+    opg.enable(registry={"proj_a": [A, key]})
+    with pytest.raises(opg.ProjectMismatchError) as refused:
+        sync_client(sent, project="proj_b").models.retrieve(path.format(key))
+    shown = path.format(f"…{key[-4:]}")
+    assert refused.value.verdict.path == f"/v1/models/{shown}"
+
+
 @pytest.mark.parametrize("key", [FORMLESS, "nvapi-Nq1VwYS81VP7Hb1DX8pPd5khx-E3pyI_gKpaUnA"])
 @pytest.mark.parametrize(
     "mistake",
@@ -387,6 +399,8 @@ def test_a_key_of_unknown_form_in_a_wrong_argument_is_not_shown(
         "team-billing-eu-west-1-prod",
         "k8s-prod-eu-central-1-llm-gw",
         "customerSupportAssistant2",
+        "gw-9f83kd02mfn28dk",  # short for a key
+        "gw9f83kd02mfn28-dkl20dkf-i9",  # of short pieces
         "/etc/gw9f83kd02mfn28dkl20dkfi/openai-projects.toml",
         "redis://h/gw9f83kd02mfn28dkl20dkfi",
     ],
