@@ -729,7 +729,7 @@ def test_a_key_that_is_put_in_the_place_of_the_clients_is_spoken_of(
 
 
 def test_an_unregistered_key_of_a_clients_headers_is_put_right_there() -> None:
-    headers = {"authorization": STRANGER, "Authorization": f"Bearer {STRANGER}"}
+    headers = {"Authorization": f"Bearer {STRANGER}"}
     origin, text = refused(sync_client(Recorder(), project="proj_a", default_headers=headers))
     assert origin == "default_headers"
     assert "if it is not, correct the client's `default_headers`. " in text
