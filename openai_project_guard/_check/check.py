@@ -18,7 +18,6 @@ from openai_project_guard._check.headers import (
     HeaderTexts,
     HeaderValues,
     MalformedKey,
-    RawHeaders,
     candidate_digests,
     flaw_of_key,
     read_credential,
@@ -132,13 +131,14 @@ def _judge(
     if not records:
         records = _records_of_identity(call, settings, message, adapter)
         credential = read_credential(adapter.headers(message))
-        registered = _registered_parts(settings, adapter.headers(message))
-        if not records and registered:
-            credential = "malformed"
-        elif not records and not settings.is_openai(adapter.host(message)):
-            return None
+        if not records:
+            registered = _registered_among(settings, candidate_digests(adapter.headers(message)))
+            if registered:
+                credential = "malformed"
+            elif not settings.is_openai(adapter.host(message)):
+                return None
     elif values.second_digest is not None:
-        registered = _registered_parts(settings, adapter.headers(message))
+        registered = _registered_among(settings, candidate_digests(adapter.headers(message)))
         if {*registered} - {values.key_digest}:
             records, credential = (), "malformed"
     texts = HeaderTexts.of(values)
@@ -163,9 +163,8 @@ def _judge(
     return _carry_out(call, message, adapter, texts, records, policy, outcome, reason)
 
 
-def _registered_parts(settings: Settings, headers: RawHeaders) -> tuple[bytes, ...]:
-    """The digests of the registered keys among whatever may be a key of the call's."""
-    return tuple(dict.fromkeys(filter(settings.knows, candidate_digests(headers))))
+def _registered_among(settings: Settings, digests: list[bytes]) -> tuple[bytes, ...]:
+    return tuple(filter(settings.knows, dict.fromkeys(digests)))
 
 
 def _count_allowed(
