@@ -137,6 +137,8 @@ def test_the_modules_own_client_is_put_right_in_the_module(clean: pytest.MonkeyP
                 openai.models.list()
             assert error.value.verdict.origin == origin
             assert place in str(error.value)
+            if key == STRANGER:
+                assert "The key comes from `openai.api_key`, or from " in str(error.value)
     finally:
         openai._reset_client()  # type: ignore[attr-defined]
 
@@ -808,6 +810,13 @@ class FixedOpen(Open):
         super().__init__("proj_b")
 
 
+class OfFixed(Fixed):
+    """Adds nothing to what is named further in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+
 def recorded() -> Any:
     return http.Client(transport=http.MockTransport(Recorder()))
 
@@ -819,11 +828,20 @@ def line_in(cls: type) -> str:
     return f"{__file__}:{number} in __init__"
 
 
-@pytest.mark.parametrize("make", [Fixed, FixedOpen, lambda: FixedBeside(http_client=recorded())])
-def test_a_project_of_a_class_of_its_own_is_put_right_in_its_constructor(make: Any) -> None:
-    client = make()
-    origin, text = refused(client)
-    place = line_in(type(client))
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (Fixed, Fixed),
+        (FixedOpen, FixedOpen),
+        (OfFixed, Fixed),
+        (lambda: FixedBeside(http_client=recorded()), FixedBeside),
+    ],
+)
+def test_a_project_of_a_class_of_its_own_is_put_right_in_its_constructor(
+    make: Any, names: type
+) -> None:
+    origin, text = refused(make())
+    place = line_in(names)
     assert origin == "project="
     assert f"; the client was built at {__file__}:" in text
     assert f", then __init__ at {place}.\n" in text
