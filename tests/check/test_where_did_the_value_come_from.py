@@ -730,6 +730,16 @@ def test_a_key_that_is_put_in_the_place_of_the_clients_is_spoken_of(
     assert f"\nThe key comes from {place}.\n" in text
 
 
+@pytest.mark.parametrize("place", ["argument", "variable", "call"])
+def test_a_key_in_its_usual_place_is_not_spoken_of_where_a_project_is_wrong(
+    place: str, clean: pytest.MonkeyPatch
+) -> None:
+    clean.setenv("OPENAI_API_KEY", A if place == "variable" else STRANGER)
+    headers = {"Authorization": f"Bearer {A}"} if place == "call" else {}
+    client = sync_client(Recorder(), api_key=STRANGER if place == "call" else A, project="proj_b")
+    assert "The key comes from" not in refused(client, extra_headers=headers)[1]
+
+
 def test_an_unregistered_key_of_a_clients_headers_is_put_right_there() -> None:
     headers = {"Authorization": f"Bearer {STRANGER}"}
     origin, text = refused(sync_client(Recorder(), project="proj_a", default_headers=headers))
