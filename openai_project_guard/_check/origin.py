@@ -180,8 +180,7 @@ def _origin_of_none(setting: Setting, sources: HeaderSources) -> Origin:
             f"look for the code that removes {header}",
         )
     step = sources.step_with(argument, "api_key")
-    is_constructor = step is not None and step.by == "__init__"
-    pass_it = f"pass `{argument}=` to {step.as_call if step and is_constructor else 'the client'}"
+    pass_it = f"pass `{argument}=` to {'the client' if step is None else step.as_call}"
     if os.environ.get(variable) == "":
         return Origin(
             variable,
@@ -194,7 +193,7 @@ def _origin_of_none(setting: Setting, sources: HeaderSources) -> Origin:
             f"The client's `{argument}=`, or {as_it_was(variable)}, is an empty string.",
             f"give the client's `{argument}=` a value",
         )
-    if step is not None and not is_constructor:
+    if step is not None and step.by != "__init__":
         return Origin(
             "unset",
             f"Nothing sets the header: neither the client nor {step.method}(), which gave it "
@@ -211,7 +210,7 @@ def _origin_of_none(setting: Setting, sources: HeaderSources) -> Origin:
         "unset",
         f"Nothing sets the header: the client has no `{argument}=`, and {variable} was not set "
         "when it was made.",
-        f"{pass_it}{',' if is_constructor else ''} or set {variable}",
+        f"{pass_it}{'' if step is None else ','} or set {variable}",
     )
 
 

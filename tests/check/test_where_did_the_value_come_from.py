@@ -532,6 +532,16 @@ def test_an_empty_variable_is_given_a_value(clean: pytest.MonkeyPatch) -> None:
     ) in text
 
 
+def test_an_empty_variable_is_not_all_that_a_client_with_another_key_could_be_given(
+    clean: pytest.MonkeyPatch,
+) -> None:
+    clean.setenv("OPENAI_PROJECT_ID", "")
+    _, text = refused(sync_client(Recorder()).with_options(api_key=B))
+    place = error_site(text, "with_options")
+    fix = f"OPENAI_PROJECT_ID a value, or pass `project=` to that with_options(), at {place}"
+    assert f"To fix it: give {fix} (expected: proj_b)" in text
+
+
 @pytest.mark.parametrize("method", ["with_options", "copy"])
 def test_a_project_of_a_derived_client_is_put_right_where_that_was_derived(method: str) -> None:
     first = sync_client(Recorder(), project="proj_a")
