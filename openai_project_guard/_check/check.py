@@ -13,16 +13,19 @@ from openai_project_guard._check import observers
 from openai_project_guard._check.call import Call, MessageAdapter
 from openai_project_guard._check.call_site import Site, call_site
 from openai_project_guard._check.faults import log_source_fault, refusal_for_fault
+from openai_project_guard._check.header_settings import Origin
 from openai_project_guard._check.headers import (
     HeaderTexts,
     HeaderValues,
+    MalformedKey,
     candidate_digests,
+    flaw_of_key,
     read_credential,
     read_headers,
     read_hint,
     shortened,
 )
-from openai_project_guard._check.origin import Origin, origin_of_call
+from openai_project_guard._check.origin import origin_of_call
 from openai_project_guard._check.verdict import Verdict, decide
 from openai_project_guard._errors import OWN_FAULTS
 from openai_project_guard._registry.model import KeyRecord, records_of, records_of_account
@@ -124,18 +127,24 @@ def _judge(
         return None
     records = records_of(settings.registries, values.key_digest)
     credential: Credential = "key"
+    registered: tuple[bytes, ...] = ()
     if not records:
         records = _records_of_identity(call, settings, message, adapter)
         credential = read_credential(adapter.headers(message))
-        if not records and any(map(settings.knows, candidate_digests(adapter.headers(message)))):
-            credential = "malformed"
-        elif not records and not settings.is_openai(adapter.host(message)):
-            return None
+        if not records:
+            registered = _registered_among(settings, candidate_digests(adapter.headers(message)))
+            if registered:
+                credential = "malformed"
+            elif not settings.is_openai(adapter.host(message)):
+                return None
     elif values.second_digest is not None:
-        candidates = {*candidate_digests(adapter.headers(message))} - {values.key_digest}
-        if any(map(settings.knows, candidates)):
+        registered = _registered_among(settings, candidate_digests(adapter.headers(message)))
+        if {*registered} - {values.key_digest}:
             records, credential = (), "malformed"
     texts = HeaderTexts.of(values)
+    if credential == "malformed":
+        flaw = flaw_of_key(adapter.headers(message))
+        texts = texts._replace(malformed_key=MalformedKey(flaw, registered))
     outcome, reason = decide(texts.project, texts.organization, records, policy, credential)
     if dry_run and outcome != "blocked":
         return None
@@ -152,6 +161,10 @@ def _judge(
     texts = texts.shown()  # a frame's locals: somebody pastes a key anywhere
     del values
     return _carry_out(call, message, adapter, texts, records, policy, outcome, reason)
+
+
+def _registered_among(settings: Settings, digests: list[bytes]) -> tuple[bytes, ...]:
+    return tuple(filter(settings.knows, dict.fromkeys(digests)))
 
 
 def _count_allowed(
@@ -227,7 +240,7 @@ def describe_wrong_call(
     verdict = allowed_verdict(message, adapter, expected, texts)
     account = None if verdict.key_hint.startswith("sk-") else call.service_account
     header_sources, site = adapter.header_sources(), call_site()
-    origin = origin_of_call(reason, texts, header_sources, verdict.transport, account)
+    origin = origin_of_call(reason, texts, header_sources, verdict.transport, account, expected)
     verdict = replace(
         verdict,
         outcome=outcome,

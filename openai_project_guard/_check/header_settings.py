@@ -1,4 +1,4 @@
-"""What the SDK takes a header's value from."""
+"""What the SDK takes a header's value from, and the name that such a place has."""
 
 from __future__ import annotations
 
@@ -18,9 +18,32 @@ class Setting:
     argument: str
     variable: str
 
+    @property
+    def of_variable(self) -> str | None:
+        """The value of its variable, just now."""
+        return os.environ.get(self.variable)
 
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value came from.
+
+    Attributes:
+        name: the short name of the place: `project=`, `OPENAI_PROJECT_ID`, `extra_headers`, …;
+            `unset` where nothing sets it, `unknown` where that cannot be seen.
+        sentence: the same as a sentence.
+        fix: what to do there, as the start of a sentence.
+    """
+
+    name: str
+    sentence: str
+    fix: str
+
+
+KEY = Setting("Authorization", "api_key", "OPENAI_API_KEY")
 PROJECT = Setting("OpenAI-Project", "project", "OPENAI_PROJECT_ID")
 ORGANIZATION = Setting("OpenAI-Organization", "organization", "OPENAI_ORG_ID")
+SETTINGS = (KEY, PROJECT, ORGANIZATION)
 
 
 def as_it_was(variable: str) -> str:
@@ -51,3 +74,10 @@ def is_among(value: str, key_digest: bytes | None, found: tuple[Any, ...]) -> bo
     headers = HeaderTexts(key_digest, None, None)
     shown = ((text, headers.without_keys(text)) for text in found if isinstance(text, str))
     return any(value in (text, hidden, hidden.strip()) for text, hidden in shown)
+
+
+def unquote(name: str, value: str, otherwise: str) -> str:
+    """What to change about a value that has quotes around it; else what is said otherwise."""
+    if len(value) > 2 and value[0] == value[-1] and value[0] in "\"'":
+        return f"take the quotes off the value in {name}, which docker --env-file keeps"
+    return otherwise

@@ -9,13 +9,16 @@ from contextlib import suppress
 from hashlib import sha256
 from itertools import pairwise
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from openai_project_guard._keys import hint, redact
 from openai_project_guard._state import STATE
 from openai_project_guard._types import Credential
 
 PROJECT_HEADER = "OpenAI-Project"
+KeyFlaw = Literal["second", "list", "bearer", "basic", "quotes", "form"]
+"""What is wrong with the form of a key: another stands in `api-key`; it is one of several; it has
+another `Bearer`, or quotes; it is the password of Basic; or something else."""
 # A key may stand behind a scheme, in quotes, in a list, in a path, behind its name: each piece that
 # may be one, from what ends at the fewest characters to what ends at any that few keys have.
 _PIECES = (
@@ -126,12 +129,25 @@ def _read_each(headers: RawHeaders) -> HeaderValues:
     return HeaderValues(sha256(key).digest(), project, organization, second)
 
 
+class MalformedKey(NamedTuple):
+    """A credential that is not one Bearer key.
+
+    Attributes:
+        flaw: what is wrong with it.
+        registered: the digests of the registered keys that are in it.
+    """
+
+    flaw: KeyFlaw
+    registered: tuple[bytes, ...] = ()
+
+
 class HeaderTexts(NamedTuple):
     """The same as text, for whoever reads it."""
 
     key_digest: bytes | None
     project: str | None
     organization: str | None
+    malformed_key: MalformedKey | None = None
 
     @classmethod
     def of(cls, values: HeaderValues) -> HeaderTexts:
@@ -140,8 +156,9 @@ class HeaderTexts(NamedTuple):
 
     def shown(self) -> HeaderTexts:
         """The same as an error, a log record or an observer may have it: without a key."""
-        texts = (None if text is None else self.without_keys(text) for text in self[1:])
-        return HeaderTexts(self.key_digest, *texts)
+        texts = (self.project, self.organization)
+        project, organization = (text and self.without_keys(text) for text in texts)
+        return self._replace(project=project, organization=organization)
 
     def without_keys(self, text: str) -> str:
         """A text of this call as it may be shown.
@@ -214,6 +231,20 @@ def candidate_digests(headers: RawHeaders) -> list[bytes]:
             with suppress(ValueError):  # it is not base64
                 parts += b64decode(part).split(b":")
     return [sha256(part.strip(b"\"'")).digest() for part in parts]
+
+
+def flaw_of_key(headers: RawHeaders) -> KeyFlaw:
+    """What is wrong with a credential that is not one Bearer key."""
+    given = {name for _, name, value in headers if name in _CREDENTIALS and _bearer(value)}
+    if len(given) > 1:
+        return "second"
+    keys = _keys(headers)
+    word = keys[0].partition(b" ")[0].lower()
+    if len(keys) > 1 or b"," in keys[0]:
+        return "list"
+    if word in (b"bearer", b"basic"):
+        return "bearer" if word == b"bearer" else "basic"
+    return "quotes" if keys[0][:1] in (b'"', b"'") else "form"
 
 
 def _bearer(authorization: bytes) -> bytes:

@@ -165,6 +165,8 @@ TESTS: dict[str, list[str]] = {
         "check/test_error_texts.py",
         "hooks/test_workload_identity.py",
         "hooks/test_process_scope.py",
+        f"{_SOCKETS}::test_a_project_that_connect_takes_out_is_said_to_be_taken_out_there",
+        f"{_SOCKETS}::test_a_client_whose_own_headers_take_its_project_out_is_told_so",
         f"{_SOCKETS}::test_a_wrong_socket_is_refused_before_any_connection",
         f"{_SOCKETS}::test_where_the_sdk_leaves_the_project_off_the_refusal_says_so",
         f"{_SOCKETS}::test_a_key_that_extra_headers_of_connect_bring_needs_its_project_there",
