@@ -68,7 +68,7 @@ def notify(verdict: Verdict, site: Site | None = None, projects: tuple[str, ...]
     if verdict.reason is not None:
         settings = STATE.active
         if settings is not None and settings.audit is not None:
-            settings.audit.record(verdict)
+            settings.audit.record(verdict, projects)
     for observer in STATE.observers:
         try:
             observer(verdict)
