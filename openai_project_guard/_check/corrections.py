@@ -37,7 +37,7 @@ def register_key(project: str, records: Sequence[KeyRecord] = (), *, also: bool 
     if address is None and settings is not None and settings.is_in_code:
         return f"add it to {_OF_CODE}"
     if address is None and sources:  # of another package, whose registries are only read
-        return f"add it to {sources[0].name}"
+        return f"add it to {' or '.join(source.name for source in sources)}"
     command = _register(project, address, also=also)
     return f"{command}, where NAME is the variable that holds the key{_and_url(address)}"
 

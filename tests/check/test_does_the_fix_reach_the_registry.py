@@ -5,6 +5,7 @@ The commands are run as they are printed.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import time
@@ -37,6 +38,8 @@ def _key(run: Shell) -> None:
 def commands(text: str, project: str) -> list[list[str]]:
     found = re.findall(r"openai-project-guard ((?:register|remove) .*?)(?=, | \(|;)", text)
     filled = [each.replace("PROJECT", project).replace(" NAME", " KEY_OF_A_TEST") for each in found]
+    if os.name == "nt":
+        return [[a.strip('"') for a in re.findall(r'"[^"]*"|\S+', each)] for each in filled]
     return [shlex.split(each) for each in filled]
 
 
@@ -197,6 +200,15 @@ def test_the_default_file_is_named_only_where_a_variable_names_another(
     assert passes("proj_new")
 
 
+def test_the_default_file_that_is_not_there_is_made_by_the_command_alone(run: Shell) -> None:
+    opg.enable(registry=str(DEFAULT), on_error="log")
+    assert follow(refusal(), "proj_new", run) == [
+        ["register", "proj_new", "--key-env", "KEY_OF_A_TEST"]
+    ]
+    opg.enable(registry=str(DEFAULT))
+    assert passes("proj_new")
+
+
 # --- a key that is not registered ----------------------------------------------------------------
 
 
@@ -255,9 +267,10 @@ def test_a_registry_that_is_only_read_is_named_without_a_command(
         "    def refresh(self, now):\n"
         "        pass\n"
     )
-    opg.enable(registry="vault://user:secret@host")
+    opg.enable(registry=["vault://user:secret@host", "vault://other"])
     said = refusal()
-    assert "To fix it: if the key is right, add it to vault://host; if it is not, " in said
+    where = "vault://host or vault://other"
+    assert f"To fix it: if the key is right, add it to {where}; if it is not, " in said
     assert commands(said, "proj_new") == []
 
 
