@@ -13,7 +13,7 @@ from openai_project_guard._registry.stores import is_url
 from openai_project_guard._state import STATE
 
 _PROGRAM = "openai-project-guard"
-_OF_CODE = "what enable(registry=...) was given"
+_OF_CODE = "what enable(registry=...) was given, or register() it"
 
 
 def place_of(record: KeyRecord, needle: str) -> str:

@@ -247,10 +247,20 @@ def test_a_registry_in_code_is_not_changed_by_a_command(is_mapping: bool) -> Non
     opg.enable(registry={"proj_b": STRANGER} if is_mapping else opg.Registry())
     said = refusal()
     assert (
-        "To fix it: if the key is right, add it to what enable(registry=...) was given; if it is "
-        "not, give the client the right `api_key=`. "
+        "To fix it: if the key is right, add it to what enable(registry=...) was given, or "
+        "register() it; if it is not, give the client the right `api_key=`. "
     ) in said
     assert commands(said, "proj_new") == []
+
+
+def test_a_test_that_reads_no_registry_is_told_to_register_the_key(
+    openai_project_guard: Any,
+) -> None:
+    said = refusal()
+    assert " or register() it; if it is not, " in said
+    assert commands(said, "proj_new") == []
+    openai_project_guard.register(KEY, "proj_new")  # as it says
+    assert passes("proj_new")
 
 
 def test_a_registry_that_is_only_read_is_named_without_a_command(

@@ -98,7 +98,8 @@ def test_a_third_project_of_a_key_in_code_is_to_be_added_there() -> None:
     with pytest.raises(opg.ProjectMismatchError) as caught:
         sync_client(Server(), api_key=LEGACY, project="proj_c").models.list()
     assert str(caught.value).endswith(
-        " If this key belongs to that, too: add it to what enable(registry=...) was given."
+        " If this key belongs to that, too: add it to what enable(registry=...) was given, or "
+        "register() it."
     )
 
 
