@@ -38,6 +38,7 @@ class Settings:
     """What `enable()` and the environment set. Active ones are not changed, but for a late pin.
 
     Attributes:
+        is_in_code: whether `registry=` gave the registry itself, which no command changes.
         audit: where the calls are counted, from `open_audit()` on; `None` where they are not.
     """
 
@@ -46,6 +47,7 @@ class Settings:
     hosts: frozenset[str] = frozenset({OPENAI_HOST})
     scope: CallScope = "sdk"
     sources: tuple[Source, ...] = ()
+    is_in_code: bool = False
     audit_folder: str | None = None
     audit: Audit | None = field(default=None, init=False)
 
@@ -162,6 +164,7 @@ def build(
         hosts=frozenset({OPENAI_HOST, *_env.host_names(hosts)}),
         scope=_choice("scope", scope, _env.SCOPE, CALL_SCOPES) or "sdk",
         sources=sources,
+        is_in_code=registry is not None and not sources,
         audit_folder=_folder(audit),
     )
     return _pinned(settings, project, registry)

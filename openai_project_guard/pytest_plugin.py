@@ -99,7 +99,7 @@ def openai_project_guard(request: pytest.FixtureRequest) -> Iterator[IsolatedGua
         STATE.registered.snapshot = Snapshot()
         policy = Policy(Mode.ENFORCE, "block", project)
         deactivate()  # the hooks of another scope, too
-        activate(Settings(policy, registries=(STATE.registered,)))
+        activate(Settings(policy, registries=(STATE.registered,), is_in_code=True))
         add_observer(guard.verdicts.append)
         yield guard
 

@@ -5,10 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from openai_project_guard._audit.line import Record
+from openai_project_guard._check.verdict import is_well_formed
+from openai_project_guard._registry.validate import is_project_id
 
 _LINE = re.compile(r":\d+ in ")
+_PLAIN = re.compile(r"[!-~]+")
+_REGISTRY: Final = "where the program reads another registry than openai-projects.toml"
+_IN_CODE: Final = "in the code, where that registers its keys"
 
 
 @dataclass(slots=True)
@@ -38,13 +44,21 @@ class Change:
 
 def sent_with(record: Record) -> str:
     """The header that the calls carried, and what set it."""
-    header = f"OpenAI-Project {record.actual}" if record.actual else "no OpenAI-Project"
+    header = f"OpenAI-Project {_shown(record.actual)}" if record.actual else "no OpenAI-Project"
     if record.reason == "organization":  # its value is in no verdict
         header = "another OpenAI-Organization than the registry has for it"
     if record.origin in (None, "unknown", "unset"):
         return header
     verb = "see" if record.origin == "extra_headers" else "from"  # they may bring the key alone
-    return f"{header} ({'key from' if record.reason == 'unregistered' else verb} {record.origin})"
+    is_of_key = record.reason == "unregistered" or has_malformed_key(record)
+    return f"{header} ({'key from' if is_of_key else verb} {record.origin})"
+
+
+def has_malformed_key(record: Record) -> bool:
+    """Whether it is the key that is malformed, or one of two: the header is in order then."""
+    if record.reason != "malformed" or not is_well_formed(record.actual or ""):
+        return False
+    return ", " not in (record.actual or "")  # else there were two headers
 
 
 def change_for(record: Record) -> str | None:
@@ -63,7 +77,8 @@ def change_for(record: Record) -> str | None:
         return (
             f"Correct the registry, which has the key for {expected}, while the server answered as "
             f"{answered}: openai-project-guard {', then '.join(commands)}, where NAME is the "
-            f"variable that holds it. Its calls are then to carry OpenAI-Project {answered}."
+            "variable that holds it (with --registry FILE for each registry that has the key, "
+            f"{_REGISTRY}; or {_IN_CODE}). Its calls are then to carry OpenAI-Project {answered}."
         )
     if reason == "unregistered" and origin == "workload_identity":
         return (
@@ -75,8 +90,12 @@ def change_for(record: Record) -> str | None:
         return (
             "If the key is right, register it for the project that it belongs to: "
             "openai-project-guard register PROJECT --key-env NAME, where NAME is the variable that "
-            f"holds it. If it is not: {_lower(_other_key(record))}."
+            f"holds it (with --registry FILE {_REGISTRY}; or {_IN_CODE}). If it is registered "
+            "already, its registry could not be read: openai-project-guard doctor says why. If it "
+            f"is not right: {_lower(_other_key(record))}."
         )
+    if has_malformed_key(record):
+        return f"{_key_alone(record)}."
     if reason == "scope":
         return (
             f"{_at_call(record)}, use a client with a key and the project of {expected}, or move "
@@ -119,8 +138,7 @@ def change_for(record: Record) -> str | None:
             f"{_lower(_pass(record, _project(record)))}."
         )
     if origin in ("project=", "OPENAI_PROJECT_ID"):
-        other = f", or give it a key of {record.actual}" if reason == "mismatch" else ""
-        return f"{_pass(record, _project(record))}{other}{_or_set(record, expected)}."
+        return f"{_pass(record, _project(record))}{_or(record)}{_or_set(record, expected)}."
     return (
         f"Find what sets the OpenAI-Project of the client{_built(record)}, and set it to "
         f"{expected}."
@@ -139,6 +157,42 @@ def commands_after_drift(
         return [f"remove {key}", register]
     wrong = [f"remove {key} --project {sent}"] if sent in expected else []
     return [*wrong, f"{register} --also"]
+
+
+def _or(record: Record) -> str:
+    """What else may be right where the project came from an argument, or stood in for one."""
+    other = ""
+    if record.origin == "project=" and not _last_step(record)[0]:
+        other = " (or set openai.project, if that is where it stands)"
+    if record.reason != "mismatch":
+        return other
+    if is_project_id(record.actual or ""):
+        return f"{other}, or give it a key of {record.actual}"
+    return f"{other}: the header takes a project's id, proj_…, not its name or its alias"
+
+
+def _key_alone(record: Record) -> str:
+    """How to send one key in its usual form: the record does not tell which of these it lacks."""
+    alone = "one Authorization header, Bearer KEY, without quotes, and no second key in api-key"
+    if record.origin == "extra_headers":
+        return f"{_at_call(record)}, send {alone}"
+    client = f"the client{_built(record)}"
+    if record.origin == "OPENAI_CUSTOM_HEADERS":
+        return f"Have {record.origin} give {client} {alone}"
+    if record.origin not in ("OPENAI_API_KEY", "api_key="):
+        return f"Find what sets the key of {client}, and have it send {alone}"
+    second = "if it is so already, take the second key, in api-key, out of the headers"
+    if record.origin == "OPENAI_API_KEY":
+        second += f" of {client}"
+        return f"Set OPENAI_API_KEY to the key alone, without quotes or Bearer; {second}"
+    return f"{_pass(record, 'the key alone as api_key=, without quotes or Bearer,')}; {second}"
+
+
+def _shown(value: str) -> str:
+    """A header's value, in quotes if what is wrong with it might not be seen."""
+    if _PLAIN.fullmatch(value):
+        return value
+    return repr(value).replace(" ", "\u00a0")  # where no line breaks, and no page leaves one out
 
 
 def _other_key(record: Record) -> str:

@@ -7,7 +7,7 @@ import time
 from hashlib import sha256
 from importlib.resources import files
 
-from openai_project_guard._audit.change import sent_with
+from openai_project_guard._audit.change import has_malformed_key, sent_with
 from openai_project_guard._audit.summary import KINDS, Summary, calls_of, day, kind_of
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._versions import how_to_install
@@ -38,6 +38,7 @@ def render(summary: Summary) -> str:
     )
     environment.filters |= {"day": day, "number": "{:,}".format}
     environment.globals |= {"kind_of": kind_of, "sent_with": sent_with}
+    environment.globals["has_malformed_key"] = has_malformed_key
     folder = files("openai_project_guard._audit")
     script = (folder / "page.js").read_text(encoding="utf-8")
     template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))

@@ -101,9 +101,14 @@ class Audit:
             key = (None, client_site, key_hint, project, "allowed", None, host, method)
             self._count(key, is_wrong=False)
 
-    def record(self, verdict: Verdict) -> None:
-        """Counts a verdict of whatever outcome."""
-        project = project_of(verdict)
+    def record(self, verdict: Verdict, projects: tuple[str, ...] = ()) -> None:
+        """Counts a verdict of whatever outcome.
+
+        Args:
+            verdict: what was decided.
+            projects: those that the key is registered for, which a pinned scope's verdict has not.
+        """
+        project = project_of(verdict, projects if verdict.reason == "scope" else verdict.expected)
         if verdict.outcome == "allowed" and verdict.reason is None:
             client_site, key_hint = verdict.client_site, verdict.key_hint
             self.record_allowed(client_site, key_hint, project, verdict.host, verdict.method)

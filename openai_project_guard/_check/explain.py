@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 
 from openai_project_guard._check import errors  # not its names: it may be what is importing this
+from openai_project_guard._check.corrections import place_of, register_key
 from openai_project_guard._check.header_settings import Origin
 from openai_project_guard._check.headers import HeaderTexts, KeyFlaw, shortened
 from openai_project_guard._check.log import code_sites
@@ -13,6 +14,7 @@ from openai_project_guard._check.verdict import Verdict, is_well_formed
 from openai_project_guard._env import default_registries
 from openai_project_guard._keys import fingerprint_of, redact
 from openai_project_guard._registry.model import KeyRecord, records_of
+from openai_project_guard._registry.source import Source
 from openai_project_guard._registry.validate import is_project_id
 from openai_project_guard._state import STATE
 
@@ -101,7 +103,7 @@ def _registry_says(records: tuple[KeyRecord, ...], headers: HeaderTexts, pinned:
         name = f"{project.id} ({project.alias})" if project.alias else project.id
         if project.organization:
             name += f" of {project.organization}"
-        entries.append(f"{name}, in {_place(record, fingerprint_of(digest or b''))}")
+        entries.append(f"{name}, in {place_of(record, fingerprint_of(digest or b''))}")
     text = f"{has} for project {'; and for '.join(entries)}"
     if not entries:
         text = _not_registered()
@@ -122,12 +124,7 @@ def _fix(
     if verdict.reason == "unregistered" and is_account:
         return origin.fix
     if verdict.reason == "unregistered":
-        return (
-            "if the key is right, register it: openai-project-guard register PROJECT "
-            "--key-env NAME, where NAME is the variable that holds the key, or add it to what "
-            "enable(registry=...) was given; if it is not, "
-            f'{origin.fix}. To let such calls through meanwhile: unregistered="warn"'
-        )
+        return _fix_of_unregistered(origin)
     if verdict.reason == "organization":
         wanted = " or ".join(record.project.organization or "" for record in records)
         return f"{origin.fix} (expected: {wanted}), or correct the registry's entry"
@@ -154,30 +151,49 @@ def _fix(
     if len(verdict.expected) > 1 and not is_account:
         return (
             f"{fix}, or use a key of project {verdict.actual}. If this key belongs to that, too: "
-            f"openai-project-guard register {verdict.actual} --key-env NAME --also, where NAME is "
-            "the variable that holds the key"
+            f"{register_key(verdict.actual or '', records, also=True)}"
         )
     needle = fingerprint_of(headers.key_digest or b"")
-    places = " and in ".join(_place(record, needle) for record in records)
+    places = " and in ".join(place_of(record, needle) for record in records)
     return (
         f"{fix}, or use a key of project {verdict.actual}. If this key does belong to "
         f"{verdict.actual}, the registry's entry is wrong: correct it in {places}"
     )
 
 
-def _place(record: KeyRecord, needle: str) -> str:
-    """Where an entry stands: that of a key by its fingerprint, or that of a service account."""
-    return record.project.place.of(record.service_account or needle, record.project.id)
+def _fix_of_unregistered(origin: Origin) -> str:
+    register = register_key("PROJECT")
+    if "--key-env" in register:
+        register = f"register it: {register}"
+    fix = f"if the key is right, {register}; if it is not, {origin.fix}"
+    unread = [source.name for source in _sources() if source.problem]
+    if unread:
+        fix = (
+            f"first correct {' and '.join(unread)}, or have it in reach, for the key may be in it. "
+            f"Where it is not: {fix}"
+        )
+    return f'{fix}. To let such calls through meanwhile: unregistered="warn"'
+
+
+def _sources() -> tuple[Source, ...]:
+    settings = STATE.active
+    return settings.sources if settings else ()
 
 
 def _not_registered() -> str:
-    """That the key is in no registry, and which were looked in."""
-    settings = STATE.active
-    names = [getattr(source, "name", "") for source in settings.sources] if settings else []
+    """That the key is in no registry, which were looked in, and which could not be."""
+    settings, sources = STATE.active, _sources()
     text = "This key is not in any registry"
-    if settings is None or names or any(map(len, settings.registries)):
-        looked_in = ", ".join(filter(None, names))
-        return f"{text}: not in {looked_in}" if looked_in else text
+    if settings is None or sources or any(map(len, settings.registries)):
+        problems = [source.problem for source in sources if source.problem]
+        looked_in = ", ".join(
+            f"the last good version of {source.name}" if source.problem else source.name
+            for source in sources
+            if source.is_read
+        )
+        text += ", as far as they can be read" if problems else ""
+        text += f": not in {looked_in}" if looked_in else ""
+        return ". ".join((text, *(problem.rstrip(".") for problem in problems)))
     files = [*default_registries()]
     with suppress(OSError):  # the current directory may be gone
         files = [*map(os.path.abspath, files)]

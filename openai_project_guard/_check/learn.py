@@ -9,7 +9,7 @@ from openai_project_guard import _env
 from openai_project_guard._forks import fork_safe
 from openai_project_guard._keys import fingerprint_of
 from openai_project_guard._log import log
-from openai_project_guard._registry.model import LEARNED, Place, Project, records_of
+from openai_project_guard._registry.model import LEARNED, LEARNED_PLACE, Place, Project, records_of
 from openai_project_guard._registry.validate import is_project_id
 from openai_project_guard._state import STATE, active_settings
 
@@ -29,13 +29,13 @@ def learn(key_digest: bytes, key_hint: str, project: str, status: int) -> None:
         # A registry that others share decides whose the key is when two processes differ.
         if source.remember(key_digest, key_hint, project):
             return
+    path = _env.path(_env.LEARNED)
     with _learning:
         if records_of(settings.registries, key_digest):
             return
-        place = Place("what was learned from the server's answer")
+        place = Place(LEARNED_PLACE, path)
         STATE.registered.add(key_digest, Project(project, place), key_hint, LEARNED)
     log(logging.INFO, "Learned from the server: key %s belongs to project %s.", key_hint, project)
-    path = _env.path(_env.LEARNED)
     if path is not None:
         # A file is written once a key, but it takes a lock and a sync: not on the path of a call.
         write = Thread(target=_keep, args=(path, key_digest, key_hint, project))

@@ -75,7 +75,7 @@ def notify(verdict: Verdict, site: Site | None = None, projects: tuple[str, ...]
     if verdict.reason is not None:
         settings = STATE.active
         if settings is not None and settings.audit is not None:
-            settings.audit.record(verdict)
+            settings.audit.record(verdict, projects)
     running = _running.get()
     for observer in STATE.observers:
         if observer in running:

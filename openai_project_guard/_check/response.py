@@ -97,6 +97,8 @@ def add_note(error: BaseException, call: Call, adapter: MessageAdapter) -> None:
     code = getattr(error, "code", None)
     if code not in (_PROJECT, _ORGANIZATION) or not call.records:
         return
+    from openai_project_guard._check.corrections import correct_entries, place_of
+
     assert call.values is not None
     needle = fingerprint_of(call.values.key_digest or b"")
     records = all_records(call.values, call.records)
@@ -104,25 +106,19 @@ def add_note(error: BaseException, call: Call, adapter: MessageAdapter) -> None:
     if decide(texts.project, texts.organization, records, _STRICT) != ALLOWED:
         return  # it was sent with a warning, and the server refused what the guard had warned of
     checked = " or ".join(
-        f"{record.project.id} (in {record.project.place.of(needle, record.project.id)})"
-        for record in records
+        f"{record.project.id} (in {place_of(record, needle)})" for record in records
     )
     note = (
         "openai-project-guard let this call pass: the registry has its key for project "
         f"{checked}, and that is what its OpenAI-Project header said. "
     )
-    texts = texts.shown()
+    sent, texts = texts.project, texts.shown()
     if code == _ORGANIZATION and texts.organization:
         note += _on_organization(adapter, texts, records)
     else:
-        entry = records[0].hint or "HINT"
-        also = ""
-        if len(project_ids(records)) > 1:  # its other projects may be right
-            entry, also = f"{entry} --project {texts.project}", " with --also"
-        note += (
-            "The server knows better, so the registry is out of date: openai-project-guard remove "
-            f"{entry}, then register the key for its project{also}, or run sync."
-        )
+        wrong = [record for record in records if record.project.id == sent]
+        correct = correct_entries(wrong, needle, has_others=len(wrong) < len(records))
+        note += f"The server knows better, so the registry is out of date: {correct}."
     if hasattr(error, "add_note"):
         error.add_note(note)
     else:

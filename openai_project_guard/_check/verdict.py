@@ -131,15 +131,21 @@ def _refused(reason: Reason, mode: Mode) -> tuple[Outcome, Reason]:
     return ("warned" if mode is Mode.WARN else "blocked"), reason
 
 
-def project_of(verdict: Verdict) -> str | None:
-    """The project that the key is registered for, where that is one.
+def project_of(verdict: Verdict, projects: tuple[str, ...] | None = None) -> str | None:
+    """The project that a call is counted for, where that is one.
 
     Never the header's value alone: anybody may send anything, and each value would be a time
     series of its own.
+
+    Args:
+        verdict: what was decided.
+        projects: those that the key is registered for. Where they are not given, they are those
+            that the verdict expects; in a pinned scope that is the pinned one.
     """
-    if verdict.actual in verdict.expected:
+    known = verdict.expected if projects is None else projects
+    if verdict.actual in known:
         return verdict.actual
-    return verdict.expected[0] if len(verdict.expected) == 1 else None
+    return known[0] if len(known) == 1 else None
 
 
 def is_noteworthy(verdict: Verdict) -> bool:

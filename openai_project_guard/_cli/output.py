@@ -15,7 +15,7 @@ from openai_project_guard._cli import output_errors
 from openai_project_guard._errors import ConfigurationError
 
 _STYLES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33}
-_ASCII = {"✓": "+", "✗": "x", "─": "-", "│": "|", "┼": "+", "…": "..."}
+_ASCII = {"✓": "+", "✗": "x", "─": "-", "│": "|", "┼": "+", "…": "...", "\u00a0": " "}
 MARKS = {None: ("?", "yellow"), True: ("✓", "green"), False: ("✗", "red")}
 """Of what is not known, good, or wrong."""
 _NARROWEST_COLUMN, _NARROWEST_LINE = 8, 20

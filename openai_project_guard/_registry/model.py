@@ -11,6 +11,8 @@ from openai_project_guard._registry.validate import is_project_id
 
 LEARNED = "learned"
 """The note of a key that no administrator has registered."""
+LEARNED_PLACE = "what was learned from the server's answer"
+"""What the place of such a key is called in the memory of the process that learned it."""
 
 
 class HasSnapshot(Protocol):
@@ -23,12 +25,19 @@ class HasSnapshot(Protocol):
 
 
 class Place:
-    """Where an entry stands, as an error message says it."""
+    """Where an entry stands, as an error message says it.
 
-    __slots__ = ("name",)
+    Attributes:
+        name: what the place is called.
+        address: the registry that a command changes there, as `--registry` takes it, without a
+            password; `None` where no command reaches, as in code.
+    """
 
-    def __init__(self, name: str) -> None:
+    __slots__ = ("address", "name")
+
+    def __init__(self, name: str, address: str | None = None) -> None:
         self.name = name
+        self.address = address
 
     def of(self, needle: str, project: str) -> str:
         """The place of one entry.

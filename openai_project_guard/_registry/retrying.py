@@ -32,6 +32,7 @@ class RetryingSource(Source):
         self.registry = Registry()
         self.is_read = False
         self.name = stores.name_of(address)
+        self.writable_at = self.name if stores.is_writable(address) else None
         self._address = address
         self._source: Source | None = None
         self._problem = ""
@@ -46,6 +47,11 @@ class RetryingSource(Source):
             self.registry.snapshot = self._source.registry.snapshot
         elif self._process != os.getpid():  # a fork leaves the thread behind
             self._start()
+
+    @property
+    def problem(self) -> str | None:
+        """See `Source.problem`."""
+        return self._problem if self._source is None else self._source.problem
 
     def status(self) -> Status:
         """How it is doing now: `stale` until it was read."""

@@ -39,6 +39,7 @@ class Source:
 
     Attributes:
         name: what it is called, without a password.
+        writable_at: the same, if commands can change it: what their `--registry` takes.
         registry: the registry; always the same object. Its snapshot is swapped whole.
         is_read: whether it was ever read; until then, its keys count as unregistered.
 
@@ -52,8 +53,14 @@ class Source:
     """
 
     name: str = "a source without a name"
+    writable_at: str | None = None
     registry: Registry
     is_read: bool = True
+
+    @property
+    def problem(self) -> str | None:
+        """Why it cannot be read now, as a sentence without a password; `None` where it can."""
+        return None
 
     def refresh(self, now: float) -> None:
         """Called before every judged call with `time.monotonic()`: it must not wait."""

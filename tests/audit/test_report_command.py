@@ -78,7 +78,8 @@ def test_the_table_has_the_worst_first_and_what_to_change(run: Report, folder: P
         "proj_a 3 3 0 0 0",
         "proj_b 1201 0 1 1 1200",
         "4 wrong call sites, 3 changes to make",
-        '1. At app/llm.py:3 in make, pass project="proj_a" to the client, or give it a key of',
+        '1. At app/llm.py:3 in make, pass project="proj_a" to the client (or set openai.project, ',
+        "or give it a key of proj_b",
         "key sk-proj-…AAAA of proj_a, sent with OpenAI-Project proj_b (from project=)",
         "2 warned, mismatch app/jobs.py:9 in run",
         "1 warned, mismatch app/jobs.py:7 in run",
@@ -140,6 +141,19 @@ def test_the_project_of_a_scope_is_not_called_that_of_the_key(run: Report, tmp_p
     assert ", in a scope pinned to proj_p, sent with OpenAI-Project proj_a" in shown
     assert "of proj_p, sent" not in shown
     assert "<dt>Project of the scope</dt><dd><code>proj_p</code></dd>" in page.read_text()
+
+
+@pytest.mark.parametrize("padding", range(10))
+def test_a_space_at_the_end_of_a_value_is_seen_wherever_the_line_breaks(
+    padding: int, run: Report, tmp_path: Path
+) -> None:
+    audit = Audit(str(tmp_path))
+    value = "proj_" + "a" * (padding + 24)
+    audit.record(verdict(**{**MISMATCH, "reason": "malformed", "actual": f"{value} "}))
+    audit.close()
+    page = tmp_path / "page.html"
+    assert f"'{value}\u00a0'" in run(tmp_path, "--html", str(page)).out
+    assert f"{value}\u00a0&#39;" in page.read_text("utf-8")
 
 
 def test_calls_that_are_all_in_order_are_said_to_be(run: Report, tmp_path: Path) -> None:
@@ -248,8 +262,8 @@ def test_json_has_what_the_help_says(run: Report, folder: Path) -> None:
         "allowed": 0,
     }
     assert told["changes"][0] == {
-        "change": 'At app/llm.py:3 in make, pass project="proj_a" to the client, or give it a key '
-        "of proj_b.",
+        "change": 'At app/llm.py:3 in make, pass project="proj_a" to the client (or set '
+        "openai.project, if that is where it stands), or give it a key of proj_b.",
         "client_site": "app/llm.py:3 in make",
         "key_hint": "sk-proj-…AAAA",
         "project": "proj_a",

@@ -29,8 +29,67 @@ def change(**fields: Any) -> str | None:
 
 def test_a_wrong_project_is_fixed_where_the_client_is_built() -> None:
     assert change(origin="project=") == (
-        'At app/llm.py:12 in make, pass project="proj_a" to the client, or give it a key of proj_b.'
+        'At app/llm.py:12 in make, pass project="proj_a" to the client (or set openai.project, if '
+        "that is where it stands), or give it a key of proj_b."
     )
+
+
+@pytest.mark.parametrize("value", ["support-bot", "proj_b ", "sk-…BBBB"])
+def test_a_value_that_is_no_id_has_no_key_that_could_be_given(value: str) -> None:
+    ending = ": the header takes a project's id, proj_…, not its name or its alias"
+    assert change(origin="project=", client_site=DERIVED, actual=value) == (
+        f'At app/jobs.py:77 in run, pass project="proj_a" to with_options(){ending}.'
+    )
+    assert change(origin="OPENAI_PROJECT_ID", actual=value) == (
+        f'At app/llm.py:12 in make, pass project="proj_a" to the client{ending}; or, if every '
+        "client is to work for proj_a, set OPENAI_PROJECT_ID to it."
+    )
+
+
+def test_a_malformed_header_is_corrected_where_it_is_set() -> None:
+    malformed: dict[str, Any] = {"reason": "malformed", "client_site": DERIVED}
+    for actual in ("proj_a ", "proj_a, proj_a", "proj_é"):
+        assert change(origin="project=", actual=actual, **malformed) == (
+            'At app/jobs.py:77 in run, pass project="proj_a" to with_options().'
+        )
+
+
+@pytest.mark.parametrize(
+    ("origin", "said"),
+    [
+        (
+            "OPENAI_API_KEY",
+            "Set OPENAI_API_KEY to the key alone, without quotes or Bearer; if it is so already, "
+            "take the second key, in api-key, out of the headers of the client built at "
+            "app/llm.py:12 in make.",
+        ),
+        (
+            "api_key=",
+            "At app/llm.py:12 in make, pass the key alone as api_key=, without quotes or Bearer, "
+            "to the client; if it is so already, take the second key, in api-key, out of the "
+            "headers.",
+        ),
+        (
+            "extra_headers",
+            "At app/jobs.py:90 in answer, send one Authorization header, Bearer KEY, without "
+            "quotes, and no second key in api-key.",
+        ),
+        (
+            "OPENAI_CUSTOM_HEADERS",
+            "Have OPENAI_CUSTOM_HEADERS give the client built at app/llm.py:12 in make one "
+            "Authorization header, Bearer KEY, without quotes, and no second key in api-key.",
+        ),
+        (
+            "unknown",
+            "Find what sets the key of the client built at app/llm.py:12 in make, and have it send "
+            "one Authorization header, Bearer KEY, without quotes, and no second key in api-key.",
+        ),
+    ],
+)
+def test_a_malformed_key_is_corrected_and_not_the_header_beside_it(origin: str, said: str) -> None:
+    of_key: dict[str, Any] = {"reason": "malformed", "project": None, "expected": ()}
+    for actual in ("proj_a", None):
+        assert change(origin=origin, actual=actual, **of_key) == said
 
 
 def test_a_variable_is_corrected_where_all_clients_need_that() -> None:
@@ -112,7 +171,10 @@ def test_an_unregistered_key_is_registered_or_replaced() -> None:
     assert said == (
         "If the key is right, register it for the project that it belongs to: "
         "openai-project-guard register PROJECT --key-env NAME, where NAME is the variable that "
-        "holds it. If it is not: at app/llm.py:12 in make, pass another api_key= to the client."
+        "holds it (with --registry FILE where the program reads another registry than "
+        "openai-projects.toml; or in the code, where that registers its keys). If it is registered "
+        "already, its registry could not be read: openai-project-guard doctor says why. If it is "
+        "not right: at app/llm.py:12 in make, pass another api_key= to the client."
     )
 
 
@@ -128,7 +190,7 @@ def test_an_unregistered_key_in_headers_is_replaced_there_for_they_win_over_the_
 ) -> None:
     said = change(reason="unregistered", expected=(), project=None, origin=origin)
     assert said is not None
-    assert said.endswith(f" If it is not: {then}another key.")
+    assert said.endswith(f" If it is not right: {then}another key.")
 
 
 def test_an_unregistered_service_account_is_listed_in_the_registry_for_it_has_no_key() -> None:
@@ -140,11 +202,18 @@ def test_an_unregistered_service_account_is_listed_in_the_registry_for_it_has_no
     )
 
 
+IN_WHICH = (
+    "(with --registry FILE for each registry that has the key, where the program reads another "
+    "registry than openai-projects.toml; or in the code, where that registers its keys)"
+)
+
+
 def test_drift_is_fixed_in_the_registry() -> None:
     assert change(outcome="allowed", reason="drift", actual="proj_a", answered="proj_c") == (
         "Correct the registry, which has the key for proj_a, while the server answered as proj_c: "
         "openai-project-guard remove sk-…AAAA, then register proj_c --key-env NAME, where "
-        "NAME is the variable that holds it. Its calls are then to carry OpenAI-Project proj_c."
+        f"NAME is the variable that holds it {IN_WHICH}. Its calls are then to carry "
+        "OpenAI-Project proj_c."
     )
 
 
@@ -162,8 +231,8 @@ def test_drift_of_a_key_of_several_projects_leaves_the_others(
     said = change(outcome="allowed", reason="drift", actual=sent, answered="proj_c", **of_both)
     assert said == (
         "Correct the registry, which has the key for proj_a or proj_b, while the server answered "
-        f"as proj_c: openai-project-guard {commands}, where NAME is the variable that holds it. "
-        "Its calls are then to carry OpenAI-Project proj_c."
+        f"as proj_c: openai-project-guard {commands}, where NAME is the variable that holds it "
+        f"{IN_WHICH}. Its calls are then to carry OpenAI-Project proj_c."
     )
 
 
@@ -209,7 +278,8 @@ def test_an_organization_in_headers_is_taken_out_for_they_win_over_the_argument(
 def test_a_client_of_an_unknown_place_gets_no_invented_one(site: str | None) -> None:
     built = f" built at {site}" if site else ""
     assert change(origin="project=", client_site=site) == (
-        f'Pass project="proj_a" to the client{built}, or give it a key of proj_b.'
+        f'Pass project="proj_a" to the client{built} (or set openai.project, if that is where it '
+        "stands), or give it a key of proj_b."
     )
 
 

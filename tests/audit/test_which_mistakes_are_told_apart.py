@@ -220,7 +220,8 @@ def test_an_unregistered_key_of_a_call_is_replaced_there(report: Report, tmp_pat
     (call,) = said.json["calls"]
     (change,) = said.changes
     assert change.endswith(
-        f"If it is not: at {call['call_site']}, set Authorization in extra_headers to another key."
+        f"If it is not right: at {call['call_site']}, set Authorization in extra_headers to "
+        "another key."
     )
     assert "sent with OpenAI-Project proj_a (key from extra_headers)" in said.text
 
@@ -443,3 +444,44 @@ def test_a_call_of_a_key_with_several_projects_counts_for_the_one_it_named(tmp_p
         "proj_a": 1,
         "proj_b": 3,
     }
+
+
+# --- whose key it is, and which of the two is malformed -----------------------------------------
+
+
+def test_a_key_in_a_scope_of_another_project_counts_for_its_own(
+    report: Report, tmp_path: Path
+) -> None:
+    opg.enable("warn", registry={"proj_a": A, "proj_b": B}, audit=tmp_path / "audit")
+    client = sync_client(Recorder(), api_key=B, project="proj_b")
+    with opg.guard(project="proj_a"):
+        client.models.list()
+    said = report(tmp_path / "audit")
+    assert [row["project"] for row in said.json["projects"]] == ["proj_b"]
+    assert said.json["calls"][0]["project"] == "proj_b"
+    assert "BBBB of proj_b, in a scope pinned to proj_a, sent with" in said.text
+    assert "Project of the key proj_b Project of the scope proj_a" in said.page
+
+
+def test_a_malformed_key_is_not_called_that_of_no_project(report: Report, tmp_path: Path) -> None:
+    opg.enable("warn", registry={"proj_a": A}, audit=tmp_path / "audit")
+    for key in (f"'{A}'", f"Bearer {A}"):
+        sync_client(Recorder(), api_key=key, project="proj_a").models.list()
+    said = report(tmp_path / "audit")
+    assert len(said.changes) == 2  # they are built at one line, and shown as two keys
+    for change in said.changes:
+        assert "pass the key alone as api_key=, without quotes or Bearer, to the client" in change
+    for shown in (said.text, said.page):
+        assert "OpenAI-Project proj_a (key from api_key=)" in shown
+        assert "no project" not in shown
+        assert "not registered" not in shown
+
+
+@pytest.mark.parametrize("value", ["proj_a ", "proj é"])
+def test_a_value_is_shown_in_quotes_where_its_fault_might_not_be_seen(
+    value: str, report: Report, tmp_path: Path
+) -> None:
+    audit = Audit(str(tmp_path / "audit"))
+    audit.record(verdict(**{**MISMATCH, "reason": "malformed", "actual": value}))
+    audit.close()
+    assert f"sent with OpenAI-Project {value!r} (from project=)" in report(tmp_path / "audit").text

@@ -194,9 +194,8 @@ def test_unregistered_says_where_the_key_comes_from(
     fix = "correct OPENAI_API_KEY" if variable else "give the client the right `api_key=`"
     assert lines[5] == (
         "To fix it: if the key is right, register it: openai-project-guard register PROJECT "
-        "--key-env NAME, where NAME is the variable that holds the key, or add it to what "
-        f"enable(registry=...) was given; if it is not, {fix}. To let such calls through "
-        'meanwhile: unregistered="warn".'
+        "--key-env NAME, where NAME is the variable that holds the key; if it is not, "
+        f'{fix}. To let such calls through meanwhile: unregistered="warn".'
     )
 
 
@@ -261,7 +260,8 @@ def test_the_servers_401_gets_a_note(sent: Recorder) -> None:
         "openai-project-guard let this call pass: the registry has its key for project proj_a "
         "(in openai-projects.toml, line 8), and that is what its OpenAI-Project header said. The "
         "server knows better, so the registry is out of date: openai-project-guard remove "
-        "sk-proj-…AAAA, then register the key for its project, or run sync."
+        "sk-proj-…AAAA, then openai-project-guard register PROJECT --key-env NAME (or sync), where "
+        "PROJECT is the key's project and NAME the variable that holds the key."
     )
 
 

@@ -5,11 +5,22 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
-from support import A, Recorder, Server, http, needs_notes, outcomes, sync_client
+from support import (
+    A,
+    Recorder,
+    Server,
+    fingerprint,
+    http,
+    needs_notes,
+    outcomes,
+    sync_client,
+    write_registry,
+)
 
 import openai_project_guard as opg
 
@@ -66,16 +77,30 @@ def test_inject_says_why_it_puts_in_none_of_several() -> None:
     assert 'or use mode="inject"' not in text
 
 
-def test_a_third_project_is_to_be_registered_beside_the_others() -> None:
-    registry = opg.Registry()
-    registry.register(LEGACY, "proj_a")
-    registry.register(LEGACY, "proj_b")
-    opg.enable(registry=registry)
+@pytest.fixture
+def of_two(tmp_path: Path) -> Path:
+    """A registry file with a key of two projects, which is active."""
+    path = write_registry(tmp_path / "keys.toml", a=f"proj_a:{LEGACY}", b=f"proj_b:{LEGACY}")
+    opg.enable(registry=path)
+    return path
+
+
+def test_a_third_project_is_to_be_registered_beside_the_others(of_two: Path) -> None:
     with pytest.raises(opg.ProjectMismatchError) as caught:
         sync_client(Server(), api_key=LEGACY, project="proj_c").models.list()
     text = " ".join(str(caught.value).split())
-    assert "register proj_c --key-env NAME --also" in text
+    assert f"register proj_c --key-env NAME --also --registry {of_two}, where" in text
     assert "entry is wrong" not in text
+
+
+def test_a_third_project_of_a_key_in_code_is_to_be_added_there() -> None:
+    opg.enable(registry={"proj_a": LEGACY, "proj_b": LEGACY})
+    with pytest.raises(opg.ProjectMismatchError) as caught:
+        sync_client(Server(), api_key=LEGACY, project="proj_c").models.list()
+    assert str(caught.value).endswith(
+        " If this key belongs to that, too: add it to what enable(registry=...) was given, or "
+        "register() it."
+    )
 
 
 def test_a_wrong_project_in_two_registries_is_to_be_corrected_in_both(in_two: Any) -> None:
@@ -89,22 +114,21 @@ def test_a_wrong_project_in_two_registries_is_to_be_corrected_in_both(in_two: An
 
 
 @needs_notes
-def test_what_the_server_refuses_is_taken_from_that_project_alone() -> None:
+def test_what_the_server_refuses_is_taken_from_that_project_alone(of_two: Path) -> None:
     def disagree(_: Any) -> Any:
         error = {"message": "no", "type": "x", "param": None, "code": "mismatched_project"}
         return http.Response(401, json={"error": error})
 
-    registry = opg.Registry()
-    registry.register(LEGACY, "proj_a")
-    registry.register(LEGACY, "proj_b")
-    opg.enable(registry=registry)
     transport = http.Client(transport=http.MockTransport(disagree))
     client = openai.OpenAI(api_key=LEGACY, project="proj_b", http_client=transport)
     with pytest.raises(openai.AuthenticationError) as failed:
         client.models.list()
     (note,) = failed.value.__notes__  # type: ignore[attr-defined]
-    assert "remove sk-not-…LLLL --project proj_b, then register the key" in note
-    assert "with --also" in note
+    assert (
+        f"remove {fingerprint(LEGACY)[:23]} --project proj_b --registry {of_two}, then, if "
+        "its project is none of the others, openai-project-guard "
+        f"register PROJECT --key-env NAME --also --registry {of_two} (or sync"
+    ) in note
 
 
 @pytest.mark.parametrize("observed", [False, True])

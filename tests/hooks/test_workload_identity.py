@@ -142,6 +142,26 @@ def test_the_error_names_the_line_of_the_service_account(identity: Any, exchange
     assert str(caught.value).count("openai-projects.toml, line 4") == 2
 
 
+@IDENTITIES
+def test_the_servers_401_is_put_right_at_the_line_of_the_service_account(
+    identity: Any, exchange: Exchange
+) -> None:
+    """No command removes a service account, and it has no hint."""
+
+    def disagree(request: Any) -> Any:
+        if request.url.path == "/oauth/token":
+            return exchange(request)
+        return http.Response(401, json={"error": {"code": "mismatched_project", "message": "no"}})
+
+    client = Sync.client(disagree, workload_identity=identity("user-svc-a"), project="proj_a")
+    with pytest.raises(openai.AuthenticationError) as failed:
+        chat(client)
+    (note,) = failed.value.__notes__  # type: ignore[attr-defined]
+    assert note.count("openai-projects.toml, line 4") == 2
+    assert note.endswith("openai-projects.toml, line 4.")
+    assert "openai-project-guard remove" not in note
+
+
 @BOTH
 @IDENTITIES
 def test_no_token_is_asked_for_on_behalf_of_a_refused_call(

@@ -29,6 +29,7 @@ _SCOPES = [
 ]
 _CALLED = "check/test_where_was_it_called.py"
 _HANDED_OVER = "check/test_where_was_it_called_if_others_wait.py"
+_REACHED = "check/test_does_the_fix_reach_the_registry.py"
 _LOGGED = (
     "test_a_log_record_points_at_the_caller",
     "test_identical_verdicts_are_told_apart_by_their_call_site",
@@ -139,6 +140,7 @@ TESTS: dict[str, list[str]] = {
     "_check/response": [
         *_ANSWERS,
         "check/test_keys_in_several_registries.py",
+        _REACHED,
         "check/test_error_texts.py",
         "check/test_where_did_the_value_come_from.py",
         "hooks/test_faults_of_ours_and_of_others.py",
@@ -176,10 +178,20 @@ TESTS: dict[str, list[str]] = {
         "check/test_where_did_the_value_come_from.py",
         "check/test_keys_in_several_registries.py",
         "check/test_wrong_calls.py",
+        _REACHED,
         "hooks/test_workload_identity.py",
         f"{_SOCKETS}::test_a_wrong_socket_is_refused_before_any_connection",
         f"{_SOCKETS}::test_where_the_sdk_leaves_the_project_off_the_refusal_says_so",
         "check/test_no_key_is_shown.py",
+    ],
+    "_check/corrections": [
+        _REACHED,
+        "check/test_error_texts.py",
+        "check/test_keys_in_several_registries.py",
+        "check/test_drift_and_learning.py",
+        "hooks/test_workload_identity.py",
+        "registry/redis/test_as_a_source.py::"
+        "test_a_command_that_is_to_change_it_is_given_the_url_with_its_password",
     ],
     "_check/call_site": [
         _CALLED,

@@ -8,7 +8,7 @@ from typing import get_args
 
 from openai_project_guard import _env
 from openai_project_guard._audit.as_json import as_json
-from openai_project_guard._audit.change import sent_with
+from openai_project_guard._audit.change import has_malformed_key, sent_with
 from openai_project_guard._audit.line import Record
 from openai_project_guard._audit.summary import (
     KINDS,
@@ -187,9 +187,13 @@ def _show_calls(records: list[Record], sentence: str, terminal: Terminal) -> Non
     if not record.client_site or record.client_site not in sentence:
         built = record.client_site or "at a place that is not known"
         terminal.paragraph(f"client built at {built}", "dim", first=indent)
-    expected = " or ".join(record.expected) or "no project"
-    # In a scope, `expected` is what it is pinned to, whatever the key belongs to.
-    whose = f", in a scope pinned to {expected}" if record.reason == "scope" else f" of {expected}"
+    if record.reason == "scope":  # `expected` is what it is pinned to, whatever the key belongs to
+        whose = f" of {record.project}" if record.project else ""
+        whose += f", in a scope pinned to {' or '.join(record.expected)}"
+    elif has_malformed_key(record):
+        whose = ""  # it is of no project as it is
+    else:
+        whose = f" of {' or '.join(record.expected) or 'no project'}"
     sent = f"key {record.key_hint}{whose}, sent with {sent_with(record)}"
     terminal.paragraph(sent, "dim", first=indent)
     rows = []

@@ -33,7 +33,7 @@ class FilePlace(Place):
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         name = os.fspath(path)
-        super().__init__(redact(name))
+        super().__init__(redact(name), redact(name))
         self.path = os.path.abspath(name)  # the process may change its directory
         self._known: tuple[object, dict[bytes, int]] = (None, {})
 

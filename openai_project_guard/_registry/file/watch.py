@@ -43,7 +43,7 @@ class WatchedFile(Source):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.registry = Registry()
         self._place = FilePlace(path)
-        self.name = self._place.name
+        self.name = self.writable_at = self._place.name
         self._lock = Lock()  # whoever reads the file holds it
         self._process = os.getpid()
         self._looked = time.monotonic()
@@ -65,6 +65,11 @@ class WatchedFile(Source):
         """
         if now >= self._due:
             self._look(now)
+
+    @property
+    def problem(self) -> str | None:
+        """See `Source.problem`."""
+        return self._problem
 
     def status(self) -> Status:
         """How the source stands now, after a look at the file if one is due."""

@@ -66,20 +66,27 @@ def open_source(address: str) -> RedisSource:
 
 def describe(address: str) -> Place:
     """See `stores.describe()`."""
-    return Place(parse_url(address).name)
+    name = parse_url(address).name
+    return Place(name, name)
 
 
 class RedisSource(Source):
     """A registry in Redis, kept up to date for as long as this object is there."""
 
     def __init__(self, name: str, follower: Follower) -> None:
-        self.name = name
+        self.name = self.writable_at = name
         self.registry = follower.registry
         self._follower = follower
         # The thread holds the follower, not this: it ends when the source is no longer used,
         # and before the interpreter does. A weak reference to this would not do: a forked child
         # keeps what the thread, which it does not have, held at the fork.
         weakref.finalize(self, follower.stop)
+
+    @property
+    def problem(self) -> str | None:
+        """See `Source.problem`."""
+        is_lost = self.status().state == "stale"
+        return f"{self.name}: the registry is out of reach." if is_lost else None
 
     def status(self) -> Status:
         """How it is doing now."""

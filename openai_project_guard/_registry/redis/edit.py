@@ -73,7 +73,7 @@ def _opened(url: str, *, writing: bool, create: bool = False) -> Iterator[Client
 
 
 def _state(client: Client, stored: Stored) -> RedisState:
-    return RedisState.of(stored, Place(client.url.name))
+    return RedisState.of(stored, Place(client.url.name, client.url.name))
 
 
 def _values(draft: Draft, stored: Stored) -> Values:

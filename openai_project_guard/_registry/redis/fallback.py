@@ -34,7 +34,7 @@ class _CopyPlace(FilePlace):
     def __init__(self, path: str, registry: str) -> None:
         super().__init__(path)
         self.path = os.path.realpath(self.path)
-        self._registry = registry
+        self.address = self._registry = registry
 
     def of(self, needle: str, project: str) -> str:
         """The registry, and that this is what the file has of it."""

@@ -46,7 +46,7 @@ class Follower:
 
     def __init__(self, url: RedisURL, fallback: FallbackFile | None) -> None:
         self._url = url
-        self._place = Place(url.name)
+        self._place = Place(url.name, url.name)
         self._active = ActiveRegistry(self._place)
         self.registry = self._active.registry
         self._fallback = fallback

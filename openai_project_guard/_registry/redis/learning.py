@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from openai_project_guard._keys import fingerprint_of
 from openai_project_guard._registry.model import (
     LEARNED,
+    LEARNED_PLACE,
     KeyBinding,
     KeyRecord,
     Place,
@@ -72,7 +73,7 @@ class ActiveRegistry:
                 if self.state.knows(key_digest):
                     continue  # another was the first
                 if project_id not in snapshot.projects:
-                    place = Place("what was learned from the server's answer")
+                    place = Place(LEARNED_PLACE, self.state.place.address)
                     snapshot.add_project(Project(project_id, place))
                 record = KeyRecord(snapshot.projects[project_id], hint, LEARNED)
                 snapshot.add_key(key_digest, record)

@@ -32,9 +32,10 @@ from openai_project_guard import RegistryError
 from openai_project_guard._registry import stores as edit
 from openai_project_guard._registry.redis import client as store
 from openai_project_guard._registry.redis import open_source
+from openai_project_guard._state import active_settings
 
 if TYPE_CHECKING:
-    pass
+    from collections.abc import Callable
 
 pytestmark = needs_redis
 
@@ -47,6 +48,31 @@ def test_a_url_names_a_registry(server: RedisServer, by_url: Path) -> None:
     assert isinstance(judge(OTHER), opg.UnregisteredKeyError)
     refused = str(judge(KEY, "proj_b"))
     assert f"in redis://127.0.0.1:{server.port}/0" in refused
+
+
+def test_a_command_that_is_to_change_it_is_given_the_url_with_its_password(
+    start: Callable[..., RedisServer], by_url: Path
+) -> None:
+    server = start("--requirepass", "s3cret")
+    url = server.url.replace("//", "//:s3cret@")
+    edit.add(url, "proj_a", fingerprint(KEY))
+    opg.enable(registry=url)
+    refused = " ".join(str(judge(OTHER)).split())
+    assert "s3cret" not in refused
+    assert (
+        "register it: openai-project-guard register PROJECT --key-env NAME --registry URL, where "
+        f"NAME is the variable that holds the key, and URL is redis://127.0.0.1:{server.port}/0, "
+        "with its password if it has one; if it is not, "
+    ) in refused
+    server.kill()
+    (source,) = active_settings().sources
+    wait(lambda: source.problem is not None)
+    refused = " ".join(str(judge(OTHER)).split())
+    name = f"redis://127.0.0.1:{server.port}/0"
+    assert (
+        "This key is not in any registry, as far as they can be read: not in the last good version "
+        f"of {name}. {name}: the registry is out of reach. "
+    ) in refused
 
 
 def test_a_file_and_a_url_hold_together(
