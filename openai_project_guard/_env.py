@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from functools import partial
 from itertools import dropwhile
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from openai_project_guard._errors import ConfigurationError
+from openai_project_guard._hosts import host_of_port, is_host, normal_host
 from openai_project_guard._types import CALL_SCOPES, ON_ERROR_CHOICES, UNREGISTERED, Mode
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ AUDIT = PREFIX + "_AUDIT"
 
 _NAMES = re.compile(r"\s*[A-Za-z]+://[^/@]*@[^,]*|[^,]+")  # a password may have commas in it
 
-HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:]+")
 _ON = ("1", "true", "on", "yes")
 _OFF = ("0", "false", "no")
 _SYNONYMS = f"; {', '.join(_ON)} for enforce; {', '.join(_OFF)} for off"
@@ -155,26 +154,17 @@ def host_names(given: Sequence[str] | None = None) -> Iterator[str]:
         from openai_project_guard._keys import redact, shown
 
         host = normal_host(name.strip()) if isinstance(name, str) else ""
-        if not HOST_NAME.fullmatch(host) or redact(host) != host:
-            raise ConfigurationError(
-                f"{where} has {shown(name)}, which is not a host name. Expected a name "
-                "alone, such as gateway.example.com, without scheme, port or path."
-            )
-        yield host
-
-
-def normal_host(host: str) -> str:
-    """A host as it is compared: a name as DNS has it, an address in its short form."""
-    if not host.isascii():
-        with suppress(UnicodeError):  # no name that DNS could have
-            host = host.encode("idna").decode()
-    host = host.lower().rstrip(".")
-    if ":" in host:
-        from ipaddress import ip_address
-
-        with suppress(ValueError):
-            host = ip_address(host).compressed
-    return host
+        if is_host(host) and redact(host) == host:
+            yield host
+            continue
+        before_port = host_of_port(name.strip()) if isinstance(name, str) else None
+        raise ConfigurationError(
+            f"{where} has {shown(name)}, which is not a host name. Expected a name "
+            "alone, such as gateway.example.com, without scheme, port or path."
+            if before_port is None
+            else f"{where} has {shown(name)}, a host with a port. Leave the port off: "
+            f"{shown(before_port)} counts at every port."
+        )
 
 
 def registry_names() -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from openai_project_guard._cli.diagnosis.collect import CUSTOM, Diagnosis, Findi
 from openai_project_guard._cli.diagnosis.header_sources import HEADERS, shown_url
 from openai_project_guard._cli.key_input import ADMIN_KEY, API_KEY
 from openai_project_guard._cli.registry_status import RegistryStatus, none_found
+from openai_project_guard._hosts import is_host, normal_host
 from openai_project_guard._registry.stores import is_url
 from openai_project_guard._types import Mode
 
@@ -90,7 +91,7 @@ def _on_the_host(at: Diagnosis) -> Iterator[Finding]:
     if at.error or at.is_openai:
         return
     url = os.environ.get("OPENAI_BASE_URL")
-    if not _env.HOST_NAME.fullmatch(at.sent.host):
+    if not is_host(normal_host(at.sent.host)):
         yield Finding(
             "other_host",
             f"OPENAI_BASE_URL is {'no URL with a host' if url else 'empty'}, so no call can go "
