@@ -35,6 +35,7 @@ _NAMES = re.compile(r"\s*[A-Za-z]+://[^/@]*@[^,]*|[^,]+")  # a password may have
 
 _ON = ("1", "true", "on", "yes")
 _OFF = ("0", "false", "no")
+_GUESSES_OF_THE_MODE = ("_MODE", "_ENABLE", "_ENABLED", "_ENFORCE", "_DISABLE", "_DISABLED")
 _SYNONYMS = f"; {', '.join(_ON)} for enforce; {', '.join(_OFF)} for off"
 
 
@@ -257,20 +258,27 @@ def check_names() -> None:
     """Refuses a variable that begins like the guard's and is none of them.
 
     Raises:
-        ConfigurationError: names it, and the nearest one that there is.
+        ConfigurationError: names it, and the nearest one; or all of them, where none is near.
     """
-    names = [variable.name for variable in VARIABLES]
+    endings = [variable.name.removeprefix(PREFIX) for variable in VARIABLES]
     for name in os.environ:
-        if name.startswith(PREFIX + "_") and name not in names:
-            from difflib import get_close_matches
+        ending = name.removeprefix(PREFIX)
+        if ending == name or not ending.startswith("_") or ending in endings:
+            continue
+        from difflib import get_close_matches
 
-            from openai_project_guard._keys import redact
+        from openai_project_guard._keys import redact
 
-            nearest = get_close_matches(name, names, n=1, cutoff=0.0)[0]
-            raise ConfigurationError(
-                f"The environment variable {redact(name)} is not one that the guard knows. The "
-                f"nearest is {nearest} ({_accepted(nearest)}). Correct the name, or unset it."
-            )
+        near = [""] if ending in _GUESSES_OF_THE_MODE else get_close_matches(ending, endings, n=1)
+        known = (
+            f"The nearest is {PREFIX}{near[0]} ({_accepted(PREFIX + near[0])})."
+            if near
+            else f"There are {PREFIX} and, behind it, {', '.join(filter(None, endings))}."
+        )
+        raise ConfigurationError(
+            f"The environment variable {redact(name)} is not one that the guard knows. {known} "
+            "Correct the name, or unset it."
+        )
 
 
 def _accepted(variable: str) -> str:
