@@ -457,6 +457,30 @@ def test_a_command_that_cannot_run_or_would_run_unguarded(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("option", ["-I", "-E", "-S"])
+def test_an_isolated_program_is_guarded_as_the_refusal_advises(
+    option: str, machine: Machine
+) -> None:
+    machine.write(
+        "isolated.py",
+        f"""
+        import sys
+        sys.path[:] = {sys.path!r}
+        import openai_project_guard
+        sys.path.append({str(machine.directory)!r})
+        from application import call
+        print(call("proj_a"), call("proj_b"))
+        """,
+    )
+    advised = " ".join(run(machine, "--", sys.executable, option, "isolated.py").stderr.split())
+    assert "start it without `run` and with OPENAI_PROJECT_GUARD=enforce set." in advised
+    command = (sys.executable, option, "isolated.py")
+    unguarded = machine.execute(*command)
+    assert unguarded.stdout.split() == ["answered", "AuthenticationError"], unguarded.stderr
+    guarded = machine.execute(*command, OPENAI_PROJECT_GUARD="enforce")
+    assert guarded.stdout.split() == ["answered", REFUSED], guarded.stderr
+
+
 def test_options_of_the_program_are_its_own(machine: Machine) -> None:
     done = run(machine, "--", "-W", "ignore", "-c", "import sys; print(sys.argv)", "-I", "-S", "-E")
     assert done.stdout.strip() == "['-c', '-I', '-S', '-E']"
