@@ -93,11 +93,13 @@ def _outcome(at: Diagnosis) -> str:
     if at.unknown:
         what = next(each.message for each in at.findings if each.name == "unknown_values")
         return f"unknown: {what[:-1]}"
+    if at.refusal:
+        return f"would be refused: {at.refusal[0]}"
+    if at.sent.unsendable:
+        return "cannot send its call, which raises an APIConnectionError"
     if verdict is None:
         host = at.sent.host or "no host"
         return f"is not checked: the guard does not look at its calls to {host}"
-    if at.refusal:
-        return f"would be refused: {at.refusal[0]}"
     how = ", with its project put in" if verdict.outcome == "injected" else ""
     if verdict.reason:
         how += f" ({verdict.reason})"
