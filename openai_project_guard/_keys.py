@@ -25,7 +25,7 @@ _NO_SCHEME = re.compile(r"(?:\A|/)([^/:@]{2,}:)(?!/)")  # one letter is a drive:
 _WORD = re.compile(r"\S+")
 _PREFIX = re.compile(r"sk-(?:proj|svcacct|admin|None)-|[se]k[-_]|sess-")
 _LETTERS = re.compile(r"[A-Za-z]+")
-_WORDS_TOGETHER = re.compile(r"[A-Z]?[a-z]+(?:[A-Z][a-z]+)*|[A-Z]+")  # one word, or camel case
+_STYLES = (re.compile(r"[A-Z]?[a-z]+(?:[A-Z][a-z]+)*"), re.compile(r"[A-Z]+"))  # of words
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 _VOWEL = re.compile(r"[aeiouy]", re.IGNORECASE)
 # Four consonants, a q without its u, a j or v before a consonant, a double letter that no word has,
@@ -207,13 +207,15 @@ def weakness(key: str) -> str | None:
 def _is_made_of_words(secret: str) -> bool:
     """Whether nearly all of it is what could be words; of random keys, not one in 100,000 is."""
     runs = _LETTERS.findall(secret)
-    together = filter(_WORDS_TOGETHER.fullmatch, runs)
-    words = [word for run in together for word in _WORDS.findall(run) if _is_speakable(word)]
-    letters = sum(map(len, words))
-    others = sum(map(len, runs)) - letters
-    return (
-        10 * letters >= 7 * len(secret) and letters >= 5 * len(words) and 7 * others <= len(secret)
-    )
+    for style in _STYLES:  # in capitals or not: nobody writes both, and random letters are both
+        pieces = [word for run in filter(style.fullmatch, runs) for word in _WORDS.findall(run)]
+        words = list(filter(_is_speakable, pieces))
+        letters = sum(map(len, words))
+        others = sum(map(len, runs)) - letters
+        is_most = 10 * letters >= 7 * len(secret) and 7 * others <= len(secret)
+        if is_most and letters >= 5 * len(words):
+            return True
+    return False
 
 
 def _is_speakable(word: str) -> bool:

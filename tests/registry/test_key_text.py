@@ -227,6 +227,7 @@ def test_of_random_keys_hardly_one_is_refused(alphabet: str) -> None:
         "sk-bdf024prtBDFvxz579HJLprt",  # in steps of two
         "sk-garden7bottles3-9-4x",  # 13 of 20 characters are words
         "sk-gardens7bottles3-bwp",  # 3 of 20 are other letters
+        "sk-kolatemiruna-XULOTIBE",  # nobody writes some words in capitals and some not
         "sk-proj-7fRYXcssBBUIFynjapxu",  # words in capitals are not run together with others
         "sk-qataroqonedoqopakasi",  # a q without its u
         "sk-hajvaroksovtanemajlo",  # a j or v before a consonant
