@@ -41,9 +41,12 @@ def find(at: Diagnosis) -> Iterator[Finding]:
 def _on_registries(at: Diagnosis) -> Iterator[Finding]:
     broken = [registry for registry in at.registries if registry.error]
     if broken:
+        errors = [registry.error or "" for registry in broken]
+        # What ends in a command, on a line of its own, comes last.
+        errors.sort(key=lambda error: "\n" in error)
         yield Finding(
             "registry_unreadable",
-            f"A registry cannot be read. {' '.join(registry.error or '' for registry in broken)}",
+            f"A registry cannot be read. {' '.join(errors)}",
             _fix_of_unreadable(broken, _env.registry_names()),
         )
     elif not any(each.keys for each in at.registries) and not at.settings_error:

@@ -80,11 +80,15 @@ def in_a_line(at: Diagnosis) -> str:
     wrong = [finding.message for finding in at.findings if finding.is_wrong]
     if wrong:
         more = f" (And {count(len(wrong) - 1, 'more finding')}.)" if len(wrong) > 1 else ""
-        return wrong[0] + more
+        return _joined(wrong[0]) + more
     if at.error:
-        return at.error
+        return _joined(at.error)
     outcome = _outcome(at)
     return f"{outcome}: {_key(at.verdict)}." if at.verdict and not at.refusal else f"{outcome}."
+
+
+def _joined(text: str) -> str:
+    return " ".join(map(str.strip, text.splitlines()))
 
 
 def _outcome(at: Diagnosis) -> str:
