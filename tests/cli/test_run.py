@@ -399,7 +399,7 @@ def test_the_audit_folder_is_absolute(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("options", "variables", "said"),
     [
-        (["--audit", URL], {}, "OPENAI_PROJECT_GUARD_AUDIT is 'redis://…@127.0.0.1:1/0', a URL"),
+        (["--audit", URL], {}, "error: --audit is 'redis://…@127.0.0.1:1/0', a URL"),
         (["--audit", "redis:/svc:not-a-real-password@h/0"], {}, "'redis:/…@h/0', a URL"),
         ([], {"OPENAI_PROJECT_GUARD_OVERRIDE": "enforce", **BROKEN}, "none.toml"),
         (["--registry", "none.toml"], {}, "none.toml: there is no such file"),
@@ -407,7 +407,7 @@ def test_the_audit_folder_is_absolute(machine: Machine) -> None:
         ([], {"OPENAI_PROJECT_GUARD": "enforced"}, "OPENAI_PROJECT_GUARD is 'enforced'"),
         ([], {"OPENAI_PROJECT_GUARD_KEYS": "nonsense"}, "OPENAI_PROJECT_GUARD_KEYS"),
         ([], {"OPENAI_PROJECT_GUARD_HOSTS": "a b"}, "OPENAI_PROJECT_GUARD_HOSTS"),
-        (["--project", "nobody"], {}, "nobody"),
+        (["--project", "nobody"], {}, "error: --project 'nobody' is neither a project id"),
         (["--mode", "enforced"], {}, "--mode"),
         (["--env-file", "none.env"], {}, "none.env"),
         (["--no-such-option"], {}, "--no-such-option"),
