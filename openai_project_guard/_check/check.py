@@ -139,8 +139,9 @@ def _judge(
     outcome, reason = decide(texts.project, texts.organization, records, policy, credential)
     if dry_run and outcome != "blocked":
         return None
-    if is_second_look and (reason is None or (outcome, reason) == call.judged):
-        return None  # it was told a moment ago
+    is_told = reason is None or (outcome != "blocked" and (outcome, reason) == call.judged)
+    if is_second_look and is_told:
+        return None
     call.judged = outcome, reason
     if reason is None:
         call.values, call.records = values, records

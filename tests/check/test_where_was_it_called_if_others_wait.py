@@ -117,6 +117,27 @@ def test_whoever_waits_for_a_pool_is_named(
     ]
 
 
+def test_whoever_waits_for_a_thread_is_not_named_where_the_application_calls_in_it(
+    seen: list[opg.Verdict],
+) -> None:
+    go = threading.Event()
+
+    def call() -> None:
+        go.wait()
+        client().models.list()  # in the thread
+
+    def wait() -> None:
+        calls.join()
+
+    calls, waits = threading.Thread(target=call), threading.Thread(target=wait)
+    calls.start()
+    waits.start()
+    until_waits(waits)
+    go.set()
+    waits.join()
+    assert [verdict.call_site for verdict in seen] == [line_of("in the thread", "call")]
+
+
 def test_whoever_waits_for_one_of_several_threads_is_named(seen: list[opg.Verdict]) -> None:
     go = threading.Event()
     opg.add_observer(lambda _: go.set())
@@ -254,10 +275,17 @@ async def from_a_thread_of_anyio() -> None:
     await anyio.to_thread.run_sync(work)
 
 
+async def by_an_executor() -> None:
+    loop = asyncio.get_running_loop()
+    await loop.run_in_executor(None, int)  # it is started, and whoever starts one waits for that
+    await loop.run_in_executor(None, patient_client().models.list)  # by_an_executor
+
+
 @pytest.mark.parametrize(
     ("way", "function"),
     [
         (by_a_generator, "by_a_generator"),
+        (by_an_executor, "by_an_executor"),
         (past_callbacks_of_the_application, "past_callbacks_of_the_application"),
         (from_a_thread_of_anyio, "work"),
     ],

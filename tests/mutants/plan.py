@@ -130,6 +130,7 @@ TESTS: dict[str, list[str]] = {
         "hooks/test_retries_and_rotated_keys.py",
         "hooks/test_calls_within_calls.py",
         *_OWN_WAYS,
+        "hooks/test_websockets_opened_directly.py::test_observers_are_told_once_of_each_socket",
         "hooks/test_workload_identity.py",
         "hooks/test_faults_of_ours_and_of_others.py",
         *_TEXTS,

@@ -51,6 +51,10 @@ def chosen(modules: list[str], sample: int | None, seed: int) -> list[Mutant]:
 def equivalents() -> dict[tuple[str, str, str], str]:
     """Why a mutant cannot be told from the code, by module, line before, line after."""
     rows = json.loads(EQUIVALENT.read_text("utf-8"))
+    for row in rows:
+        lines = map(str.strip, (ROOT / row["module"]).read_text("utf-8").splitlines())
+        if row["before"] and row["before"] not in lines:
+            sys.exit(f"{EQUIVALENT.name}: {row['module']} has no such line: {row['before']}")
     return {(row["module"], row["before"], row["after"]): row["reason"] for row in rows}
 
 
