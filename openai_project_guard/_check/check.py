@@ -20,11 +20,11 @@ from openai_project_guard._check.headers import (
     read_credential,
     read_headers,
     read_hint,
+    shortened,
 )
 from openai_project_guard._check.origin import Origin, origin_of_call
 from openai_project_guard._check.verdict import Verdict, decide
 from openai_project_guard._errors import OWN_FAULTS
-from openai_project_guard._keys import redact
 from openai_project_guard._registry.model import KeyRecord, records_of, records_of_account
 from openai_project_guard._scope import SCOPE, current_scope
 from openai_project_guard._settings import Settings
@@ -149,7 +149,7 @@ def _judge(
             _count_allowed(settings.audit, call, values, message, adapter)
         if not STATE.observers:
             return None
-    texts = texts.shown(settings.knows)  # a frame's locals: somebody pastes a key anywhere
+    texts = texts.shown()  # a frame's locals: somebody pastes a key anywhere
     del values
     return _carry_out(call, message, adapter, texts, records, policy, outcome, reason)
 
@@ -186,7 +186,7 @@ def _carry_out(
 ) -> ProjectGuardError | None:
     expected = project_ids(records) if policy.pinned is None else (policy.pinned,)
     if reason is None:
-        observers.notify(allowed_verdict(message, adapter, expected, texts.project))
+        observers.notify(allowed_verdict(message, adapter, expected, texts))
         return None
     found = describe_wrong_call(call, message, adapter, texts, outcome, reason, expected)
     verdict = found.verdict
@@ -224,7 +224,7 @@ def describe_wrong_call(
     answered: str | None = None,
 ) -> WrongCall:
     """The verdict on a wrong call: with where in the code, and what set it."""
-    verdict = allowed_verdict(message, adapter, expected, texts.project)
+    verdict = allowed_verdict(message, adapter, expected, texts)
     account = None if verdict.key_hint.startswith("sk-") else call.service_account
     header_sources, site = adapter.header_sources(), call_site()
     origin = origin_of_call(reason, texts, header_sources, verdict.transport, account)
@@ -241,25 +241,26 @@ def describe_wrong_call(
 
 
 def allowed_verdict(
-    message: Any, adapter: MessageAdapter, expected: tuple[str, ...], actual: str | None
+    message: Any, adapter: MessageAdapter, expected: tuple[str, ...], texts: HeaderTexts
 ) -> Verdict:
     """The verdict on an allowed call, without a key in it."""
-    destination = adapter.destination(message)
+    destination, actual = adapter.destination(message), texts.project
     return Verdict(
         outcome="allowed",
         reason=None,
         expected=expected,
-        actual=None if actual is None else actual.replace("\n", ", "),
+        actual=None if actual is None else shortened(actual.replace("\n", ", ")),
         key_hint=read_hint(adapter.headers(message)),
         method=_on_one_line(destination.method),
-        host=_on_one_line(redact(destination.host)),
-        path=_on_one_line(redact(destination.path)),
+        host=_on_one_line(texts.without_keys(destination.host)),
+        path=_on_one_line(texts.without_keys(destination.path)),
         transport=destination.transport,
     )
 
 
 def _on_one_line(text: str) -> str:
     """A text whose line breaks and control characters are escaped: an id in a path is anyone's."""
+    text = shortened(text)
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

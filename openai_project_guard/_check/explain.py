@@ -6,7 +6,7 @@ import os
 from contextlib import suppress
 
 from openai_project_guard._check import errors  # not its names: it may be what is importing this
-from openai_project_guard._check.headers import HeaderTexts
+from openai_project_guard._check.headers import HeaderTexts, shortened
 from openai_project_guard._check.log import code_sites
 from openai_project_guard._check.origin import Origin
 from openai_project_guard._check.verdict import Verdict, is_well_formed
@@ -55,9 +55,10 @@ def _about_to_be_sent(verdict: Verdict, headers: HeaderTexts) -> str:
     if not headers.project:
         what += f" and {'an empty' if headers.project == '' else 'no'} OpenAI-Project header"
     else:
-        what += f" and OpenAI-Project {' and '.join(map(repr, headers.project.split(chr(10))))}"
+        values = shortened(headers.project).split("\n")
+        what += f" and OpenAI-Project {' and '.join(map(repr, values))}"
     if verdict.reason == "organization":
-        what += f" and OpenAI-Organization {headers.organization!r}"
+        what += f" and OpenAI-Organization {shortened(headers.organization or '')!r}"
     if verdict.reason == "malformed":
         what += f", which {_what_is_malformed(headers.project or '')}"
     return what + "."

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from openai_project_guard._keys import hint, redact
+from openai_project_guard._check.headers import HeaderTexts
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,14 @@ def values_of(headers: Mapping[str, Any], header: str) -> tuple[Any, ...]:
     return tuple(value for name, value in headers.items() if name.lower() == header.lower())
 
 
-def is_among(value: str, found: tuple[Any, ...]) -> bool:
-    """Whether one of these is the value, which is shown without any key that is in it."""
-    texts = (text for text in found if isinstance(text, str))
-    return any(value in (text, redact(text), hint(text.strip())) for text in texts)
+def is_among(value: str, key_digest: bytes | None, found: tuple[Any, ...]) -> bool:
+    """Whether one of these is the value, which is shown without any key that is in it.
+
+    Args:
+        value: the value, as it is shown.
+        key_digest: that of the call's key.
+        found: what it may come from.
+    """
+    headers = HeaderTexts(key_digest, None, None)
+    shown = ((text, headers.without_keys(text)) for text in found if isinstance(text, str))
+    return any(value in (text, hidden, hidden.strip()) for text, hidden in shown)

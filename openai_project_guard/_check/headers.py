@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import sha256
 from itertools import pairwise
@@ -12,10 +12,18 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from openai_project_guard._keys import hint, redact
+from openai_project_guard._state import STATE
 from openai_project_guard._types import Credential
 
 PROJECT_HEADER = "OpenAI-Project"
-_PIECE = re.compile(r"[^\s,;\"']+")  # a key may stand behind a scheme, in quotes, in a list
+# A key may stand behind a scheme, in quotes, in a list, in a path, behind its name: each piece that
+# may be one, from what ends at the fewest characters to what ends at any that few keys have.
+_PIECES = (
+    re.compile(r"[^\s,;\"']+"),
+    re.compile(r"[\w.~+-]+", re.ASCII),
+    re.compile(r"[\w-]+", re.ASCII),
+)
+_LONGEST = 500  # characters
 _CREDENTIALS = (b"authorization", b"api-key")
 _READ = frozenset({*_CREDENTIALS, b"openai-project", b"openai-organization"})
 _IN_LAYOUT = (b"authorization", b"openai-project", b"openai-organization", b"api-key")
@@ -130,32 +138,37 @@ class HeaderTexts(NamedTuple):
         """The headers as text."""
         return cls(values.key_digest, _text(values.project), _text(values.organization))
 
-    def shown(self, knows: Callable[[bytes], bool]) -> HeaderTexts:
-        """The same as an error, a log record or an observer may have it: without a key.
+    def shown(self) -> HeaderTexts:
+        """The same as an error, a log record or an observer may have it: without a key."""
+        texts = (None if text is None else self.without_keys(text) for text in self[1:])
+        return HeaderTexts(self.key_digest, *texts)
 
-        Args:
-            knows: whether a digest is that of a registered key, of whatever form.
+    def without_keys(self, text: str) -> str:
+        """A text of this call as it may be shown.
+
+        Whatever looks like a key is replaced by its hint, and so is the call's own key and each
+        registered one, of whatever form.
         """
-        return self._replace(
-            project=self._without_key(self.project, knows),
-            organization=self._without_key(self.organization, knows),
+        pieces = {text.strip()}
+        for each in _PIECES:
+            pieces.update(each.findall(text))
+        for piece in pieces - {""}:
+            if self._is_key(piece.encode(errors="surrogatepass")) or (
+                not piece.isascii() and self._is_key(piece.encode("latin-1", errors="replace"))
+            ):
+                text = text.replace(piece, hint(piece))
+        return redact(text)
+
+    def _is_key(self, text: bytes) -> bool:
+        key_digest, settings = sha256(text).digest(), STATE.active
+        return key_digest == self.key_digest or (
+            settings is not None and settings.knows(key_digest)
         )
 
-    def _without_key(self, value: str | None, knows: Callable[[bytes], bool]) -> str | None:
-        if value is None:
-            return None
 
-        def hide(text: str) -> str:
-            written = (text.encode(), text.encode("latin-1", errors="replace"))
-            digests = [sha256(form).digest() for form in written]
-            is_key = any(each == self.key_digest or knows(each) for each in digests)
-            return hint(text) if is_key else text
-
-        bare = value.strip()
-        hidden = hide(bare)
-        if hidden != bare:
-            return hidden
-        return redact(_PIECE.sub(lambda found: hide(found.group()), value))
+def shortened(text: str) -> str:
+    """The beginning of a text: what is shown of a call is kept, and a header has any length."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _text(value: bytes | None) -> str | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import partial
 
 from openai_project_guard._check.call import HeaderSources
 from openai_project_guard._check.call_site import Step
@@ -95,27 +96,26 @@ def origin_of(
         )
     if not value:
         return _origin_of_none(setting, sources)
+    is_set_by = partial(is_among, value, key_digest)
     of_call = values_of(sources.call_headers, header)
     # The SDK merges the variable into the client's own headers, from openai 2.31 to 2.35 on.
     of_variable = custom_headers(header)
     of_client = values_of(sources.client_headers, header)
     of_argument = (sources.settings.get(argument),)
-    if is_among(value, of_call):
+    if is_set_by(of_call):
         name, place = "extra_headers", "`extra_headers` of this call"
         fix = "correct its `extra_headers`"
-    elif is_among(value, of_variable) and (not sources.is_sdk or is_among(value, of_client)):
+    elif is_set_by(of_variable) and (not sources.is_sdk or is_set_by(of_client)):
         name = "OPENAI_CUSTOM_HEADERS"
         place, fix = f"{name} in the environment", f"correct {name}"
-    elif is_among(value, of_client):
+    elif is_set_by(of_client):
         name, fix = "default_headers", "correct its `default_headers`"
         place = f"`default_headers` of the client, or from {as_it_was('OPENAI_CUSTOM_HEADERS')}"
-    elif is_among(value, (os.environ.get(variable),)) and (
-        not sources.is_sdk or is_among(value, of_argument)
-    ):
+    elif is_set_by((os.environ.get(variable),)) and (not sources.is_sdk or is_set_by(of_argument)):
         name, place = variable, f"{variable} in the environment"
         fix = f"correct or unset {variable}, and any `{argument}=` that repeats it"
         fix = _fix_of_setting(setting, sources, key_digest, fix)
-    elif is_among(value, of_argument):
+    elif is_set_by(of_argument):
         name = f"{argument}="
         fix = _fix_of_setting(setting, sources, None, f"give the client the right `{name}`")
         place = f"the client's `{name}` (`with_options()` and `copy()` keep it)"
@@ -123,7 +123,7 @@ def origin_of(
             place, fix = f"`openai.{argument}`", f"correct `openai.{argument}`"
         if sources.step_with(argument) is None:
             place += f", or from {as_it_was(variable)}"
-    elif is_among(value, values_of(sources.http_headers, header)):
+    elif is_set_by(values_of(sources.http_headers, header)):
         name, place = "http_client", "the headers of the client's `http_client=`"
         fix = f"take {header} out of them, and pass `{argument}=` to the client"
     elif not sources.is_sdk:  # a WebSocket: the client is not to be seen from where it is opened

@@ -301,6 +301,43 @@ def test_an_id_from_elsewhere_forges_no_line_and_drives_no_terminal(
 # --- several registries, or none ------------------------------------------------------------------
 
 
+LONG = "x" * 60_000
+
+
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ({"OpenAI-Project": f"proj_{LONG}"}, "use a key of project proj_xxx"),
+        ({"OpenAI-Project": f"proj_{LONG} "}, "which has white space around it"),
+        ({"OpenAI-Project": "proj_a", "OpenAI-Organization": f"org-{LONG}"}, "and .* 'org-xxx"),
+    ],
+)
+def test_of_a_long_header_the_beginning_is_shown_and_kept(
+    sent: Recorder, headers: dict[str, str], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(opg.ProjectGuardError, match=said) as refused:
+        chat(Sync.client(sent), extra_headers=headers)
+    assert "comes from `extra_headers` of this call." in str(refused.value)
+    for told in (str(refused.value), repr(refused.value.verdict), caplog.text):
+        assert len(told) < 6_000
+    assert str(refused.value.verdict.actual)[:9] in ("proj_xxxx", "proj_a")
+
+
+@pytest.mark.parametrize("length", [500, 501])
+def test_five_hundred_characters_are_shown_whole(sent: Recorder, length: int) -> None:
+    value = "proj_".ljust(length, "x")
+    with pytest.raises(opg.ProjectMismatchError) as refused:
+        Sync.client(sent, project=value).models.list()
+    assert refused.value.verdict.actual == (value if length == 500 else f"{value[:500]}…")
+
+
+def test_of_a_long_path_the_beginning_is_shown_and_kept(sent: Recorder) -> None:
+    with pytest.raises(opg.ProjectMissingError) as refused:
+        Sync.client(sent).models.retrieve(LONG)
+    assert refused.value.verdict.path.startswith("/v1/models/xxx")
+    assert len(refused.value.verdict.path) < 1_000
+
+
 def test_every_project_of_a_key_is_named_with_its_place(sent: Recorder) -> None:
     opg.register(A, "proj_c", organization="org-3")
     lines = refusal(Sync.client(sent, project="proj_b"))

@@ -333,6 +333,8 @@ TESTS: dict[str, list[str]] = {
         "registry/test_stores_of_others.py",
         "cli/test_copy.py",
         "cli/test_remove.py",
+        "check/test_error_texts.py",
+        "registry/redis/test_learning.py",
     ],
     "_registry/validate": [
         "registry/test_all_mistakes.py",
