@@ -84,7 +84,7 @@ def refusal() -> str:
         _printed(folder, "register proj_5fPqTn0w --alias support-bot --key-env OPENAI_API_KEY")
         said = _printed(folder, "run -- app.py", OPENAI_PROJECT_ID="proj_8hRsLm2x")
         error = said[said.index("openai_project_guard.ProjectMismatchError") :]
-        lines = error.replace(f"{folder}{os.sep}", "").splitlines()
+        lines = error.replace(str(folder), "/srv/app").splitlines()
     return "\n".join(
         ["…", *(line for long in lines for line in textwrap.wrap(long, 80, break_on_hyphens=False))]
     )

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from functools import partial
 from itertools import dropwhile
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from openai_project_guard._errors import ConfigurationError
+from openai_project_guard._hosts import host_of_port, is_host, normal_host
 from openai_project_guard._types import CALL_SCOPES, ON_ERROR_CHOICES, UNREGISTERED, Mode
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ AUDIT = PREFIX + "_AUDIT"
 
 _NAMES = re.compile(r"\s*[A-Za-z]+://[^/@]*@[^,]*|[^,]+")  # a password may have commas in it
 
-HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|[0-9a-f:]+")
 _ON = ("1", "true", "on", "yes")
 _OFF = ("0", "false", "no")
+_GUESSES_OF_THE_MODE = ("_MODE", "_ENABLE", "_ENABLED", "_ENFORCE", "_DISABLE", "_DISABLED")
 _SYNONYMS = f"; {', '.join(_ON)} for enforce; {', '.join(_OFF)} for off"
 
 
@@ -155,26 +155,17 @@ def host_names(given: Sequence[str] | None = None) -> Iterator[str]:
         from openai_project_guard._keys import redact, shown
 
         host = normal_host(name.strip()) if isinstance(name, str) else ""
-        if not HOST_NAME.fullmatch(host) or redact(host) != host:
-            raise ConfigurationError(
-                f"{where} has {shown(name)}, which is not a host name. Expected a name "
-                "alone, such as gateway.example.com, without scheme, port or path."
-            )
-        yield host
-
-
-def normal_host(host: str) -> str:
-    """A host as it is compared: a name as DNS has it, an address in its short form."""
-    if not host.isascii():
-        with suppress(UnicodeError):  # no name that DNS could have
-            host = host.encode("idna").decode()
-    host = host.lower().rstrip(".")
-    if ":" in host:
-        from ipaddress import ip_address
-
-        with suppress(ValueError):
-            host = ip_address(host).compressed
-    return host
+        if is_host(host) and redact(host) == host:
+            yield host
+            continue
+        before_port = host_of_port(name.strip()) if isinstance(name, str) else None
+        raise ConfigurationError(
+            f"{where} has {shown(name)}, which is not a host name. Expected a name "
+            "alone, such as gateway.example.com, without scheme, port or path."
+            if before_port is None
+            else f"{where} has {shown(name)}, a host with a port. Leave the port off: "
+            f"{shown(before_port)} counts at every port."
+        )
 
 
 def registry_names() -> tuple[str, ...]:
@@ -267,20 +258,27 @@ def check_names() -> None:
     """Refuses a variable that begins like the guard's and is none of them.
 
     Raises:
-        ConfigurationError: names it, and the nearest one that there is.
+        ConfigurationError: names it, and the nearest one; or all of them, where none is near.
     """
-    names = [variable.name for variable in VARIABLES]
+    endings = [variable.name.removeprefix(PREFIX) for variable in VARIABLES]
     for name in os.environ:
-        if name.startswith(PREFIX + "_") and name not in names:
-            from difflib import get_close_matches
+        ending = name.removeprefix(PREFIX)
+        if ending == name or not ending.startswith("_") or ending in endings:
+            continue
+        from difflib import get_close_matches
 
-            from openai_project_guard._keys import redact
+        from openai_project_guard._keys import redact
 
-            nearest = get_close_matches(name, names, n=1, cutoff=0.0)[0]
-            raise ConfigurationError(
-                f"The environment variable {redact(name)} is not one that the guard knows. The "
-                f"nearest is {nearest} ({_accepted(nearest)}). Correct the name, or unset it."
-            )
+        near = [""] if ending in _GUESSES_OF_THE_MODE else get_close_matches(ending, endings, n=1)
+        known = (
+            f"The nearest is {PREFIX}{near[0]} ({_accepted(PREFIX + near[0])})."
+            if near
+            else f"There are {PREFIX} and, behind it, {', '.join(filter(None, endings))}."
+        )
+        raise ConfigurationError(
+            f"The environment variable {redact(name)} is not one that the guard knows. {known} "
+            "Correct the name, or unset it."
+        )
 
 
 def _accepted(variable: str) -> str:

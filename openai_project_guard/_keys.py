@@ -26,9 +26,15 @@ _ONE_SLASH = re.compile(r":/(?!/)")
 _NO_SCHEME = re.compile(r"(?:\A|/)([^/:@]{2,}:)(?!/)")  # one letter is a drive: C:
 _WORD = re.compile(r"\S+")
 _PREFIX = re.compile(r"sk-(?:proj|svcacct|admin|None)-|[se]k[-_]|sess-")
-_WORDS = re.compile(r"[A-Z]?[a-z]{2,}|[A-Z]{3,}")  # what may be words, in snake or camel case
-_VOWEL = re.compile(r"[aeiouyAEIOUY]")
-_UNSPEAKABLE = re.compile(r"[^aeiouyAEIOUY]{4}")
+_LETTERS = re.compile(r"[A-Za-z]+")
+_STYLES = (re.compile(r"[A-Z]?[a-z]+(?:[A-Z][a-z]+)*"), re.compile(r"[A-Z]+"))  # of words
+_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
+_VOWEL = re.compile(r"[aeiouy]", re.IGNORECASE)
+# Four consonants, a q without its u, a j or v before a consonant, a double letter that no word has,
+# a beginning such as md or tv.
+_UNSPEAKABLE = re.compile(
+    r"[^aeiouy]{4}|q(?!u)|[jv][^aeiouy]|([ahijkquvwxy])\1|\b[^aeiouy][bdfgjqsvxz]", re.IGNORECASE
+)
 _SHORTEST_RANDOM = 20  # characters; with ten different ones or more, beyond all guessing
 _MIN_SECRET = 8  # a shorter secret would be half given away by its last four characters
 
@@ -206,11 +212,23 @@ def weakness(key: str) -> str | None:
     near = sum(abs(ord(after) - ord(before)) <= 1 for before, after in pairwise(secret))
     if 2 * near >= len(secret):
         return "its characters follow each other as in the alphabet"
-    words = [word for word in _WORDS.findall(secret) if _is_speakable(word)]
-    letters = sum(map(len, words))
-    if 10 * letters >= 7 * len(secret) and letters >= 5 * len(words):
+    if _is_made_of_words(secret):
         return "it is made of words"
     return None
+
+
+def _is_made_of_words(secret: str) -> bool:
+    """Whether nearly all of it is what could be words; of random keys, not one in 100,000 is."""
+    runs = _LETTERS.findall(secret)
+    for style in _STYLES:  # in capitals or not: nobody writes both, and random letters are both
+        pieces = [word for run in filter(style.fullmatch, runs) for word in _WORDS.findall(run)]
+        words = list(filter(_is_speakable, pieces))
+        letters = sum(map(len, words))
+        others = sum(map(len, runs)) - letters
+        is_most = 10 * letters >= 7 * len(secret) and 7 * others <= len(secret)
+        if is_most and letters >= 5 * len(words):
+            return True
+    return False
 
 
 def _is_speakable(word: str) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from openai_project_guard import _env
 from openai_project_guard._errors import ConfigurationError
+from openai_project_guard._hosts import normal_host
 from openai_project_guard._keys import shown
 from openai_project_guard._registry.model import project_id, records_of
 from openai_project_guard._registry.registry import Registry
@@ -104,7 +105,7 @@ class Settings:
 
     def is_openai(self, host: str) -> bool:
         """Whether a host counts as OpenAI's; another spelling makes no other host of it."""
-        host = _env.normal_host(host)
+        host = normal_host(host)
         return host in self.hosts or host.endswith("." + OPENAI_HOST)
 
     def knows(self, key_digest: bytes) -> bool:

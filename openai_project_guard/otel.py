@@ -32,7 +32,8 @@ class OpenTelemetryObserver:
     """An observer that counts every checked call and tells the current span of wrong ones.
 
     The counter `openai.project_guard.calls` has the attributes `outcome`, `reason`, `project` (the
-    one that the key is registered for) and `transport`. Every call that is not simply allowed, and
+    expected one: the key's, or the one that the scope is pinned to) and `transport`. An answer that
+    drifts is counted too, beside its call. Every call that is not simply allowed, and
     every answer that contradicts the registry, is an event `openai.project_guard.call` on the span
     in which the call was made, with `outcome`, `reason`, `expected`, `actual`, `key_hint`,
     `method`, `host`, `path`, `transport`, `client_site`, `origin` and `answered`, and with where in

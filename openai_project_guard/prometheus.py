@@ -24,8 +24,9 @@ __all__ = ["PrometheusObserver"]
 class PrometheusObserver:
     """An observer that counts every checked call in `openai_project_guard_calls_total`.
 
-    Labels: `outcome`, `reason`, `project` (the one that the key is registered for) and
-    `transport`; what is not known is empty. Make one for each registry of Prometheus.
+    Labels: `outcome`, `reason`, `project` (the expected one: the key's, or the one that the scope
+    is pinned to) and `transport`; what is not known is empty. An answer that drifts is counted too,
+    beside its call. Make one for each registry of Prometheus.
 
     The gauges `openai_project_guard_info` (1, by `mode`, `version` and `sdk`),
     `openai_project_guard_registry_age_seconds`, `openai_project_guard_registry_keys` and

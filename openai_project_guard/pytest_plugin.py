@@ -8,7 +8,12 @@ Example:
     ...     run_the_application()
     ...     assert not openai_project_guard.blocked
     >>> @pytest.mark.openai_project("proj_support")
-    ... def test_the_support_bot_uses_its_own_project(): ...
+    ... def test_the_support_bot_uses_its_own_project(openai_project_guard):
+    ...     openai_project_guard.register("sk-proj-0123456789Ab3d", "proj_support")
+    ...     run_the_application()
+
+The marker works without the fixture too. It pins the calls that are checked: those to OpenAI, and
+to any other server, such as one on this machine, those whose key is registered.
 """
 
 # This module is imported in every test run of an environment that has the package. So nothing of

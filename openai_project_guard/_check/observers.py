@@ -31,9 +31,10 @@ told of the other's without end."""
 def add_observer(fn: Observer) -> None:
     """Has `fn(verdict)` called for every checked call, allowed ones too.
 
-    It runs on the path of the call, so it should be quick. An error in it is logged and changes
-    nothing for the call. A call that it makes itself, or a task that it starts, is checked, too,
-    but only the other observers are told. Adding the same function twice is adding it once.
+    A retry of the SDK's is checked like any call, and an answer that drifts has a verdict of its
+    own. It runs on the path of the call, so it should be quick. An error in it is logged and
+    changes nothing for the call. A call that it makes itself, or a task that it starts, is checked,
+    too, but only the other observers are told. Adding the same function twice is adding it once.
 
     Args:
         fn: takes one `Verdict`; what it returns is ignored.

@@ -89,9 +89,12 @@ def output_errors() -> Iterator[None]:
 
 
 def complain(problem: str, kind: str = "error") -> None:
-    """Writes a line on standard error, if that can be written to."""
+    """Writes a line on standard error, if that can be written to; an indented one stays apart."""
+    said = ""
+    for line in problem.splitlines():
+        said += f"\n{line}" if line.startswith("    ") else f" {line}"
     with suppress(OSError):
-        sys.stderr.write(f"{PROGRAM}: {kind}: {' '.join(problem.splitlines())}\n")
+        sys.stderr.write(f"{PROGRAM}: {kind}:{said}\n")
 
 
 def _is_somewhere() -> bool:

@@ -56,10 +56,14 @@ class Terminal:
     def paragraph(self, text: str, style: str = "", *, first: str = "") -> None:
         """Writes a text, broken between words into lines that fit; its own line breaks stay.
 
-        `first` is put before it, such as a mark; the other lines get as many spaces.
+        `first` is put before it, such as a mark; the other lines get as many spaces. A line that is
+        indented is a command to be pasted, and stays as it is.
         """
         indent = self._shown(first)
         for part in self._shown(text).splitlines():
+            if part.startswith("    "):
+                self._write(part)
+                continue
             for line in wrap(
                 part,
                 max(self.width - 1, _NARROWEST_LINE),

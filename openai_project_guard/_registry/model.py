@@ -250,11 +250,11 @@ def project_id(registries: Sequence[HasSnapshot], name: str, argument: str = "pr
     ]
     known = sorted({project.alias for project in projects if project.alias})
     aliases = (
-        f"the {'alias' if len(known) == 1 else 'aliases'} {', '.join(known)}"
+        f"The registry has the {'alias' if len(known) == 1 else 'aliases'} {', '.join(known)}"
         if known
-        else "no alias"
+        else "No registry has an alias"
     )
     raise ConfigurationError(
         f"{argument} {shown(name)} is neither a project id (proj_ and letters, digits, _ or -) "
-        f"nor a known alias. The registry has {aliases}."
+        f"nor a known alias. {aliases}."
     )

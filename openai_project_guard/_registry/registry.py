@@ -9,7 +9,7 @@ from threading import RLock
 
 from openai_project_guard._errors import ConfigurationError, hide_frames
 from openai_project_guard._forks import fork_safe
-from openai_project_guard._keys import digest, fingerprint_of, hint, validate_key
+from openai_project_guard._keys import digest, fingerprint_of, hint, redact, validate_key
 from openai_project_guard._registry import validate
 from openai_project_guard._registry.entry import Entry
 from openai_project_guard._registry.model import KeyRecord, Place, Project, Snapshot
@@ -23,6 +23,11 @@ class Registry:
 
     A new one is empty: `register()` fills it, `Registry.from_file()` reads one from a file.
 
+    Args:
+        place: what an error calls the place where its keys are to be corrected, such as the URL of
+            a vault; what looks like a password in it is not shown. Default: of each key, the line
+            of code that registered it.
+
     Example:
         >>> registry = Registry()
         >>> registry.register("sk-proj-0123456789Ab3d", "proj_support")
@@ -32,10 +37,11 @@ class Registry:
         <Registry: 1 key, 1 project>
     """
 
-    __slots__ = ("snapshot",)
+    __slots__ = ("_place", "snapshot")
 
-    def __init__(self) -> None:
+    def __init__(self, *, place: str | None = None) -> None:
         self.snapshot = Snapshot()
+        self._place = None if place is None else Place(redact(place))
 
     @classmethod
     @hide_frames
@@ -92,7 +98,7 @@ class Registry:
             digest(key),
             Project(
                 known.id if known else validate_project_id(project),
-                place=Place(sys.intern(f"register() at {_calling_line()}")),
+                place=self._place or Place(sys.intern(f"register() at {_calling_line()}")),
                 alias=known.alias if known else None,
                 organization=organization or (known.organization if known else None),
             ),

@@ -12,7 +12,7 @@ from openai_project_guard._keys import hint as hint_of
 
 HOW_TO_FINGERPRINT = (
     "A fingerprint is sha256: and the 64 hex digits of the key's SHA-256 "
-    '(printf %s "$KEY" | sha256sum); `openai-project-guard register` writes it for you.'
+    '(printf %s "$KEY" | sha256sum); `openai-project-guard fingerprint` prints it.'
 )
 NO_KEY_HERE = (
     "A registry must hold no key: take it out, and revoke the key if others could see it. "

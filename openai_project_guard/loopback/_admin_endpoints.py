@@ -81,7 +81,7 @@ def _project(project: LoopbackProject) -> dict[str, Any]:
     return {
         "id": project.id,
         "object": "organization.project",
-        "name": project.name or project.id,
+        "name": project.name,
         "created_at": _EPOCH,
         "archived_at": _EPOCH + 1 if project.archived else None,
         "status": "archived" if project.archived else "active",

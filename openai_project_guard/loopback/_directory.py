@@ -58,6 +58,10 @@ class LoopbackProject:
     name: str = ""
     archived: bool = False
 
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.id)  # it is frozen
+
 
 class KnownKey(NamedTuple):
     """All that the server keeps of a key; the key cannot be read back from it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import openai
 import pytest
 from cli_shell import VERDICT, Shell, command
 from support import STRANGER, A, fingerprint, python
@@ -462,6 +463,35 @@ def test_the_mark_the_status_and_the_json_agree(
         assert ran.out.startswith("✓ A default OpenAI() passes" if passes else "✗ ")
         assert (found.status, found.json["passes"]) == (ran.status, passes)
         assert any(mistake["is_wrong"] for mistake in found.json["mistakes"]) is not passes
+
+
+@pytest.mark.parametrize("flaw", ["{}\n", "{}\r\n", "{} ", "\t{}", "{}\n{}", "{}", "{}\x7f"])
+@pytest.mark.parametrize("variable", ["OPENAI_API_KEY", "OPENAI_ORG_ID"])
+def test_of_a_call_that_cannot_be_sent_it_says_what_the_sdk_raises(
+    good: Shell, variable: str, flaw: str
+) -> None:
+    value = A if variable == "OPENAI_API_KEY" else "org-a"
+    good.patch.setenv(variable, flaw.replace("{}", value))
+    with loopback_api({A: "proj_a"}) as api:
+        try:
+            openai.OpenAI(base_url=api.base_url, max_retries=0).models.list()
+        except openai.APIConnectionError:
+            is_sendable = False
+        except openai.APIStatusError:
+            is_sendable = True
+        else:
+            is_sendable = True
+        assert bool(api.ledger) is is_sendable
+    good.patch.setenv("OPENAI_PROJECT_GUARD_UNREGISTERED", "warn")
+    ran, found = good("check"), good("check", "--json").json
+    cannot = "✗ A default OpenAI() cannot send its call, which raises an APIConnectionError: GET"
+    is_refused = "would be refused: MalformedHeaderError" in ran.out  # before it cannot be sent
+    assert is_refused is (flaw.count("{}") == 2 and value == A)
+    assert (cannot in " ".join(ran.out.split())) is not (is_sendable or is_refused)
+    says_why = any("so no call can be sent." in each["sentence"] for each in found["mistakes"])
+    assert says_why is not is_sendable
+    if not is_sendable:
+        assert (ran.status, found["passes"]) == (1, False)
 
 
 def test_what_it_says_and_how_it_exits_agree(good: Shell) -> None:

@@ -399,7 +399,7 @@ def test_the_audit_folder_is_absolute(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("options", "variables", "said"),
     [
-        (["--audit", URL], {}, "OPENAI_PROJECT_GUARD_AUDIT is 'redis://…@127.0.0.1:1/0', a URL"),
+        (["--audit", URL], {}, "error: --audit is 'redis://…@127.0.0.1:1/0', a URL"),
         (["--audit", "redis:/svc:not-a-real-password@h/0"], {}, "'redis:/…@h/0', a URL"),
         ([], {"OPENAI_PROJECT_GUARD_OVERRIDE": "enforce", **BROKEN}, "none.toml"),
         (["--registry", "none.toml"], {}, "none.toml: there is no such file"),
@@ -407,7 +407,7 @@ def test_the_audit_folder_is_absolute(machine: Machine) -> None:
         ([], {"OPENAI_PROJECT_GUARD": "enforced"}, "OPENAI_PROJECT_GUARD is 'enforced'"),
         ([], {"OPENAI_PROJECT_GUARD_KEYS": "nonsense"}, "OPENAI_PROJECT_GUARD_KEYS"),
         ([], {"OPENAI_PROJECT_GUARD_HOSTS": "a b"}, "OPENAI_PROJECT_GUARD_HOSTS"),
-        (["--project", "nobody"], {}, "nobody"),
+        (["--project", "nobody"], {}, "error: --project 'nobody' is neither a project id"),
         (["--mode", "enforced"], {}, "--mode"),
         (["--env-file", "none.env"], {}, "none.env"),
         (["--no-such-option"], {}, "--no-such-option"),
@@ -455,6 +455,30 @@ def test_a_command_that_cannot_run_or_would_run_unguarded(
     assert (done.returncode, done.stdout) == (2, "")
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("option", ["-I", "-E", "-S"])
+def test_an_isolated_program_is_guarded_as_the_refusal_advises(
+    option: str, machine: Machine
+) -> None:
+    machine.write(
+        "isolated.py",
+        f"""
+        import sys
+        sys.path[:] = {sys.path!r}
+        import openai_project_guard
+        sys.path.append({str(machine.directory)!r})
+        from application import call
+        print(call("proj_a"), call("proj_b"))
+        """,
+    )
+    advised = " ".join(run(machine, "--", sys.executable, option, "isolated.py").stderr.split())
+    assert "start it without `run` and with OPENAI_PROJECT_GUARD=enforce set." in advised
+    command = (sys.executable, option, "isolated.py")
+    unguarded = machine.execute(*command)
+    assert unguarded.stdout.split() == ["answered", "AuthenticationError"], unguarded.stderr
+    guarded = machine.execute(*command, OPENAI_PROJECT_GUARD="enforce")
+    assert guarded.stdout.split() == ["answered", REFUSED], guarded.stderr
 
 
 @pytest.mark.skipif(os.name == "nt", reason="symbolic links are for administrators there")

@@ -112,8 +112,8 @@ PLANTED: dict[str, tuple[str, Plant, str]] = {
     "key with a trailing newline": (
         "unclean_key",
         sets(OPENAI_API_KEY=A + "\n"),
-        "OPENAI_API_KEY has a line break at its end: what is sent is not the key sk-proj-…AAAA. "
-        "Without that it is the key of bot (proj_a).",
+        "OPENAI_API_KEY has a line break at its end, so no call can be sent. Without that it is "
+        "the key of bot (proj_a).",
     ),
     "key with quotes": (
         "unclean_key",
@@ -147,6 +147,17 @@ PLANTED: dict[str, tuple[str, Plant, str]] = {
         "unclean_organization",
         sets(OPENAI_ORG_ID="org-é"),
         "OPENAI_ORG_ID has a character that no id has, so no call can be sent.",
+    ),
+    "organization with a line break": (
+        "unclean_organization",
+        sets(OPENAI_ORG_ID="org-a\n"),
+        "OPENAI_ORG_ID has white space around or in it, so no call can be sent.",
+    ),
+    "header that HTTP does not allow": (
+        "unclean_header",
+        sets(OPENAI_CUSTOM_HEADERS="X Team: bot"),
+        "OPENAI_CUSTOM_HEADERS sets a header that HTTP does not allow, 'x team', so no call can be "
+        "sent.",
     ),
     "legacy user key": (
         "legacy_key",
@@ -333,6 +344,8 @@ ONLY_WORTH_KNOWING = [
 @pytest.mark.parametrize("planted", PLANTED)
 def test_what_is_wrong_is_named_with_its_fix(good: Shell, planted: str) -> None:
     name, plant, sentence = PLANTED[planted]
+    if name == "unclean_header" and not CUSTOM:
+        pytest.skip("this SDK does not read the variable")
     plant(good)
     ran = good("doctor", "--json")
     found = [mistake for mistake in ran.json["mistakes"] if mistake["name"] == name]

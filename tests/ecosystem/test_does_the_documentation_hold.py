@@ -246,10 +246,13 @@ openai.OpenAI().models.list()
 try:
     openai.OpenAI(project="proj_8hRsLm2x").models.list()
 except opg.ProjectMismatchError as error:
+    print(str(error).replace(str(server.server_port), "PORT").splitlines()[-1])
     print(error.verdict.expected)
 """
     status, said = reader.run(server, "python")
-    assert (status, said.splitlines()[-1]) == (0, "('proj_5fPqTn0w',)")
+    fix, expected = said.splitlines()[-2:]
+    assert (status, expected) == (0, "('proj_5fPqTn0w',)")
+    assert fix.endswith(f"correct it in {name}://127.0.0.1:PORT/keys.")
 
 
 # Commands, links, names

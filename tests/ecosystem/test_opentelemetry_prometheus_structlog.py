@@ -142,8 +142,11 @@ def test_every_call_is_counted_by_its_verdict(telemetry: Telemetry) -> None:
         chat(sync_client(Recorder(), api_key="sk-proj-whatever-0000", project="proj_of_anybody"))
     with opg.guard(mode="inject"):
         chat(sync_client(Recorder()))
+    with opg.guard(project="proj_b"), pytest.raises(opg.ProjectScopeError):
+        chat(sync_client(Recorder(), project="proj_a"))
     assert telemetry.counted == {
         key(outcome="allowed", project="proj_a"): 3,
+        key(outcome="blocked", reason="scope", project="proj_b"): 1,  # the one that was expected
         key(outcome="blocked", reason="mismatch", project="proj_a"): 1,
         key(outcome="blocked", reason="missing", project="proj_b"): 1,
         key(outcome="blocked", reason="unregistered"): 1,
@@ -191,6 +194,10 @@ def test_an_answer_that_contradicts_the_registry_is_an_event(telemetry: Telemetr
         client.models.list()
     (event,) = events(telemetry.spans[0])
     assert (event[1]["reason"], event[1]["answered"]) == ("drift", "proj_moved")
+    assert telemetry.counted == {
+        key(outcome="allowed", project="proj_a"): 1,
+        key(outcome="allowed", reason="drift", project="proj_a"): 1,
+    }
 
 
 async def test_events_of_tasks_stand_on_their_own_spans(telemetry: Telemetry) -> None:

@@ -65,6 +65,10 @@ def test_projects_are_listed_without_the_archived_ones() -> None:
     }
 
 
+def test_a_project_without_a_name_has_its_id_as_one() -> None:
+    assert LoopbackProject("proj_old", archived=True).name == "proj_old"
+
+
 def test_a_project_s_keys_are_listed_redacted(api: LoopbackAPI) -> None:
     path = "/v1/organization/projects/proj_a/api_keys"
     _, _, body = raw(api, path=path, key=ADMIN_KEY)

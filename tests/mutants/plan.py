@@ -327,6 +327,10 @@ TESTS: dict[str, list[str]] = {
         "check/test_guard_scopes.py",
         *_LOG,
     ],
+    "_hosts": [
+        "settings/test_which_hosts_are_understood.py",
+        "hooks/test_which_hosts_are_checked.py",
+    ],
     "_scope": [*_SCOPES, "hooks/test_threads_imports_and_signals.py"],
     "_guard": [*_SCOPES, "hooks/test_threads_imports_and_signals.py"],
     "_block": _SCOPES,

@@ -134,6 +134,21 @@ def test_one_adds_a_key_and_one_a_project(before: Entries) -> None:
     assert found == before | {("one", "proj_a", "support-bot"), ("two", "proj_b", None)}
 
 
+def test_a_project_that_one_removes_is_back_if_the_other_adds_a_key_to_it() -> None:
+    """The page says so: nothing in the merged file tells it from one that nobody removed."""
+    by_command()
+    add("lab", "proj_b")
+    found = merged(
+        lambda: stores.remove_project(NAME, "proj_a"),
+        lambda: add("one", "proj_a"),
+    )
+    assert {(note, project) for note, project, _ in found} == {
+        ("CI", "proj_a"),
+        ("one", "proj_a"),
+        ("lab", "proj_b"),
+    }
+
+
 def test_each_adds_the_same_project_with_a_key_of_its_own(before: Entries) -> None:
     found = merged(lambda: add("one", "proj_b", "lab"), lambda: add("two", "proj_b", "lab"))
     assert found == before | {("one", "proj_b", "lab"), ("two", "proj_b", "lab")}

@@ -96,7 +96,7 @@ BAD_VALUES = [
     (
         {GUARD: "1", GUARD + "_PROJECT": "no-such-bot"},
         f"ConfigurationError: The variable {GUARD}_PROJECT 'no-such-bot' is neither a project id "
-        "(proj_ and letters, digits, _ or -) nor a known alias. The registry has no alias.",
+        "(proj_ and letters, digits, _ or -) nor a known alias. No registry has an alias.",
     ),
     (
         {GUARD: "1", GUARD + "_REGISTRY": "no-such.toml"},

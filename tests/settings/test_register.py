@@ -77,6 +77,18 @@ def test_an_entry_names_the_line_that_registered_it() -> None:
     assert entry.place == f"register() at {__file__}:{line}"
 
 
+def test_a_registry_with_a_place_of_its_own_names_that(clean: pytest.MonkeyPatch) -> None:
+    registry = opg.Registry(place="vault://me:not-a-real-password@vault.internal/keys")
+    registry.register(A, "proj_a")
+    (entry,) = registry.lookup(A)
+    assert entry.place == "vault://…@vault.internal/keys"
+    opg.enable(registry=registry)
+    with pytest.raises(opg.ProjectMismatchError) as refused:
+        sync_client(Recorder(), project="proj_b").models.list()
+    assert "project proj_a, in vault://…@vault.internal/keys." in str(refused.value)
+    assert "correct it in vault://…@vault.internal/keys." in str(refused.value)
+
+
 def test_keys_that_one_line_registers_share_one_project() -> None:
     for key in (A, B):  # there may be a million of them
         opg.register(key, "proj_a")

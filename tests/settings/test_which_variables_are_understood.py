@@ -28,6 +28,11 @@ BOTH = {"proj_a": A, "proj_b": B}
         ("_OVERIDE", "_OVERRIDE"),
         ("_ONERROR", "_ON_ERROR"),
         ("_AUDITS", "_AUDIT"),
+        ("_MODE", ""),
+        ("_ENABLE", ""),
+        ("_ENABLED", ""),
+        ("_ENFORCE", ""),
+        ("_DISABLED", ""),
     ],
 )
 def test_an_unknown_variable_is_refused_and_the_nearest_is_named(
@@ -43,6 +48,18 @@ def test_an_unknown_variable_is_refused_and_the_nearest_is_named(
     assert not opg.is_enabled()
     with pytest.raises(opg.ConfigurationError), opg.guard():
         pass
+
+
+@pytest.mark.parametrize("unknown", ["_POLICY", "_TIMEOUT", "_FILE", "_LOG_LEVEL", "_X"])
+def test_where_no_variable_is_near_all_are_named(unknown: str, clean: pytest.MonkeyPatch) -> None:
+    clean.setenv(GUARD + unknown, "enforce")
+    with pytest.raises(opg.ConfigurationError) as refused:
+        opg.enable(registry=BOTH)
+    assert str(refused.value) == (
+        f"The environment variable {GUARD}{unknown} is not one that the guard knows. There are "
+        f"{GUARD} and, behind it, _REGISTRY, _KEYS, _PROJECT, _UNREGISTERED, _HOSTS, _LEARNED, "
+        "_SCOPE, _SNAPSHOT, _OVERRIDE, _ON_ERROR, _AUDIT. Correct the name, or unset it."
+    )
 
 
 @pytest.mark.parametrize("mode", ["off", "enforce", None])

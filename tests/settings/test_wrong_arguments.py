@@ -102,7 +102,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "unknown alias": (
         {"project": "support-bot"},
         "project= 'support-bot' is neither a project id (proj_ and letters, digits, _ or -) nor a "
-        "known alias. The registry has no alias.",
+        "known alias. No registry has an alias.",
     ),
     "empty project": ({"project": ""}, "project= '' is neither a project id"),
     "project of another type": ({"project": 5}, "project= 5 is neither a project id"),

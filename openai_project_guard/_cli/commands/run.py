@@ -62,15 +62,15 @@ def run(args: argparse.Namespace) -> NoReturn:
         from openai_project_guard._cli.env_files import read_env_files
 
         os.environ.update(read_env_files(args.env_file, os.environ))
-    environment.guard_children(
-        {
-            _env.PREFIX: args.mode,
-            _env.PROJECT: args.project,
-            _env.REGISTRY: args.registry,
-            _env.SCOPE: args.scope,
-            _env.AUDIT: args.audit,
-        },
-    )
-    line = program.command_line(command)
-    environment.check_settings()
+    options = {
+        _env.PREFIX: args.mode,
+        _env.PROJECT: args.project,
+        _env.REGISTRY: args.registry,
+        _env.SCOPE: args.scope,
+        _env.AUDIT: args.audit,
+    }
+    with environment.naming_options(options):
+        environment.guard_children(options)
+        line = program.command_line(command)
+        environment.check_settings()
     program.execute(line)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -33,6 +33,7 @@ class Sent:
     organization: str | None = None
     host: str = ""
     origins: dict[str, str] = field(default_factory=dict)  # of each header, named as in a verdict
+    unsendable: str | None = None  # the header, in lower case, that HTTP does not allow
 
 
 def send_default() -> Sent:
@@ -81,6 +82,7 @@ def _read(request: Any) -> Sent:
     sent = Sent(
         texts.key_digest, read_hint(raw), texts.project, texts.organization, request.url.host
     )
+    sent.unsendable = _find_unsendable(request.headers.raw)
     if "OPENAI_BASE_URL" in os.environ:
         sent.origins["base URL"] = "OPENAI_BASE_URL"
     if sent.key_digest:
@@ -89,6 +91,18 @@ def _read(request: Any) -> Sent:
         if value:
             sent.origins[setting.header] = origin_of(setting, value, sender, "http").name
     return sent
+
+
+def _find_unsendable(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The header at which a real transport raises, as h11 does for httpx (a line break, say)."""
+    import h11
+
+    for name, value in headers:
+        try:
+            h11.EndOfMessage(headers=[(name, value)])
+        except h11.LocalProtocolError:  # noqa: PERF203
+            return name.decode("ascii", "replace").lower()
+    return None
 
 
 class HookTest(NamedTuple):

@@ -34,6 +34,7 @@ FINDINGS: dict[str, tuple[str, ...]] = {
     "wrong_variable": (_PROJECT,),
     "no_project": (_PROJECT,),
     "unclean_organization": (_ORGANIZATION,),
+    "unclean_header": (CUSTOM,),
     "another_organization": (API_KEY, _ORGANIZATION, _env.PREFIX),
     "unregistered_key": (API_KEY, _env.PREFIX),
     "pinned_elsewhere": (API_KEY, _PROJECT, _env.PREFIX),

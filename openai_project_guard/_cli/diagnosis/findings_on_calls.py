@@ -38,8 +38,12 @@ def _on_the_key(at: Diagnosis) -> Iterator[Finding]:
         whose = _labels(at.projects_of(digest(key)))
         yield Finding(
             "unclean_key",
-            f"{API_KEY} has {flaw}: what is sent is not the key "
-            f"{hint(key if key.isascii() else '')}."
+            f"{API_KEY} has {flaw}"
+            + (
+                ", so no call can be sent."
+                if at.sent.unsendable == "authorization"
+                else f": what is sent is not the key {hint(key if key.isascii() else '')}."
+            )
             + (f" Without that it is the key of {whose}." if whose else ""),
             f"Set {API_KEY} to the key alone."
             + (f" From a file: {API_KEY}=$(cat FILE), which drops it." if "break" in flaw else ""),
@@ -73,6 +77,14 @@ def _flaw_of_key() -> str | None:
     if key.lower().startswith("bearer "):
         return "the word Bearer in front of it"
     if key != key.strip() or len(key.split()) > 1:
+        return "white space around or in it"
+    return None
+
+
+def _flaw_of_organization(at: Diagnosis) -> str | None:
+    if not os.environ.get("OPENAI_ORG_ID", "").isascii():
+        return "a character that no id has"
+    if at.sent.unsendable == "openai-organization":
         return "white space around or in it"
     return None
 
@@ -164,11 +176,18 @@ def _on_the_verdict(at: Diagnosis) -> Iterator[Finding]:
             f"{at.sent.organization}.",
             f"Set {where} to {wanted or 'the organization of the key'}, or unset it.",
         )
-    if not os.environ.get("OPENAI_ORG_ID", "").isascii():
+    if flaw := _flaw_of_organization(at):
         yield Finding(
             "unclean_organization",
-            "OPENAI_ORG_ID has a character that no id has, so no call can be sent.",
+            f"OPENAI_ORG_ID has {flaw}, so no call can be sent.",
             "Set OPENAI_ORG_ID to the id of the key's organization, or unset it.",
+        )
+    elif at.sent.unsendable and CUSTOM in os.environ and not _flaw_of_key():
+        yield Finding(
+            "unclean_header",
+            f"{CUSTOM} sets a header that HTTP does not allow, "
+            f"{redact(repr(at.sent.unsendable))}, so no call can be sent.",
+            "Correct it there, or take it out.",
         )
     if reason == "scope" and at.settings:
         pinned = at.settings.policy.pinned

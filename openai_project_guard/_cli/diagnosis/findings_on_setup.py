@@ -12,6 +12,7 @@ from openai_project_guard._cli.diagnosis.collect import CUSTOM, Diagnosis, Findi
 from openai_project_guard._cli.diagnosis.header_sources import HEADERS, shown_url
 from openai_project_guard._cli.key_input import ADMIN_KEY, API_KEY
 from openai_project_guard._cli.registry_status import RegistryStatus, none_found
+from openai_project_guard._hosts import is_host, normal_host
 from openai_project_guard._registry.stores import is_url
 from openai_project_guard._types import Mode
 
@@ -40,9 +41,12 @@ def find(at: Diagnosis) -> Iterator[Finding]:
 def _on_registries(at: Diagnosis) -> Iterator[Finding]:
     broken = [registry for registry in at.registries if registry.error]
     if broken:
+        errors = [registry.error or "" for registry in broken]
+        # What ends in a command, on a line of its own, comes last.
+        errors.sort(key=lambda error: "\n" in error)
         yield Finding(
             "registry_unreadable",
-            f"A registry cannot be read. {' '.join(registry.error or '' for registry in broken)}",
+            f"A registry cannot be read. {' '.join(errors)}",
             _fix_of_unreadable(broken, _env.registry_names()),
         )
     elif not any(each.keys for each in at.registries) and not at.settings_error:
@@ -90,7 +94,7 @@ def _on_the_host(at: Diagnosis) -> Iterator[Finding]:
     if at.error or at.is_openai:
         return
     url = os.environ.get("OPENAI_BASE_URL")
-    if not _env.HOST_NAME.fullmatch(at.sent.host):
+    if not is_host(normal_host(at.sent.host)):
         yield Finding(
             "other_host",
             f"OPENAI_BASE_URL is {'no URL with a host' if url else 'empty'}, so no call can go "

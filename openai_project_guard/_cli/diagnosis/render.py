@@ -80,11 +80,15 @@ def in_a_line(at: Diagnosis) -> str:
     wrong = [finding.message for finding in at.findings if finding.is_wrong]
     if wrong:
         more = f" (And {count(len(wrong) - 1, 'more finding')}.)" if len(wrong) > 1 else ""
-        return wrong[0] + more
+        return _joined(wrong[0]) + more
     if at.error:
-        return at.error
+        return _joined(at.error)
     outcome = _outcome(at)
     return f"{outcome}: {_key(at.verdict)}." if at.verdict and not at.refusal else f"{outcome}."
+
+
+def _joined(text: str) -> str:
+    return " ".join(map(str.strip, text.splitlines()))
 
 
 def _outcome(at: Diagnosis) -> str:
@@ -93,11 +97,13 @@ def _outcome(at: Diagnosis) -> str:
     if at.unknown:
         what = next(each.message for each in at.findings if each.name == "unknown_values")
         return f"unknown: {what[:-1]}"
+    if at.refusal:
+        return f"would be refused: {at.refusal[0]}"
+    if at.sent.unsendable:
+        return "cannot send its call, which raises an APIConnectionError"
     if verdict is None:
         host = at.sent.host or "no host"
         return f"is not checked: the guard does not look at its calls to {host}"
-    if at.refusal:
-        return f"would be refused: {at.refusal[0]}"
     how = ", with its project put in" if verdict.outcome == "injected" else ""
     if verdict.reason:
         how += f" ({verdict.reason})"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from openai_project_guard import _env, _settings
 from openai_project_guard._errors import ConfigurationError
@@ -38,6 +40,21 @@ def guard_children(options: Mapping[str, str | None]) -> None:
     path = os.environ.get("PYTHONPATH", "")
     others = [entry for entry in path.split(os.pathsep) if entry != ours] if path else []
     os.environ["PYTHONPATH"] = os.pathsep.join([ours, *others])
+
+
+@contextmanager
+def naming_options(options: Mapping[str, str | None]) -> Iterator[None]:
+    """Has an error name the option that was given, not the variable that it becomes."""
+    try:
+        yield
+    except ConfigurationError as error:
+        message = str(error)
+        for variable, value in options.items():
+            if value is not None:
+                option = "--" + (variable.removeprefix(_env.PREFIX)[1:].lower() or "mode")
+                named = rf"\A(The (environment )?variable )?{variable}\b"
+                message = re.sub(named, option, message)
+        raise ConfigurationError(message) from None
 
 
 def check_settings() -> None:

@@ -11,9 +11,11 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from openai_project_guard import _env
 from openai_project_guard._cli.parsers import nearest
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import shown
+from openai_project_guard._types import Mode
 
 _PYTHON_FILE = (".py", ".pyw", ".pyz")
 _STARTERS = ("python", "python3", "pytest", "gunicorn", "uvicorn", "celery", "uv", "flask")
@@ -83,8 +85,9 @@ def _refuse_isolation(line: list[str]) -> None:
             if letter in _ISOLATING:
                 raise ConfigurationError(
                     f"Python's option -{letter} ignores {_ISOLATING[letter]}, by which `run` "
-                    "reaches a program: it would run unguarded. Leave the option out, or import "
-                    "openai_project_guard in the program."
+                    "reaches a program: it would run unguarded. Leave the option out; or import "
+                    "openai_project_guard in the program, and start it without `run` and with "
+                    f"{_env.PREFIX}={Mode.ENFORCE} set."
                 )
             if letter in _LAST:
                 return

@@ -16,6 +16,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from openai_project_guard._errors import RegistryError
 from openai_project_guard._keys import FINGERPRINT, redact
+from openai_project_guard._registry.redis.errors import (
+    ConflictError,
+    ForbiddenError,
+    RefusedError,
+    ServerError,
+)
 from openai_project_guard._registry.redis.url import OPTIONS
 from openai_project_guard._versions import how_to_install
 
@@ -31,22 +37,6 @@ _MOST_NAMED = 1000  # keys; a notice of more does not name them
 
 Values = tuple[Mapping[str, str | None], Mapping[str, str | None]]
 """New values by project id, and by fingerprint; `None` removes one."""
-
-
-class ServerError(Exception):
-    """The server gave no answer that can be used; the message says why, without a password."""
-
-
-class RefusedError(ServerError):
-    """The server answered that it does not do that, be it only now: a replica, a full disk."""
-
-
-class ForbiddenError(RefusedError):
-    """This user may not do that."""
-
-
-class ConflictError(Exception):
-    """Somebody else changed the registry after it was read; nothing was written."""
 
 
 class Stored(NamedTuple):
@@ -243,8 +233,7 @@ class Client:
         errors = _library().exceptions
         text = self.url.without_password(str(error) or type(error).__name__).rstrip(".")
         if isinstance(error, errors.NoPermissionError) or "NOPERM" in text:
-            needed = self.url.acl(writing=self._is_writing)
-            return ForbiddenError(f"{text}; what a user needs for it: {needed}")
+            return ForbiddenError(text, self.url.acl(writing=self._is_writing))
         if isinstance(error, errors.ResponseError):
             return RefusedError(text)
         if isinstance(error, errors.AuthenticationError):

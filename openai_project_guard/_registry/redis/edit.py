@@ -10,7 +10,8 @@ from openai_project_guard._keys import redact
 from openai_project_guard._registry.changes import Draft
 from openai_project_guard._registry.model import Place
 from openai_project_guard._registry.redis import codec
-from openai_project_guard._registry.redis.client import Client, ServerError
+from openai_project_guard._registry.redis.client import Client
+from openai_project_guard._registry.redis.errors import ServerError
 from openai_project_guard._registry.redis.state import RedisState
 from openai_project_guard._registry.redis.url import parse_url
 from openai_project_guard._registry.registry import Registry
@@ -59,17 +60,17 @@ def _opened(url: str, *, writing: bool, create: bool = False) -> Iterator[Client
     try:
         client = Client(where, writing=writing)
         if not create and client.revision() is None:
-            problem = f"there is no registry under the prefix {redact(where.prefix)}"
+            problem = f"there is no registry under the prefix {redact(where.prefix)}."
         else:
             yield client
     except ServerError as error:
-        problem = str(error)
+        problem = f"{error}.{error.fix}"
     finally:
         if client is not None:
             client.close()
     if problem:
         done = "It cannot be changed" if writing else "It cannot be read"
-        raise RegistryError(f"{where.name}: {done}: {problem}.")
+        raise RegistryError(f"{where.name}: {done}: {problem}")
 
 
 def _state(client: Client, stored: Stored) -> RedisState:

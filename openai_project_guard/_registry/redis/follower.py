@@ -16,13 +16,8 @@ from openai_project_guard._errors import RegistryError
 from openai_project_guard._keys import redact
 from openai_project_guard._log import log
 from openai_project_guard._registry.model import Place
-from openai_project_guard._registry.redis.client import (
-    Client,
-    ForbiddenError,
-    RefusedError,
-    ServerError,
-    count_of,
-)
+from openai_project_guard._registry.redis.client import Client, count_of
+from openai_project_guard._registry.redis.errors import ForbiddenError, RefusedError, ServerError
 from openai_project_guard._registry.redis.learning import ActiveRegistry, write_learned
 from openai_project_guard._registry.redis.state import RedisState
 from openai_project_guard._registry.source import Status
@@ -60,13 +55,14 @@ class Follower:
 
     def open(self) -> None:
         """Loads the registry, from Redis or the fallback file, or raises a `RegistryError`."""
-        problem = ""
+        problem = fix = ""
         try:
             self._connect()
         except ServerError as error:
             problem = f"{self._url.name}: the registry cannot be loaded: {error}."
+            fix = error.fix
         if problem:
-            self._use_fallback(problem)
+            self._use_fallback(problem, fix)
         try:
             self._start()
         except RuntimeError as error:  # the system's limit of threads
@@ -113,7 +109,7 @@ class Follower:
                 pause = _SHORTEST
                 self._follow(client)
             except ServerError as error:
-                self._lose(str(error))
+                self._lose(str(error), error.fix)
             except Exception as error:  # or the registry would grow old without a word in the log
                 self._lose(self._url.without_password(f"{type(error).__name__}: {error}"))
             self._disconnect()
@@ -209,7 +205,8 @@ class Follower:
             write_learned(client, learned)
         except RefusedError as error:  # no reason to leave the server, which can still be read
             if str(error) != self._refusal:
-                self._log("what is learned cannot be written (%s). It is kept in memory.", error)
+                message = "what is learned cannot be written (%s). It is kept in memory.%s"
+                self._log(message, error, error.fix)
             self._refusal = str(error)
             self._is_read_only = isinstance(error, ForbiddenError)
             self._write_due = time.monotonic() + _POLL
@@ -218,24 +215,26 @@ class Follower:
         self._apply(client, client.notices(_TICK))  # of this change too
         self._active.activate(self._active.state, learned)
 
-    def _use_fallback(self, problem: str) -> None:
+    def _use_fallback(self, problem: str, fix: str) -> None:
         if self._fallback is None:
-            raise RegistryError(problem)
+            raise RegistryError(problem + fix)
         try:
             state, age = self._fallback.read()
         except RegistryError as error:
-            raise RegistryError(f"{problem} Nor is there a last good version: {error}") from None
+            nor = f"Nor is there a last good version: {error}"
+            raise RegistryError(f"{problem} {nor}{fix}") from None
         self._confirmed = time.monotonic() - age
         self._is_lost = True
         self._activate(state)
-        what = "%s The last good version, in %s, is active; it is %s old."
-        log(logging.ERROR, what, problem, self._fallback.name, _spelled(age))
+        what = "%s The last good version, in %s, is active; it is %s old.%s"
+        log(logging.ERROR, what, problem, self._fallback.name, _spelled(age), fix)
 
-    def _lose(self, problem: str) -> None:
+    def _lose(self, problem: str, fix: str = "") -> None:
         if not self._is_lost and not self._stopped:
             self._is_lost = True
             age = _spelled(time.monotonic() - self._confirmed)
-            self._log("lost (%s). The last good version, %s old, stays active.", problem, age)
+            message = "lost (%s). The last good version, %s old, stays active.%s"
+            self._log(message, problem, age, fix)
 
     def _log(self, message: str, *values: object, level: int = logging.ERROR) -> None:
         log(level, f"%s: {message}", self._url.name, *values)

@@ -24,7 +24,8 @@ import openai_project_guard as opg
 from openai_project_guard import RegistryError
 from openai_project_guard._registry import stores as edit
 from openai_project_guard._registry.redis import open_source
-from openai_project_guard._registry.redis.client import Client, ServerError
+from openai_project_guard._registry.redis.client import Client
+from openai_project_guard._registry.redis.errors import ServerError
 from openai_project_guard._registry.redis.url import parse_url
 from openai_project_guard._registry.transfer import Transfer
 

@@ -27,6 +27,7 @@ from redis_server import (
 
 import openai_project_guard as opg
 from openai_project_guard import RegistryError
+from openai_project_guard._cli import main
 from openai_project_guard._keys import digest, hint
 from openai_project_guard._registry import stores as edit
 from openai_project_guard._registry.redis import open_source
@@ -169,7 +170,41 @@ def test_a_service_that_lacks_a_right_is_told_which(server: RedisServer, right: 
     with pytest.raises(RegistryError, match=r"(?i)permission") as caught:
         open_source(permit(server, "service", given))
     assert right.strip("+%R~") in str(caught.value)
-    assert f"ACL SETUSER service on >PASSWORD {rules(server, writing=False)}." in str(caught.value)
+    command = f"ACL SETUSER service on >PASSWORD {rules(server, writing=False)}"
+    assert str(caught.value).splitlines()[-1].strip() == command
+
+
+@pytest.mark.parametrize("command", ["list", "check", "doctor", "register", "remove"])
+def test_the_command_that_gives_the_rights_can_be_pasted(
+    server: RedisServer,
+    command: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It is alone on its line, whole, and ends where it ends, however narrow the terminal is."""
+    add(server, KEY)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    is_writing = command in ("register", "remove")
+    lacking = "+watch" if is_writing else "+hgetall"
+    needed = rules(server, writing=is_writing)
+    given = " ".join(rule for rule in needed.split() if rule != lacking)
+    user = "administrator" if is_writing else "service"
+    monkeypatch.setenv("OPENAI_PROJECT_GUARD_REGISTRY", permit(server, user, given))
+    more = {
+        "register": ["proj_b", "--key-env", "OPENAI_API_KEY", "--also", "--weak"],
+        "remove": [fingerprint(KEY)],
+    }
+    assert main([command, *more.get(command, [])]) != 0
+    printed = capsys.readouterr()
+    lines = [line.strip() for line in (printed.out + printed.err).splitlines()]
+    (pasted,) = {line for line in lines if "SETUSER" in line}
+    assert pasted == f"ACL SETUSER {user} on >PASSWORD {needed}"
+    server.client().execute_command(*pasted.replace("PASSWORD", "secret").split())
+    if command in ("list", "remove"):
+        assert main([command, *more.get(command, [])]) == 0
 
 
 def test_the_documented_rules_are_those_that_hold() -> None:

@@ -16,7 +16,8 @@ from redis_server import (
 
 from openai_project_guard._keys import fingerprint_of
 from openai_project_guard._registry.redis import open_source
-from openai_project_guard._registry.redis.client import Client, ConflictError
+from openai_project_guard._registry.redis.client import Client
+from openai_project_guard._registry.redis.errors import ConflictError
 from openai_project_guard._registry.redis.url import parse_url
 
 if TYPE_CHECKING:

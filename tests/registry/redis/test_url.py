@@ -23,7 +23,8 @@ from redis_server import (
 import openai_project_guard as opg
 from openai_project_guard._registry import stores
 from openai_project_guard._registry.redis import open_source
-from openai_project_guard._registry.redis.client import Client, ServerError
+from openai_project_guard._registry.redis.client import Client
+from openai_project_guard._registry.redis.errors import ServerError
 from openai_project_guard._registry.redis.url import parse_url
 
 if TYPE_CHECKING:
