@@ -200,8 +200,8 @@ def test_an_entry_knows_its_line_in_every_layout(text: str, lines: tuple[int | N
     text = text.replace(A[:-1] + "\\u0062", A[:-1] + f"\\u{ord(A[-1]):04x}")
     write(f"version = 1\n{text}")
     for is_listed in (False, True):
-        place = read(NAME).projects["a"].place
         for project_id, line in zip(("proj_a", "proj_b"), lines, strict=True):
+            place = read(NAME).projects["a"].place  # which knows no line yet
             found = place.of(A, project_id, is_listed=is_listed)
             assert found == (f"{NAME}, line {line}" if line else NAME)
 
