@@ -281,6 +281,44 @@ def test_a_wrong_call_takes_no_more_steps_the_more_threads_there_are(
     assert len(seen) == 3
 
 
+class Names:
+    """What some class bodies have for their variables: no dict."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Any] = {}
+
+    def __getitem__(self, name: str) -> Any:
+        return self.kept[name]
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.kept[name] = value
+
+    def keys(self) -> Any:
+        return self.kept.keys()
+
+
+def test_whoever_waits_in_a_class_body_is_named_whatever_its_variables_are_kept_in(
+    seen: list[opg.Verdict],
+) -> None:
+    class Kind(type):
+        @classmethod
+        def __prepare__(cls, *_: Any, **__: Any) -> Any:
+            return Names()
+
+        def __new__(cls, name: str, bases: Any, names: Any) -> Any:
+            return super().__new__(cls, name, bases, names.kept)
+
+    with started_pool() as pool:
+
+        class Waiting(metaclass=Kind):
+            found = pool.submit(patient_client().models.list).result()  # in a class body
+
+    assert Waiting.found is not None
+    assert [verdict.call_site for verdict in seen] == [
+        line_of("in a class body", "Waiting", is_nearest=True)
+    ]
+
+
 # --- a task that waits --------------------------------------------------------------------------
 
 
@@ -534,9 +572,11 @@ def test_what_a_waiting_module_or_class_has_defined_stays_there(
     assert len(seen) == 1
 
 
-@pytest.mark.parametrize("watch", [sys.setprofile, sys.settrace])
+@pytest.mark.parametrize(
+    ("watch", "at"), [(sys.setprofile, "call"), (sys.settrace, "call"), (sys.settrace, "line")]
+)
 def test_a_function_that_is_watched_just_now_keeps_its_variables(
-    watch: Callable[[Any], None], seen: list[opg.Verdict]
+    watch: Callable[[Any], None], at: str, seen: list[opg.Verdict]
 ) -> None:
     """Before Python 3.13, a frame's variables are written back when a profiler has seen them."""
     judged, is_watched = threading.Event(), threading.Event()
@@ -544,7 +584,9 @@ def test_a_function_that_is_watched_just_now_keeps_its_variables(
     found: list[bool] = []
 
     def watching(frame: types.FrameType, event: str, _: object) -> Any:
-        if frame.f_code is threading.Event.is_set.__code__ and not is_watched.is_set():
+        if frame.f_code is threading.Event.is_set.__code__ and event == at:
+            if event == "line":
+                del frame  # as one that is written in C has it: without a reference
             is_watched.set()
             judged.wait(PATIENCE)
         return watching
