@@ -9,6 +9,7 @@ from typing import Any
 
 from openai_project_guard import _env, _hooks, _settings
 from openai_project_guard._activation import activate, deactivate
+from openai_project_guard._check.log import flush
 from openai_project_guard._errors import ConfigurationError, hide_frames
 from openai_project_guard._log import log
 from openai_project_guard._registry.model import project_id
@@ -94,12 +95,13 @@ def disable() -> None:
 
     Where another tool has wrapped one of our hooks, that hook stays and lets everything pass. Open
     `guard` scopes check nothing from then on; the next one that is entered puts the hooks back.
-    Registered keys are kept.
+    Registered keys are kept. Wrong calls that were counted, not logged each, are logged now.
 
     Example:
         >>> disable()
     """
     deactivate()
+    flush()  # and with it the thread and the signal's handler that wait for the minute to pass
     mark_decided()
 
 

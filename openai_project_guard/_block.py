@@ -11,13 +11,20 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator
+from opcode import opmap
 from threading import local
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
 Reference = Callable[[], object]
 
-_NAMES = frozenset({"__exit__", "__aexit__"})
+_WITH = frozenset(
+    opmap[name]
+    for name in ("SETUP_WITH", "BEFORE_WITH", "BEFORE_ASYNC_WITH", "LOAD_SPECIAL")
+    if name in opmap
+)
+"""The instructions of a `with` statement that look `__exit__` up."""
+
 _looked_up = local()  # its `exit` refers to the `__exit__` of the block that is being entered
 
 
@@ -40,8 +47,9 @@ class _Exit:
         if manager is None:
             return self._leave
         bound = functools.partial(self._leave, manager, _Entry())
-        # A `with` statement names no method. Who does may drop what it was given before the end.
-        if _NAMES.isdisjoint(sys._getframe(1).f_code.co_names):
+        # Whoever else looks it up may drop what it was given before the end.
+        caller = sys._getframe(1)
+        if caller.f_code.co_code[caller.f_lasti] in _WITH:
             _looked_up.exit = ref(bound)
         return bound
 

@@ -14,7 +14,8 @@ OWN_FAULTS = (
     *(TypeError, ValueError),
 )
 """What a fault of ours may raise. Not every `Exception`: the handler of a signal may raise one at
-any moment, as task queues do when a task has taken too long, and that is the application's."""
+any moment, as task queues do when a task has taken too long, and that is the application's. (Where
+a source, an observer or a log handler runs, each is taken: theirs cannot be told from it.)"""
 
 
 class ConfigurationError(ValueError):

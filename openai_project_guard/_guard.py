@@ -205,20 +205,25 @@ def _around(scope: Guard, fn: Callable[..., Any]) -> Callable[..., Any]:
                 body, steps = fn(*args, **kwargs), _Steps(scope)
             finally:
                 del args, kwargs
-            step, value = body.send, None
+            # What goes in or out is in `passing` on its way, and in no local while this waits: a
+            # generator keeps its locals until it is resumed, and a chunk may be large.
+            step = body.send
+            passing: list[Any] = [None]
             while True:
                 with steps:
                     try:
-                        item = step(value)
+                        passing.append(step(passing.pop()))
                     except StopIteration as end:
                         return end.value
+                step = body.send
                 try:
-                    step, value = body.send, (yield item)
+                    passing.append((yield passing.pop()))
                 except GeneratorExit:
                     with steps:
                         return body.close()
                 except BaseException as error:
-                    step, value = body.throw, error
+                    step = body.throw
+                    passing.append(error)
 
         is_awaited = _flags(fn) & inspect.CO_ITERABLE_COROUTINE
         return types.coroutine(generator) if is_awaited else generator
@@ -230,21 +235,24 @@ def _around(scope: Guard, fn: Callable[..., Any]) -> Callable[..., Any]:
                 body, steps = fn(*args, **kwargs), _Steps(scope)
             finally:
                 del args, kwargs
-            step, value = functools.partial(_first_step, body), None
+            step = functools.partial(_first_step, body)
+            passing: list[Any] = [None]
             while True:
                 with steps:
                     try:
-                        item = await step(value)
+                        passing.append(await step(passing.pop()))
                     except StopAsyncIteration:
                         return
+                step = body.asend
                 try:
-                    step, value = body.asend, (yield item)
+                    passing.append((yield passing.pop()))
                 except GeneratorExit:
                     with steps:
                         await body.aclose()
                     raise
                 except BaseException as error:
-                    step, value = body.athrow, error
+                    step = body.athrow
+                    passing.append(error)
 
         return async_generator
 

@@ -19,6 +19,8 @@ _KEY = re.compile(
 )
 _TYPED = ("sk-proj-", "sk-svcacct-", "sk-admin-", "sk-None-")
 _HINT_PREFIX = re.compile(r"(?:[se]k|sess)-(?:[A-Za-z]{1,12}-)?")
+_QUOTED_TOKEN = re.compile(r"(?<=['\"])[A-Za-z0-9_-]{20,}(?=['\"])")
+_LONG_PIECE = re.compile(r"[A-Za-z0-9]{16}")  # longer than most words in a name
 _ASSIGNMENT = re.compile(r"\A[A-Za-z_]+=")
 _ONE_SLASH = re.compile(r":/(?!/)")
 _NO_SCHEME = re.compile(r"(?:\A|/)([^/:@]{2,}:)(?!/)")  # one letter is a drive: C:
@@ -125,8 +127,19 @@ def _without_user_info(word: re.Match[str]) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as an error message may show it."""
-    return repr(redact(value)) if isinstance(value, str) else redact(repr(value))
+    """A value as an error message may show it.
+
+    What stands in quotes there and looks random is shown by its hint: it may be a key of an unknown
+    form in the wrong place. A name, an id, a path or a URL stays as it is.
+    """
+    text = repr(redact(value)) if isinstance(value, str) else redact(repr(value))
+    return _QUOTED_TOKEN.sub(_hidden_if_random, text)
+
+
+def _hidden_if_random(found: re.Match[str]) -> str:
+    token = found.group()
+    is_random = _LONG_PIECE.search(token) and weakness(token) is None
+    return hint(token) if is_random else token
 
 
 def validate_key(key: object, *beside: object) -> None:

@@ -84,12 +84,16 @@ class HeaderSources:
         """Whether the call has a key of its own, in its `extra_headers`."""
         return bool(values_of(self.call_headers, "Authorization"))
 
-    def step_with(self, argument: str) -> Step | None:
-        """The `with_options()` or `copy()` that gave the client a key or project of its own."""
-        site = self.client_site
-        if site is None:
-            return None
-        return {"api_key": site.last_with_key, "project": site.last_with_project}.get(argument)
+    def step_with(self, *names: str) -> Step | None:
+        """The step that gave the client one of these arguments or headers, as `last_with()`."""
+        return None if self.client_site is None else self.client_site.last_with(*names)
+
+    def default_headers_with(self, header: str) -> str:
+        """What an error calls the `default_headers` that the client has a header from."""
+        step = self.step_with(header.lower())
+        if step is None:
+            return "the client's `default_headers`"
+        return f"the `default_headers` of {step.as_call}"
 
 
 class MessageAdapter(Protocol):

@@ -57,23 +57,30 @@ class Step(NamedTuple):
 
     Attributes:
         site: where; `None` if that was not seen.
-        is_derived: by `with_options()` or `copy()`, from another client.
-        gives_key: a derived client was given a key of its own there.
-        gives_project: a derived client was given a project of its own there.
+        by: by what, if the client was not simply called: `copy` or, which is the same function,
+            `with_options`; or the `__init__` of the application's own class, which lets nobody else
+            name the project.
+        gives: what the client has from there: the names of arguments, and of headers in lower case.
     """
 
     site: Site | None
-    is_derived: bool = False
-    gives_key: bool = False
-    gives_project: bool = False
+    by: Literal["copy", "__init__"] | None = None
+    gives: frozenset[str] = frozenset()
 
     @property
     def method(self) -> str:
-        """Which of the two names of the one method is called on that line."""
+        """What is called on that line; of the two names of the one method, the one there."""
+        if self.by == "__init__":
+            return self.by
         return "with_options" if self.site is None else _method_on(self.site.code, self.site.line)
 
+    @property
+    def as_call(self) -> str:
+        """The same in the middle of a sentence."""
+        return f"that {self.method}(), at {self.site}"
+
     def __str__(self) -> str:
-        return f"{self.method} at {self.site}" if self.is_derived else str(self.site or NOT_SEEN)
+        return f"{self.method} at {self.site}" if self.by else str(self.site or NOT_SEEN)
 
 
 class ClientSite:
@@ -90,15 +97,9 @@ class ClientSite:
         first, *others = (*self.steps, step)
         return ClientSite(first, *others[-_MOST_LAST_STEPS:])
 
-    @property
-    def last_with_key(self) -> Step | None:
-        """The step at which the client got the key that it has, if it was derived for it."""
-        return next((step for step in reversed(self.steps) if step.gives_key), None)
-
-    @property
-    def last_with_project(self) -> Step | None:
-        """The same for its project."""
-        return next((step for step in reversed(self.steps) if step.gives_project), None)
+    def last_with(self, *names: str) -> Step | None:
+        """The step from which the client has an argument or a header, if it is not the first."""
+        return next((step for step in reversed(self.steps) if step.gives & {*names}), None)
 
     def __str__(self) -> str:
         self._text = self._text or ", then ".join(map(str, self.steps))

@@ -13,18 +13,21 @@ from openai_project_guard._check import observers
 from openai_project_guard._check.call import Call, MessageAdapter
 from openai_project_guard._check.call_site import Site, call_site
 from openai_project_guard._check.faults import log_source_fault, refusal_for_fault
+from openai_project_guard._check.header_settings import Origin
 from openai_project_guard._check.headers import (
     HeaderTexts,
     HeaderValues,
+    MalformedKey,
     candidate_digests,
+    flaw_of_key,
     read_credential,
     read_headers,
     read_hint,
+    shortened,
 )
-from openai_project_guard._check.origin import Origin, origin_of_call
+from openai_project_guard._check.origin import origin_of_call
 from openai_project_guard._check.verdict import Verdict, decide
 from openai_project_guard._errors import OWN_FAULTS
-from openai_project_guard._keys import redact
 from openai_project_guard._registry.model import KeyRecord, records_of, records_of_account
 from openai_project_guard._scope import SCOPE, current_scope
 from openai_project_guard._settings import Settings
@@ -124,23 +127,30 @@ def _judge(
         return None
     records = records_of(settings.registries, values.key_digest)
     credential: Credential = "key"
+    registered: tuple[bytes, ...] = ()
     if not records:
         records = _records_of_identity(call, settings, message, adapter)
         credential = read_credential(adapter.headers(message))
-        if not records and any(map(settings.knows, candidate_digests(adapter.headers(message)))):
-            credential = "malformed"
-        elif not records and not settings.is_openai(adapter.host(message)):
-            return None
+        if not records:
+            registered = _registered_among(settings, candidate_digests(adapter.headers(message)))
+            if registered:
+                credential = "malformed"
+            elif not settings.is_openai(adapter.host(message)):
+                return None
     elif values.second_digest is not None:
-        candidates = {*candidate_digests(adapter.headers(message))} - {values.key_digest}
-        if any(map(settings.knows, candidates)):
+        registered = _registered_among(settings, candidate_digests(adapter.headers(message)))
+        if {*registered} - {values.key_digest}:
             records, credential = (), "malformed"
     texts = HeaderTexts.of(values)
+    if credential == "malformed":
+        flaw = flaw_of_key(adapter.headers(message))
+        texts = texts._replace(malformed_key=MalformedKey(flaw, registered))
     outcome, reason = decide(texts.project, texts.organization, records, policy, credential)
     if dry_run and outcome != "blocked":
         return None
-    if is_second_look and (reason is None or (outcome, reason) == call.judged):
-        return None  # it was told a moment ago
+    is_told = reason is None or (outcome != "blocked" and (outcome, reason) == call.judged)
+    if is_second_look and is_told:
+        return None
     call.judged = outcome, reason
     if reason is None:
         call.values, call.records = values, records
@@ -148,9 +158,13 @@ def _judge(
             _count_allowed(settings.audit, call, values, message, adapter)
         if not STATE.observers:
             return None
-    texts = texts.shown(settings.knows)  # a frame's locals: somebody pastes a key anywhere
+    texts = texts.shown()  # a frame's locals: somebody pastes a key anywhere
     del values
     return _carry_out(call, message, adapter, texts, records, policy, outcome, reason)
+
+
+def _registered_among(settings: Settings, digests: list[bytes]) -> tuple[bytes, ...]:
+    return tuple(filter(settings.knows, dict.fromkeys(digests)))
 
 
 def _count_allowed(
@@ -185,7 +199,7 @@ def _carry_out(
 ) -> ProjectGuardError | None:
     expected = project_ids(records) if policy.pinned is None else (policy.pinned,)
     if reason is None:
-        observers.notify(allowed_verdict(message, adapter, expected, texts.project))
+        observers.notify(allowed_verdict(message, adapter, expected, texts))
         return None
     found = describe_wrong_call(call, message, adapter, texts, outcome, reason, expected)
     verdict = found.verdict
@@ -223,10 +237,10 @@ def describe_wrong_call(
     answered: str | None = None,
 ) -> WrongCall:
     """The verdict on a wrong call: with where in the code, and what set it."""
-    verdict = allowed_verdict(message, adapter, expected, texts.project)
+    verdict = allowed_verdict(message, adapter, expected, texts)
     account = None if verdict.key_hint.startswith("sk-") else call.service_account
     header_sources, site = adapter.header_sources(), call_site()
-    origin = origin_of_call(reason, texts, header_sources, verdict.transport, account)
+    origin = origin_of_call(reason, texts, header_sources, verdict.transport, account, expected)
     verdict = replace(
         verdict,
         outcome=outcome,
@@ -240,25 +254,26 @@ def describe_wrong_call(
 
 
 def allowed_verdict(
-    message: Any, adapter: MessageAdapter, expected: tuple[str, ...], actual: str | None
+    message: Any, adapter: MessageAdapter, expected: tuple[str, ...], texts: HeaderTexts
 ) -> Verdict:
     """The verdict on an allowed call, without a key in it."""
-    destination = adapter.destination(message)
+    destination, actual = adapter.destination(message), texts.project
     return Verdict(
         outcome="allowed",
         reason=None,
         expected=expected,
-        actual=None if actual is None else actual.replace("\n", ", "),
+        actual=None if actual is None else shortened(actual.replace("\n", ", ")),
         key_hint=read_hint(adapter.headers(message)),
         method=_on_one_line(destination.method),
-        host=_on_one_line(redact(destination.host)),
-        path=_on_one_line(redact(destination.path)),
+        host=_on_one_line(texts.without_keys(destination.host)),
+        path=_on_one_line(texts.without_keys(destination.path)),
         transport=destination.transport,
     )
 
 
 def _on_one_line(text: str) -> str:
     """A text whose line breaks and control characters are escaped: an id in a path is anyone's."""
+    text = shortened(text)
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -6,13 +6,13 @@ import os
 from contextlib import suppress
 
 from openai_project_guard._check import errors  # not its names: it may be what is importing this
-from openai_project_guard._check.headers import HeaderTexts
+from openai_project_guard._check.header_settings import Origin
+from openai_project_guard._check.headers import HeaderTexts, KeyFlaw, shortened
 from openai_project_guard._check.log import code_sites
-from openai_project_guard._check.origin import Origin
 from openai_project_guard._check.verdict import Verdict, is_well_formed
 from openai_project_guard._env import default_registries
 from openai_project_guard._keys import fingerprint_of, redact
-from openai_project_guard._registry.model import KeyRecord
+from openai_project_guard._registry.model import KeyRecord, records_of
 from openai_project_guard._registry.validate import is_project_id
 from openai_project_guard._state import STATE
 
@@ -30,7 +30,7 @@ def explained(
     text = "\n".join(
         (
             _about_to_be_sent(verdict, headers),
-            _registry_says(records, headers.key_digest, pinned),
+            _registry_says(records, headers, pinned),
             origin.sentence,
             *sites(verdict),
             "Nothing was sent.",
@@ -55,17 +55,29 @@ def _about_to_be_sent(verdict: Verdict, headers: HeaderTexts) -> str:
     if not headers.project:
         what += f" and {'an empty' if headers.project == '' else 'no'} OpenAI-Project header"
     else:
-        what += f" and OpenAI-Project {' and '.join(map(repr, headers.project.split(chr(10))))}"
+        values = shortened(headers.project).split("\n")
+        what += f" and OpenAI-Project {' and '.join(map(repr, values))}"
     if verdict.reason == "organization":
-        what += f" and OpenAI-Organization {headers.organization!r}"
+        what += f" and OpenAI-Organization {shortened(headers.organization or '')!r}"
     if verdict.reason == "malformed":
-        what += f", which {_what_is_malformed(headers.project or '')}"
+        what += f", which {_what_is_malformed(headers)}"
     return what + "."
 
 
-def _what_is_malformed(value: str) -> str:
-    if is_well_formed(value):
-        return "goes with more than one key, or with a registered key in an unusual form"
+_FLAWS: dict[KeyFlaw, str] = {
+    "second": "more than one key",
+    "list": "more than one key",
+    "bearer": "a key that has `Bearer ` in front of it",
+    "basic": "a key that is sent by Basic",
+    "quotes": "a key in quotes",
+    "form": "a registered key in an unusual form",
+}
+
+
+def _what_is_malformed(headers: HeaderTexts) -> str:
+    value, key = headers.project or "", headers.malformed_key
+    if key is not None and is_well_formed(value):
+        return f"goes with {_FLAWS[key.flaw]}"
     if "\n" in value:
         return "is there more than once or has a line break in it"
     if value != value.strip():
@@ -73,21 +85,26 @@ def _what_is_malformed(value: str) -> str:
     return "has characters that no project id has"
 
 
-def _registry_says(
-    records: tuple[KeyRecord, ...], key_digest: bytes | None, pinned: str | None
-) -> str:
-    needle = fingerprint_of(key_digest or b"")
-    if not records:
+def _registry_says(records: tuple[KeyRecord, ...], headers: HeaderTexts, pinned: str | None) -> str:
+    found = [(record, headers.key_digest) for record in records]
+    key, has = headers.malformed_key, "The registry has this key"
+    if key is not None and STATE.active is not None:
+        registries = STATE.active.registries
+        found = [(each, part) for part in key.registered for each in records_of(registries, part)]
+        if len(key.registered) > 1:
+            has = "The registry has these keys"
+        elif _FLAWS[key.flaw] == "more than one key":
+            has = "Of these keys the registry has one,"
+    entries = []
+    for record, digest in found:
+        project = record.project
+        name = f"{project.id} ({project.alias})" if project.alias else project.id
+        if project.organization:
+            name += f" of {project.organization}"
+        entries.append(f"{name}, in {_place(record, fingerprint_of(digest or b''))}")
+    text = f"{has} for project {'; and for '.join(entries)}"
+    if not entries:
         text = _not_registered()
-    else:
-        entries = []
-        for record in records:
-            project = record.project
-            name = f"{project.id} ({project.alias})" if project.alias else project.id
-            if project.organization:
-                name += f" of {project.organization}"
-            entries.append(f"{name}, in {_place(record, needle)}")
-        text = f"The registry has this key for project {'; and for '.join(entries)}"
     if pinned is not None:
         text += f"; the scope here is pinned to project {pinned}"
     return text + "."
@@ -128,6 +145,8 @@ def _fix(
     if verdict.reason == "missing":
         return f'{origin.fix} (expected: {expected}), or use mode="inject" to have it put in'
     fix = f"{origin.fix} (expected: {expected})" if expected else origin.fix
+    if verdict.reason == "malformed" and is_well_formed(headers.project or ""):
+        return origin.fix
     if verdict.reason == "malformed":
         return f"{fix}; send one OpenAI-Project header and one Authorization header, Bearer KEY"
     if not is_project_id(headers.project or ""):

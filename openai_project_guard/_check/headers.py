@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import re
 from base64 import b64decode
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import sha256
 from itertools import pairwise
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from openai_project_guard._keys import hint, redact
+from openai_project_guard._state import STATE
 from openai_project_guard._types import Credential
 
 PROJECT_HEADER = "OpenAI-Project"
-_PIECE = re.compile(r"[^\s,;\"']+")  # a key may stand behind a scheme, in quotes, in a list
+KeyFlaw = Literal["second", "list", "bearer", "basic", "quotes", "form"]
+"""What is wrong with the form of a key: another stands in `api-key`; it is one of several; it has
+another `Bearer`, or quotes; it is the password of Basic; or something else."""
+# A key may stand behind a scheme, in quotes, in a list, in a path, behind its name: each piece that
+# may be one, from what ends at the fewest characters to what ends at any that few keys have.
+_PIECES = (
+    re.compile(r"[^\s,;\"']+"),
+    re.compile(r"[\w.~+-]+", re.ASCII),
+    re.compile(r"[\w-]+", re.ASCII),
+)
+_LONGEST = 500  # characters
 _CREDENTIALS = (b"authorization", b"api-key")
 _READ = frozenset({*_CREDENTIALS, b"openai-project", b"openai-organization"})
 _IN_LAYOUT = (b"authorization", b"openai-project", b"openai-organization", b"api-key")
@@ -118,44 +129,63 @@ def _read_each(headers: RawHeaders) -> HeaderValues:
     return HeaderValues(sha256(key).digest(), project, organization, second)
 
 
+class MalformedKey(NamedTuple):
+    """A credential that is not one Bearer key.
+
+    Attributes:
+        flaw: what is wrong with it.
+        registered: the digests of the registered keys that are in it.
+    """
+
+    flaw: KeyFlaw
+    registered: tuple[bytes, ...] = ()
+
+
 class HeaderTexts(NamedTuple):
     """The same as text, for whoever reads it."""
 
     key_digest: bytes | None
     project: str | None
     organization: str | None
+    malformed_key: MalformedKey | None = None
 
     @classmethod
     def of(cls, values: HeaderValues) -> HeaderTexts:
         """The headers as text."""
         return cls(values.key_digest, _text(values.project), _text(values.organization))
 
-    def shown(self, knows: Callable[[bytes], bool]) -> HeaderTexts:
-        """The same as an error, a log record or an observer may have it: without a key.
+    def shown(self) -> HeaderTexts:
+        """The same as an error, a log record or an observer may have it: without a key."""
+        texts = (self.project, self.organization)
+        project, organization = (text and self.without_keys(text) for text in texts)
+        return self._replace(project=project, organization=organization)
 
-        Args:
-            knows: whether a digest is that of a registered key, of whatever form.
+    def without_keys(self, text: str) -> str:
+        """A text of this call as it may be shown.
+
+        Whatever looks like a key is replaced by its hint, and so is the call's own key and each
+        registered one, of whatever form.
         """
-        return self._replace(
-            project=self._without_key(self.project, knows),
-            organization=self._without_key(self.organization, knows),
+        pieces = {text.strip()}
+        for each in _PIECES:
+            pieces.update(each.findall(text))
+        for piece in pieces - {""}:
+            if self._is_key(piece.encode(errors="surrogatepass")) or (
+                not piece.isascii() and self._is_key(piece.encode("latin-1", errors="replace"))
+            ):
+                text = text.replace(piece, hint(piece))
+        return redact(text)
+
+    def _is_key(self, text: bytes) -> bool:
+        key_digest, settings = sha256(text).digest(), STATE.active
+        return key_digest == self.key_digest or (
+            settings is not None and settings.knows(key_digest)
         )
 
-    def _without_key(self, value: str | None, knows: Callable[[bytes], bool]) -> str | None:
-        if value is None:
-            return None
 
-        def hide(text: str) -> str:
-            written = (text.encode(), text.encode("latin-1", errors="replace"))
-            digests = [sha256(form).digest() for form in written]
-            is_key = any(each == self.key_digest or knows(each) for each in digests)
-            return hint(text) if is_key else text
-
-        bare = value.strip()
-        hidden = hide(bare)
-        if hidden != bare:
-            return hidden
-        return redact(_PIECE.sub(lambda found: hide(found.group()), value))
+def shortened(text: str) -> str:
+    """The beginning of a text: what is shown of a call is kept, and a header has any length."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
 
 
 def _text(value: bytes | None) -> str | None:
@@ -201,6 +231,20 @@ def candidate_digests(headers: RawHeaders) -> list[bytes]:
             with suppress(ValueError):  # it is not base64
                 parts += b64decode(part).split(b":")
     return [sha256(part.strip(b"\"'")).digest() for part in parts]
+
+
+def flaw_of_key(headers: RawHeaders) -> KeyFlaw:
+    """What is wrong with a credential that is not one Bearer key."""
+    given = {name for _, name, value in headers if name in _CREDENTIALS and _bearer(value)}
+    if len(given) > 1:
+        return "second"
+    keys = _keys(headers)
+    word = keys[0].partition(b" ")[0].lower()
+    if len(keys) > 1 or b"," in keys[0]:
+        return "list"
+    if word in (b"bearer", b"basic"):
+        return "bearer" if word == b"bearer" else "basic"
+    return "quotes" if keys[0][:1] in (b'"', b"'") else "form"
 
 
 def _bearer(authorization: bytes) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextvars import ContextVar
 from threading import RLock
 
 from openai_project_guard._check.call_site import Site
@@ -19,14 +20,20 @@ Observer = Callable[[Verdict], object]
 
 _writing = fork_safe(RLock())
 
+_running: ContextVar[tuple[Observer, ...]] = ContextVar(
+    "openai_project_guard_observers", default=()
+)
+"""The observers that this code was called by: of two that make a call each, every one would be
+told of the other's without end."""
+
 
 @hide_frames
 def add_observer(fn: Observer) -> None:
     """Has `fn(verdict)` called for every checked call, allowed ones too.
 
     It runs on the path of the call, so it should be quick. An error in it is logged and changes
-    nothing for the call. A call that it makes itself is checked, too, and it is called for that
-    one as well. Adding the same function twice is adding it once.
+    nothing for the call. A call that it makes itself, or a task that it starts, is checked, too,
+    but only the other observers are told. Adding the same function twice is adding it once.
 
     Args:
         fn: takes one `Verdict`; what it returns is ignored.
@@ -69,9 +76,15 @@ def notify(verdict: Verdict, site: Site | None = None, projects: tuple[str, ...]
         settings = STATE.active
         if settings is not None and settings.audit is not None:
             settings.audit.record(verdict)
+    running = _running.get()
     for observer in STATE.observers:
+        if observer in running:
+            continue
+        token = _running.set((*running, observer))
         try:
             observer(verdict)
-        except Exception as error:  # noqa: PERF203 - one observer's error is not the next one's
+        except Exception as error:
             name = getattr(observer, "__qualname__", type(observer).__qualname__)
             log(logging.ERROR, "The observer %s raised an error.", name, exc_info=error)
+        finally:
+            _running.reset(token)

@@ -6,39 +6,26 @@ Looked up only for a wrong call: for its verdict, the log, and its error.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import replace
+from functools import partial
 
 from openai_project_guard._check.call import HeaderSources
-from openai_project_guard._check.call_site import Step
 from openai_project_guard._check.header_settings import (
     ORGANIZATION,
     PROJECT,
+    Origin,
     Setting,
     as_it_was,
     custom_headers,
     is_among,
+    unquote,
     values_of,
 )
 from openai_project_guard._check.headers import HeaderTexts
+from openai_project_guard._check.origin_of_key import origin_of_key
 from openai_project_guard._check.verdict import is_well_formed
 from openai_project_guard._keys import digest
 from openai_project_guard._types import Reason, Transport
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Where a value came from.
-
-    Attributes:
-        name: the short name of the place: `project=`, `OPENAI_PROJECT_ID`, `extra_headers`, …;
-            `unset` where nothing sets it, `unknown` where that cannot be seen.
-        sentence: the same as a sentence.
-        fix: what to do there, as the start of a sentence.
-    """
-
-    name: str
-    sentence: str
-    fix: str
 
 
 def origin_of_call(
@@ -47,6 +34,7 @@ def origin_of_call(
     sources: HeaderSources,
     transport: Transport,
     account: str | None,
+    expected: tuple[str, ...],
 ) -> Origin:
     """Where what is wrong with a call came from.
 
@@ -56,22 +44,30 @@ def origin_of_call(
         sources: where its headers come from.
         transport: how it is sent.
         account: the service account in whose name it is sent, if it is.
+        expected: the projects that would have passed.
     """
+    project, malformed_key = headers.project or "", headers.malformed_key
     if reason == "organization":
         return origin_of(ORGANIZATION, headers.organization, sources, transport, headers.key_digest)
-    if reason == "unregistered" and account:
+    if reason == "malformed" and malformed_key is not None and is_well_formed(project):
+        return origin_of_key(headers.key_digest, sources, malformed_key.flaw)
+    if reason == "unregistered" or (reason == "scope" and project in ("", *expected)):
+        if account is None:
+            return origin_of_key(headers.key_digest, sources)
         return Origin(
             "workload_identity",
             f"The call is sent for the service account {account}, by the client's workload "
             "identity.",
             f"list {account} under service_accounts of its project, in the registry",
         )
-    is_of_key = reason == "malformed" and is_well_formed(headers.project or "")
-    if reason == "unregistered" or is_of_key:
-        return origin_of_key(headers.key_digest, sources)
     if reason == "missing" and transport == "websocket":
         return _missing_on_websocket(sources)
-    return origin_of(PROJECT, headers.project, sources, transport, headers.key_digest)
+    origin = origin_of(PROJECT, headers.project, sources, transport, headers.key_digest)
+    key = origin_of_key(headers.key_digest, sources)
+    is_clients_key = key.name in ("api_key=", "OPENAI_API_KEY", "extra_headers")
+    if not sources.is_sdk or account is not None or is_clients_key:
+        return origin
+    return replace(origin, sentence=f"{origin.sentence} {key.sentence}")
 
 
 def origin_of(
@@ -95,27 +91,31 @@ def origin_of(
         )
     if not value:
         return _origin_of_none(setting, sources)
+    is_set_by = partial(is_among, value, key_digest)
     of_call = values_of(sources.call_headers, header)
     # The SDK merges the variable into the client's own headers, from openai 2.31 to 2.35 on.
     of_variable = custom_headers(header)
     of_client = values_of(sources.client_headers, header)
     of_argument = (sources.settings.get(argument),)
-    if is_among(value, of_call):
+    if is_set_by(of_call):
         name, place = "extra_headers", "`extra_headers` of this call"
         fix = "correct its `extra_headers`"
-    elif is_among(value, of_variable) and (not sources.is_sdk or is_among(value, of_client)):
+    elif is_set_by(of_variable) and (not sources.is_sdk or is_set_by(of_client)):
         name = "OPENAI_CUSTOM_HEADERS"
         place, fix = f"{name} in the environment", f"correct {name}"
-    elif is_among(value, of_client):
-        name, fix = "default_headers", "correct its `default_headers`"
-        place = f"`default_headers` of the client, or from {as_it_was('OPENAI_CUSTOM_HEADERS')}"
-    elif is_among(value, (os.environ.get(variable),)) and (
-        not sources.is_sdk or is_among(value, of_argument)
-    ):
+    elif is_set_by(of_client):
+        name, place = "default_headers", "`default_headers` of the client"
+        fix = f"correct {sources.default_headers_with(header)}"
+        if sources.step_with(header.lower()) is None:
+            place += f", or from {as_it_was('OPENAI_CUSTOM_HEADERS')}"
+    elif is_set_by((os.environ.get(variable),)) and (not sources.is_sdk or is_set_by(of_argument)):
         name, place = variable, f"{variable} in the environment"
-        fix = f"correct or unset {variable}, and any `{argument}=` that repeats it"
+        # Where there is no project, the next call is refused for that.
+        change = "correct" if setting is PROJECT else "correct or unset"
+        fix = f"{change} {variable} where it is set (a .env file, perhaps), "
+        fix += f"and any `{argument}=` that repeats it"
         fix = _fix_of_setting(setting, sources, key_digest, fix)
-    elif is_among(value, of_argument):
+    elif is_set_by(of_argument):
         name = f"{argument}="
         fix = _fix_of_setting(setting, sources, None, f"give the client the right `{name}`")
         place = f"the client's `{name}` (`with_options()` and `copy()` keep it)"
@@ -123,7 +123,7 @@ def origin_of(
             place, fix = f"`openai.{argument}`", f"correct `openai.{argument}`"
         if sources.step_with(argument) is None:
             place += f", or from {as_it_was(variable)}"
-    elif is_among(value, values_of(sources.http_headers, header)):
+    elif is_set_by(values_of(sources.http_headers, header)):
         name, place = "http_client", "the headers of the client's `http_client=`"
         fix = f"take {header} out of them, and pass `{argument}=` to the client"
     elif not sources.is_sdk:  # a WebSocket: the client is not to be seen from where it is opened
@@ -134,40 +134,38 @@ def origin_of(
         name = "unknown"
         place = "outside the SDK's settings (a subclass, an event hook or an auth flow)"
         fix = f"look for the code that sets {header}"
-    quoted = "" if name == "unknown" else _unquote(name, value, "")
+    quoted = "" if name == "unknown" else unquote(name, value, "")
     if name not in ("unknown", "extra_headers") and sources.brings_key and not quoted:
         name, fix = "extra_headers", _fix_of_call(header)  # the client is right for its own key
     return Origin(name, f"That {header} comes from {place}.", quoted or fix)
 
 
-def _unquote(name: str, value: str, otherwise: str) -> str:
-    """What to change about a value that has quotes around it; else what is said otherwise."""
-    if len(value) > 2 and value[0] == value[-1] and value[0] in "\"'":
-        return f"take the quotes off the value in {name}, which docker --env-file keeps"
-    return otherwise
-
-
 def _origin_of_none(setting: Setting, sources: HeaderSources) -> Origin:
     """Why there is no such header, or an empty one."""
     header, argument, variable = setting.header, setting.argument, setting.variable
-    if values_of(sources.call_headers, header):
-        change = f"give {header} a value in" if sources.brings_key else f"take {header} out of"
-        sentence = f"`extra_headers` of this call takes the client's {header} out."
-        return Origin("extra_headers", sentence, f"{change} its `extra_headers`")
     of_client = values_of(sources.client_headers, header)
-    if sources.brings_key and (of_client or not sources.settings.get(argument)):
+    has_argument = bool(sources.settings.get(argument))
+    for value in values_of(sources.call_headers, header):
+        change = f"take {header} out of"
+        if sources.brings_key or not (has_argument or any(of_client)):
+            change = f"give {header} a value in"
+        sentence = f"`extra_headers` of this call takes the client's {header} out{_by(value)}."
+        return Origin("extra_headers", sentence, f"{change} its `extra_headers`")
+    if sources.brings_key and (of_client or not has_argument):
         return Origin(
             "extra_headers",
             "Nothing sets the header; the key comes from `extra_headers` of this call.",
             _fix_of_call(header),
         )
-    if any(value == "" for value in of_client):
-        is_variable = "" in custom_headers(header)
-        name = "OPENAI_CUSTOM_HEADERS" if is_variable else "default_headers"
-        place = name if is_variable else "`default_headers` of the client"
-        return Origin(
-            name, f"{place} sets {header} to nothing.", f"take {header} out of {name}, or fill it"
-        )
+    for value in of_client:
+        if not value:
+            place, where = "`default_headers` of the client", sources.default_headers_with(header)
+            name = "default_headers"
+            if value in custom_headers(header):
+                name = place = where = "OPENAI_CUSTOM_HEADERS"
+            change = f"take {header} out of" if has_argument else f"give {header} a value in"
+            sentence = f"{place} sets {header} to nothing{_by(value)}."
+            return Origin(name, sentence, f"{change} {where}")
     if of_client:
         return Origin(
             "default_headers",
@@ -175,17 +173,19 @@ def _origin_of_none(setting: Setting, sources: HeaderSources) -> Origin:
             "the SDK drops that.",
             f"spell it {header} there, or pass `{argument}=` to the client",
         )
-    if sources.settings.get(argument):
+    if has_argument:
         return Origin(
             "unknown",
             f"The client has a `{argument}=`, but something took the header out.",
             f"look for the code that removes {header}",
         )
+    step = sources.step_with(argument, "api_key")
+    pass_it = f"pass `{argument}=` to {'the client' if step is None else step.as_call}"
     if os.environ.get(variable) == "":
         return Origin(
             variable,
             f"Nothing sets the header: {variable} is set, but it is empty.",
-            f"give {variable} a value, or pass `{argument}=` to the client",
+            f"give {variable} a value, or {pass_it}",
         )
     if sources.settings.get(argument) == "":
         return Origin(
@@ -193,13 +193,12 @@ def _origin_of_none(setting: Setting, sources: HeaderSources) -> Origin:
             f"The client's `{argument}=`, or {as_it_was(variable)}, is an empty string.",
             f"give the client's `{argument}=` a value",
         )
-    step = sources.step_with("api_key")
-    if step is not None:
+    if step is not None and step.by != "__init__":
         return Origin(
             "unset",
             f"Nothing sets the header: neither the client nor {step.method}(), which gave it "
             f"another key, has a `{argument}=`.",
-            _fix_of_step(step, argument),
+            f"also pass `{argument}=` to {step.as_call}",
         )
     if sources.is_module:
         return Origin(
@@ -211,8 +210,13 @@ def _origin_of_none(setting: Setting, sources: HeaderSources) -> Origin:
         "unset",
         f"Nothing sets the header: the client has no `{argument}=`, and {variable} was not set "
         "when it was made.",
-        f"pass `{argument}=` to the client or set {variable}",
+        f"{pass_it}{'' if step is None else ','} or set {variable}",
     )
+
+
+def _by(value: object) -> str:
+    """How a header is taken out, where its value does not show that."""
+    return "" if isinstance(value, str) else f", by {type(value).__name__}()"
 
 
 def _fix_of_setting(
@@ -224,12 +228,11 @@ def _fix_of_setting(
     right there, and one with a key of its own where it is built.
     """
     argument = setting.argument
-    step = sources.step_with(argument)
+    step = sources.step_with(argument, *(["api_key"] if setting is PROJECT else []))
+    if step is not None and argument in step.gives:
+        return f"correct the `{argument}=` of {step.as_call}"
     if step is not None:
-        return f"correct the `{argument}=` of that {step.method}(), at {step.site}"
-    step = sources.step_with("api_key")
-    if step is not None and setting is PROJECT:
-        return _fix_of_step(step, argument)
+        return f"also pass `{argument}=` to {step.as_call}"
     of_variable = os.environ.get("OPENAI_API_KEY")
     if key_digest is not None and of_variable and digest(of_variable) != key_digest:
         return (
@@ -241,10 +244,6 @@ def _fix_of_setting(
 
 def _fix_of_call(header: str) -> str:
     return f"add {header} to the `extra_headers` of this call, which give it its key"
-
-
-def _fix_of_step(step: Step, argument: str) -> str:
-    return f"pass `{argument}=` to that {step.method}() too, at {step.site}"
 
 
 def _missing_on_websocket(sources: HeaderSources) -> Origin:
@@ -266,33 +265,3 @@ def _missing_on_websocket(sources: HeaderSources) -> Origin:
         of_client = "" if sources.brings_key else "`project=` to the client, or "
         fix = f"pass {of_client}{to_connect}"
     return Origin("unset", f"Nothing sets the header on this WebSocket: {why}.", fix)
-
-
-def origin_of_key(key_digest: bytes | None, sources: HeaderSources) -> Origin:
-    """Where the call's key came from."""
-    of_variable = custom_headers("Authorization")
-    step = sources.step_with("api_key")
-    if sources.brings_key:
-        name, place = "extra_headers", "`extra_headers` of this call"
-        fix = "correct its `extra_headers`"
-    elif any(digest(value.partition(" ")[2].strip()) == key_digest for value in of_variable):
-        name = "OPENAI_CUSTOM_HEADERS"
-        place, fix = f"{name} in the environment", f"correct {name}"
-    elif digest(os.environ.get("OPENAI_API_KEY", "").strip()) == key_digest:  # as it is sent
-        name, place = "OPENAI_API_KEY", "OPENAI_API_KEY in the environment"
-        fix = _unquote(name, os.environ[name].strip(), f"correct {name}")
-    elif digest((sources.settings.get("api_key") or "").strip()) == key_digest:
-        name, place = "api_key=", "the client's `api_key=`"
-        fix = "give the client the right `api_key=`"
-        if sources.is_module:
-            place, fix = "`openai.api_key`", "correct `openai.api_key`"
-        if step is None:
-            place += f", or from {as_it_was('OPENAI_API_KEY')}"
-        else:
-            fix = f"correct the `api_key=` of that {step.method}(), at {step.site}"
-        fix = _unquote(name, sources.settings["api_key"].strip(), fix)
-    else:
-        name = "unknown"
-        place = "outside the client's `api_key=` (a header, an event hook or an auth flow)"
-        fix = "look for the code that sets Authorization"
-    return Origin(name, f"The key comes from {place}.", fix)

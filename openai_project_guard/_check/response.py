@@ -14,6 +14,7 @@ from openai_project_guard._check.headers import (
     HeaderValues,
     read_headers,
     read_hint,
+    shortened,
 )
 from openai_project_guard._check.origin import origin_of
 from openai_project_guard._check.verdict import ALLOWED, decide
@@ -62,7 +63,7 @@ def _check_other_project(
         return
     named = redact(answered.decode("latin-1"))
     if records:
-        texts, expected = _shown(HeaderTexts.of(call.values)), project_ids(records)
+        texts, expected = HeaderTexts.of(call.values).shown(), project_ids(records)
         found = describe_wrong_call(
             call, message, adapter, texts, "allowed", "drift", expected, named
         )
@@ -85,11 +86,6 @@ def all_records(values: HeaderValues, passed_by: tuple[KeyRecord, ...]) -> tuple
         return passed_by
     known = records_of(settings.registries, values.key_digest)
     return (*passed_by, *(record for record in known if record not in passed_by))
-
-
-def _shown(texts: HeaderTexts) -> HeaderTexts:
-    settings = STATE.active
-    return texts.shown((lambda _: False) if settings is None else settings.knows)
 
 
 _STRICT: Final = Policy(Mode.ENFORCE, "block", None)
@@ -115,7 +111,7 @@ def add_note(error: BaseException, call: Call, adapter: MessageAdapter) -> None:
         "openai-project-guard let this call pass: the registry has its key for project "
         f"{checked}, and that is what its OpenAI-Project header said. "
     )
-    texts = _shown(texts)
+    texts = texts.shown()
     if code == _ORGANIZATION and texts.organization:
         note += _on_organization(adapter, texts, records)
     else:
@@ -144,8 +140,9 @@ def _on_organization(
         )
     header_sources = adapter.header_sources()
     origin = origin_of(ORGANIZATION, texts.organization, header_sources, "http", texts.key_digest)
+    value = shortened(texts.organization or "")
     return (
-        f"But its OpenAI-Organization header said {texts.organization!r}, of which the registry "
+        f"But its OpenAI-Organization header said {value!r}, of which the registry "
         f"says nothing. {origin.sentence} To fix it: {origin.fix}, or add the project's "
         "organization to the registry so that the guard checks it."
     )

@@ -40,6 +40,21 @@ class Message:
         self.original = original
 
 
+class _WithProject(list[Any]):
+    """Headers into which a project was put, and what they were before."""
+
+    __slots__ = ("before",)
+
+    def __init__(self, headers: list[Any], before: Any) -> None:
+        super().__init__(headers)
+        self.before = before
+
+
+def as_given(headers: Any) -> Any:
+    """Headers without the project that was put in: where they are used again, it may be another."""
+    return headers.before if isinstance(headers, _WithProject) else headers
+
+
 class MessageReader:
     """How the check reads a `Message`.
 
@@ -70,7 +85,7 @@ class MessageReader:
         """Sets the header; an empty one that is there is replaced, whatever its case."""
         if message.transport == "websocket":  # what was given is the caller's
             others = (pair for pair in _pairs(message.headers) if not _is_project(pair[0]))
-            message.headers = [*others, (PROJECT_HEADER, project)]
+            message.headers = _WithProject([*others, (PROJECT_HEADER, project)], message.headers)
             return
         for name in [name for name in message.headers if _is_project(name)]:
             del message.headers[name]

@@ -12,15 +12,13 @@ from types import FrameType
 from typing import Any
 
 from openai_project_guard._check.call import HeaderSources
-from openai_project_guard._check.header_settings import values_of
+from openai_project_guard._check.header_settings import SETTINGS, values_of
 from openai_project_guard._check.headers import PROJECT_HEADER
 from openai_project_guard._check.waiting import module_of, outwards
 from openai_project_guard._hooks.client_site import site_of
 
 BASE_MODULE = "openai._base_client"
 """The module that has `SyncAPIClient` and `AsyncAPIClient` in every release from 1.20.0 on."""
-
-_SETTINGS = ("api_key", "project", "organization")
 
 
 def frames() -> Iterator[FrameType]:
@@ -79,7 +77,7 @@ def header_sources(client: Any, call_headers: Any) -> HeaderSources:
         call_headers=call_headers,
         client_headers=_mapping(getattr(client, "_custom_headers", None)),
         http_headers=_mapping(getattr(getattr(client, "_client", None), "headers", None)),
-        settings={name: getattr(client, name, None) for name in _SETTINGS},
+        settings={each.argument: getattr(client, each.argument, None) for each in SETTINGS},
         client_site=site_of(client),
         is_module=any(cls.__name__ == "_ModuleClient" for cls in type(client).__mro__),
     )

@@ -12,6 +12,7 @@ import sys
 from types import MethodType, ModuleType
 from typing import Any
 
+from openai_project_guard._errors import OWN_FAULTS
 from openai_project_guard._hooks.patch import Function, hook, owner_of
 from openai_project_guard._scope import SCOPE, Scope, current_scope
 
@@ -31,12 +32,9 @@ def install_executor(thread: ModuleType) -> None:
 def _start_hook(original: Function) -> Function:
     def start(self: Any) -> Any:
         scope = current_scope()
-        if scope is None or _serves_a_pool(self):
+        run = None if scope is None or _serves_a_pool(self) else _put_on(self, scope)
+        if run is None:
             return original(self)
-        run = _RunInScope(scope, self)
-        # A method: sentry-sdk, if its start() is inside ours, calls the `__func__` of what it finds
-        # with the thread.
-        self.run = MethodType(run, self)
         try:
             return original(self)
         except RuntimeError:  # no more threads just now, say: it may be started again, elsewhere
@@ -44,6 +42,18 @@ def _start_hook(original: Function) -> Function:
             raise
 
     return start
+
+
+def _put_on(thread: Any, scope: Scope) -> _RunInScope | None:
+    """Has a thread run in a scope, unless its class does not let its `run` be replaced."""
+    try:
+        run = _RunInScope(scope, thread)
+        # A method: sentry-sdk, if its start() is inside ours, calls the `__func__` of what it finds
+        # with the thread.
+        thread.run = MethodType(run, thread)
+    except OWN_FAULTS:
+        return None
+    return run
 
 
 def _serves_a_pool(thread: Any) -> bool:

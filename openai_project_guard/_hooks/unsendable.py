@@ -29,13 +29,16 @@ def refusal_of_unsendable(client: Any, options: Any) -> BaseException | None:
         )
         if not isinstance(project, str) or project.isascii():
             return None
-        headers = [
-            ("Authorization", f"Bearer {client.api_key or ''}"),
-            (PROJECT_HEADER, project.encode("utf-8", "surrogatepass")),
-        ]
-        url = str(client.base_url).removesuffix("/") + str(getattr(options, "url", ""))
-        method = str(getattr(options, "method", "")).upper()
-        return refusal(Call(), Message(method, url, headers), MessageReader(lambda: sources))
+        message = Message(
+            str(getattr(options, "method", "")).upper(),
+            str(client.base_url).removesuffix("/") + str(getattr(options, "url", "")),
+            # In no local: whatever an observer or a signal raises passes this frame.
+            [
+                ("Authorization", f"Bearer {client.api_key or ''}"),
+                (PROJECT_HEADER, project.encode("utf-8", "surrogatepass")),
+            ],
+        )
+        return refusal(Call(), message, MessageReader(lambda: sources))
     except OWN_FAULTS as fault:
         log_fault(fault, "The SDK's own error was raised.")
         return None

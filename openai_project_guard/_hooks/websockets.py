@@ -17,7 +17,7 @@ from openai_project_guard._check.headers import RawHeaders
 from openai_project_guard._check.response import check_response
 from openai_project_guard._errors import UnsupportedSDKError
 from openai_project_guard._hooks.call import HiddenCall, Judge, Judged, calls_on_stack, judging
-from openai_project_guard._hooks.message import Message, MessageReader
+from openai_project_guard._hooks.message import Message, MessageReader, as_given
 from openai_project_guard._hooks.patch import hook
 from openai_project_guard._hooks.sdk_facts import header_sources_of_websocket
 
@@ -73,14 +73,6 @@ class _OpeningCall(Call):
     __slots__ = ()
 
 
-class _WithProject(list[Any]):
-    """Headers into which a project was put."""
-
-    __slots__ = ("before",)
-
-    before: Any
-
-
 def _judge_opening(send: HiddenCall) -> Judged:
     """Judges a connection before the method that opens it runs."""
     if not is_active():
@@ -88,19 +80,18 @@ def _judge_opening(send: HiddenCall) -> Judged:
     call, opener = _OpeningCall(), send.argument("self", 0)
     # websockets 13.1 to 14 keep the headers with the other argument of the handshake.
     before_15 = hasattr(opener, "handshake_args")
-    given = opener.handshake_args[0] if before_15 else opener.additional_headers
-    if isinstance(given, _WithProject):  # it reconnects, and its project may be another by now
-        given = given.before
-    message = Message("GET", opener.uri, given, transport="websocket")
-    given = headers = message.headers
+    # No local here holds the headers: whatever an observer or a signal raises passes this frame.
+    message = Message(
+        "GET",
+        opener.uri,
+        as_given(opener.handshake_args[0] if before_15 else opener.additional_headers),
+        transport="websocket",
+    )
     error = refusal(call, message, READER)
-    if message.headers is not given:
-        headers = _WithProject(message.headers)
-        headers.before = given
     if before_15:
-        opener.handshake_args = (headers, *opener.handshake_args[1:])
+        opener.handshake_args = (message.headers, *opener.handshake_args[1:])
     else:
-        opener.additional_headers = headers
+        opener.additional_headers = message.headers
     return Judged(call, error)
 
 

@@ -75,6 +75,7 @@ def test_the_worst_comes_first(tmp_path: Path) -> None:
     write(
         tmp_path / "x.jsonl",
         line(**plain, count=9000),
+        line(outcome="allowed", reason="unregistered", count=3),
         line(outcome="injected", reason="missing", count=500),
         line(outcome="allowed", reason="drift", count=1),
         line(count=2, call_site="app/a.py:1 in f"),
@@ -88,10 +89,11 @@ def test_the_worst_comes_first(tmp_path: Path) -> None:
         ("warned", 2),
         ("drift", 1),
         ("injected", 500),
+        ("allowed", 3),
         ("allowed", 9000),
     ]
     # A drift is about a call that is counted already.
-    assert summing.calls_of(summary.projects["proj_a"]) == 9510
+    assert summing.calls_of(summary.projects["proj_a"]) == 9513
 
 
 def test_one_change_names_all_its_call_sites(tmp_path: Path) -> None:

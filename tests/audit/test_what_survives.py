@@ -349,6 +349,29 @@ def test_a_file_that_is_removed_is_made_again(tmp_path: Path) -> None:
     assert total(tmp_path) == 1
 
 
+@pytest.mark.skipif(not hasattr(os, "O_NOFOLLOW"), reason="this system follows every link")
+def test_a_link_in_place_of_the_file_is_not_followed(tmp_path: Path) -> None:
+    folder, elsewhere = tmp_path / "audit", tmp_path / "elsewhere"
+    elsewhere.write_text("somebody else's")
+    audit = Audit(str(folder))
+    audit.record(verdict())
+    audit.flush()
+    (file,) = files(folder)
+    file.unlink()
+    file.symlink_to(elsewhere)
+    audit.record(verdict())
+    audit.close()
+    assert elsewhere.read_text() == "somebody else's"
+
+
+def test_an_audit_in_which_nothing_was_counted_has_nothing_to_say(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    Audit(str(tmp_path)).close()
+    assert files(tmp_path) == []
+    assert caplog.records == []
+
+
 @pytest.mark.skipif(os.name == "nt", reason="Windows knows no such modes")
 def test_a_folder_that_is_removed_is_made_again_for_its_owner_alone(tmp_path: Path) -> None:
     folder = tmp_path / "audit"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -12,6 +13,8 @@ import pytest
 from support import STRANGER, VERSION, A, B, Recorder, Sync, chat, fingerprint, http
 
 import openai_project_guard as opg
+
+BASIC = "Basic " + b64encode(f"x:{A}".encode()).decode()
 
 REGISTRY = """version = 1
 
@@ -60,8 +63,8 @@ def test_with_options_key_swap(sent: Recorder) -> None:
         "keep it), or from OPENAI_PROJECT_ID as it was when the client was made.",
         lines[3],
         "Nothing was sent.",
-        f"To fix it: pass `project=` to that with_options() too, at {place[1]} (expected: proj_b), "
-        "or use a key of project proj_a. If this key does belong to proj_a, the registry's entry "
+        f"To fix it: also pass `project=` to that with_options(), at {place[1]} (expected: proj_b)"
+        ", or use a key of project proj_a. If this key does belong to proj_a, the registry's entry "
         "is wrong: correct it in openai-projects.toml, line 13.",
     ]
 
@@ -75,8 +78,8 @@ def test_stale_variable(sent: Recorder, monkeypatch: pytest.MonkeyPatch) -> None
         "That OpenAI-Project comes from OPENAI_PROJECT_ID in the environment.",
     ]
     assert lines[5].startswith(
-        "To fix it: correct or unset OPENAI_PROJECT_ID, and any `project=` that repeats it "
-        "(expected: proj_a), or use a key of "
+        "To fix it: correct OPENAI_PROJECT_ID where it is set (a .env file, perhaps), and any "
+        "`project=` that repeats it (expected: proj_a), or use a key of "
     )
 
 
@@ -217,8 +220,8 @@ def test_organization(sent: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines[0].endswith("OpenAI-Project 'proj_a' and OpenAI-Organization 'org-2'.")
     assert lines[2] == "That OpenAI-Organization comes from OPENAI_ORG_ID in the environment."
     assert lines[5] == (
-        "To fix it: correct or unset OPENAI_ORG_ID, and any `organization=` that repeats it "
-        "(expected: org-1), or correct the registry's entry."
+        "To fix it: correct or unset OPENAI_ORG_ID where it is set (a .env file, perhaps), and any "
+        "`organization=` that repeats it (expected: org-1), or correct the registry's entry."
     )
 
 
@@ -274,14 +277,102 @@ def test_the_fix_for_a_name_in_the_header_is_the_id(sent: Recorder) -> None:
 
 def test_two_keys_say_what_is_wrong_with_the_call(sent: Recorder) -> None:
     lines = refusal(Sync.client(sent, project="proj_a", default_headers={"api-key": B}))
-    assert lines[0].endswith(
-        "and OpenAI-Project 'proj_a', which goes with more than one key, or with a registered key "
-        "in an unusual form."
+    assert lines[0].endswith("and OpenAI-Project 'proj_a', which goes with more than one key.")
+    assert lines[1] == (
+        "The registry has these keys for project proj_a (support-bot) of org-1, in "
+        "openai-projects.toml, line 8; and for proj_b (billing), in openai-projects.toml, line 13."
     )
     assert lines[-1] == (
-        "To fix it: give the client the right `api_key=`; send one OpenAI-Project header and one "
-        "Authorization header, Bearer KEY."
+        "To fix it: send one of the two keys: take `api-key` out of the client's `default_headers`."
     )
+
+
+def test_of_two_keys_the_one_that_a_registry_has_is_spoken_of(sent: Recorder) -> None:
+    client = Sync.client(sent, api_key=STRANGER, project="proj_a", default_headers={"api-key": B})
+    assert refusal(client)[1] == (
+        "Of these keys the registry has one, for project proj_b (billing), in "
+        "openai-projects.toml, line 13."
+    )
+
+
+LONE = "what is to be sent is one Authorization header: Bearer KEY, without quotes"
+
+
+@pytest.mark.parametrize(
+    ("given", "fault", "fix"),
+    [
+        (
+            {"api_key": f"Bearer {A}"},
+            "a key that has `Bearer ` in front of it",
+            "take `Bearer ` off the value in api_key=: the SDK adds it",
+        ),
+        (
+            {"api_key": f"'{A}'"},
+            "a key in quotes",
+            "take the quotes off the value in api_key=, which docker --env-file keeps",
+        ),
+        (
+            {"api_key": f"{A},{STRANGER}"},
+            "more than one key",
+            f"give the client the right `api_key=`; {LONE}",
+        ),
+        (
+            {"api_key": f"key {A}"},
+            "a registered key in an unusual form",
+            f"give the client the right `api_key=`; {LONE}",
+        ),
+        (
+            {"default_headers": {"Authorization": f"Bearer  bearer {A}"}},
+            "a key that has `Bearer ` in front of it",
+            f"correct the client's `default_headers`; {LONE}",
+        ),
+        (
+            {"default_headers": {"Authorization": BASIC}},
+            "a key that is sent by Basic",
+            f"correct the client's `default_headers`; {LONE}",
+        ),
+    ],
+)
+def test_a_malformed_key_is_not_said_to_be_in_no_registry(
+    given: dict[str, Any], fault: str, fix: str, sent: Recorder
+) -> None:
+    lines = refusal(Sync.client(sent, **{"project": "proj_a", **given}))
+    assert lines[0].endswith(f", which goes with {fault}.")
+    has = "The registry has this key"
+    if fault == "more than one key":
+        has = "Of these keys the registry has one,"
+    assert lines[1] == (
+        f"{has} for project proj_a (support-bot) of org-1, in openai-projects.toml, line 8."
+    )
+    assert lines[-1] == f"To fix it: {fix}."
+
+
+@pytest.mark.parametrize(
+    ("place", "where"),
+    [
+        ("extra_headers", "`extra_headers` of this call"),
+        ("http_client", "the headers of the client's `http_client=`"),
+        ("with_options", "the `default_headers` of that with_options(), at "),
+        ("hook", None),
+    ],
+)
+def test_a_second_key_is_taken_out_where_it_was_put_in(
+    place: str, where: str | None, sent: Recorder
+) -> None:
+    second, options = {"api-key": B}, dict[str, Any](project="proj_a")
+    if place in ("http_client", "hook"):
+        hooks = [lambda request: request.headers.update(second)] if place == "hook" else []
+        options["http_client"] = http.Client(
+            transport=http.MockTransport(sent),
+            headers=second if place == "http_client" else {},
+            event_hooks={"request": hooks},
+        )
+    client = Sync.client(sent, **options)
+    if place == "with_options":
+        client = client.with_options(default_headers=second)
+    fix = f"take `api-key` out of {where}" if where else "look for the code that sets `api-key`"
+    (last,) = refusal(client, second if place == "extra_headers" else {})[-1:]
+    assert last.startswith(f"To fix it: send one of the two keys: {fix}")
 
 
 def test_an_id_from_elsewhere_forges_no_line_and_drives_no_terminal(
@@ -299,6 +390,43 @@ def test_an_id_from_elsewhere_forges_no_line_and_drives_no_terminal(
 
 
 # --- several registries, or none ------------------------------------------------------------------
+
+
+LONG = "x" * 60_000
+
+
+@pytest.mark.parametrize(
+    ("headers", "said"),
+    [
+        ({"OpenAI-Project": f"proj_{LONG}"}, "use a key of project proj_xxx"),
+        ({"OpenAI-Project": f"proj_{LONG} "}, "which has white space around it"),
+        ({"OpenAI-Project": "proj_a", "OpenAI-Organization": f"org-{LONG}"}, "and .* 'org-xxx"),
+    ],
+)
+def test_of_a_long_header_the_beginning_is_shown_and_kept(
+    sent: Recorder, headers: dict[str, str], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(opg.ProjectGuardError, match=said) as refused:
+        chat(Sync.client(sent), extra_headers=headers)
+    assert "comes from `extra_headers` of this call." in str(refused.value)
+    for told in (str(refused.value), repr(refused.value.verdict), caplog.text):
+        assert len(told) < 6_000
+    assert str(refused.value.verdict.actual)[:9] in ("proj_xxxx", "proj_a")
+
+
+@pytest.mark.parametrize("length", [500, 501])
+def test_five_hundred_characters_are_shown_whole(sent: Recorder, length: int) -> None:
+    value = "proj_".ljust(length, "x")
+    with pytest.raises(opg.ProjectMismatchError) as refused:
+        Sync.client(sent, project=value).models.list()
+    assert refused.value.verdict.actual == (value if length == 500 else f"{value[:500]}…")
+
+
+def test_of_a_long_path_the_beginning_is_shown_and_kept(sent: Recorder) -> None:
+    with pytest.raises(opg.ProjectMissingError) as refused:
+        Sync.client(sent).models.retrieve(LONG)
+    assert refused.value.verdict.path.startswith("/v1/models/xxx")
+    assert len(refused.value.verdict.path) < 1_000
 
 
 def test_every_project_of_a_key_is_named_with_its_place(sent: Recorder) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import sys
 import types
-from collections.abc import AsyncIterator, Generator, Iterator
+import weakref
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from contextlib import aclosing, suppress
 from typing import Any
 
@@ -362,3 +363,66 @@ async def test_a_generator_that_is_a_coroutine_can_still_be_awaited(probe: Probe
 
     assert await body() == "a"
     assert probe() == "ab?"
+
+
+class _Chunk:
+    """What a generator hands on, and can be asked whether anybody still has it."""
+
+
+def test_what_went_through_a_generator_is_kept_by_nobody() -> None:
+    @guard
+    def body() -> Generator[_Chunk | None, _Chunk | None, None]:
+        yield _Chunk()
+        while True:
+            with suppress(KeyError):
+                yield None
+
+    consumed = body()
+    yielded = weakref.ref(next(consumed))
+    assert yielded() is None
+
+    sent = _Chunk()
+    kept = weakref.ref(sent)
+    consumed.send(sent)
+    del sent
+    assert kept() is None
+
+    error, kept = _caught()
+    consumed.throw(error)
+    del error
+    assert kept() is None
+    consumed.close()
+
+
+async def test_what_went_through_an_async_generator_is_kept_by_nobody() -> None:
+    @guard
+    async def body() -> AsyncGenerator[_Chunk | None, _Chunk | None]:
+        yield _Chunk()
+        while True:
+            with suppress(KeyError):
+                yield None
+
+    consumed = body()
+    yielded = weakref.ref(await anext(consumed))
+    assert yielded() is None
+
+    sent = _Chunk()
+    kept = weakref.ref(sent)
+    await consumed.asend(sent)
+    del sent
+    assert kept() is None
+
+    error, kept = _caught()
+    await consumed.athrow(error)
+    del error
+    assert kept() is None
+    await consumed.aclose()
+
+
+def _caught() -> tuple[KeyError, weakref.ref[_Chunk]]:
+    """An error whose traceback holds something, and a reference to that."""
+    held = _Chunk()
+    try:
+        raise KeyError
+    except KeyError as error:
+        return error, weakref.ref(held)

@@ -41,6 +41,35 @@ def test_a_thread_inherits_the_scope_in_which_it_was_started(probe: Probe) -> No
     assert in_thread(probe) == "ab"
 
 
+class _RunIsFixed(threading.Thread):
+    """A thread whose `run` is set once, as that of a frozen dataclass."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "run":
+            raise AttributeError(name)
+        super().__setattr__(name, value)
+
+
+class _RunIsAProperty(threading.Thread):
+    """A thread that finds out what to run when it is asked."""
+
+    @property
+    def run(self) -> Any:
+        return super().run
+
+
+@pytest.mark.parametrize("kind", [_RunIsFixed, _RunIsAProperty])
+def test_a_thread_whose_run_cannot_be_replaced_starts_all_the_same(
+    kind: type[threading.Thread],
+) -> None:
+    ran: list[bool] = []
+    thread = kind(target=lambda: ran.append(True))
+    with guard():
+        thread.start()
+    thread.join()
+    assert ran == [True]
+
+
 def test_a_thread_run_in_a_copied_context_inherits_it(probe: Probe) -> None:
     with guard(project="proj_a"):
         context = contextvars.copy_context()

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import gc
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+import operator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -248,9 +249,24 @@ async def test_an_async_fixture_may_leave_its_scope_in_another_task(probe: Probe
     assert await probe.wait() == "ab?"
 
 
-def test_whoever_looks_both_methods_up_may_drop_one(probe: Probe) -> None:
+LOOKED_UP: dict[str, Callable[[Any], Any]] = {
+    "by name": lambda scope: scope.__exit__,
+    "by getattr()": lambda scope: getattr(scope, "__exit__", None),
+    "by a variable": lambda scope, name="__exit__": getattr(scope, name),
+    "by an attrgetter": operator.attrgetter("__exit__"),
+    "by a function in a with": lambda scope: attribute_in_a_with(scope, "__exit__"),
+}
+
+
+def attribute_in_a_with(scope: Any, name: str) -> Any:
+    with nullcontext():
+        return getattr(scope, name)
+
+
+@pytest.mark.parametrize("way", LOOKED_UP)
+def test_whoever_looks_both_methods_up_may_drop_one(way: str, probe: Probe) -> None:
     def enter(scope: Any) -> Any:
-        leave = scope.__exit__
+        leave = LOOKED_UP[way](scope)
         scope.__enter__()
         del leave
         return scope

@@ -22,6 +22,7 @@ from support import (
     B,
     Recorder,
     Server,
+    fingerprint,
     frames_holding,
     python,
     sync_client,
@@ -282,7 +283,10 @@ def test_a_key_in_the_project_variable_is_said_to_come_from_there(
 FORMLESS = "gw9f83kd02mfn28dkl20dkfi"  # of a form that nothing would recognise
 
 
-@pytest.mark.parametrize("written", ["{}", "Bearer {}", '"{}"', "proj_a,{}"])
+@pytest.mark.parametrize(
+    "written",
+    ["{}", "Bearer {}", '"{}"', "proj_a,{}", "proj={}", "key:{}", "https://h/{}?x", "<{}>."],
+)
 @pytest.mark.parametrize("key", [A, "proj_a", FORMLESS])
 def test_a_registered_key_in_the_place_of_the_project_is_not_shown(
     key: str, written: str, caplog: pytest.LogCaptureFixture
@@ -293,6 +297,118 @@ def test_a_registered_key_in_the_place_of_the_project_is_not_shown(
         client.models.list()
     assert FORMLESS not in f"{refused.value} {refused.value.verdict} {caplog.text}"
     assert "…dkfi" in str(refused.value.verdict.actual)
+
+
+@pytest.mark.parametrize("written", ["proj={}", "key:{}"])
+def test_where_a_value_with_a_registered_key_in_it_comes_from_is_still_found(
+    written: str, sent: Recorder
+) -> None:
+    opg.enable(registry={"proj_a": [A, FORMLESS]})
+    with pytest.raises(opg.ProjectMismatchError) as refused:
+        sync_client(sent, project=written.format(FORMLESS)).models.list()
+    assert refused.value.verdict.origin == "project="
+
+
+@pytest.mark.parametrize("outcome", ["blocked", "warned", "allowed"])
+@pytest.mark.parametrize(
+    ("base_url", "model"),
+    [
+        ("https://api.openai.com/v1", FORMLESS),
+        ("https://api.openai.com/v1", f"ft:{FORMLESS}"),
+        (f"https://api.openai.com/{FORMLESS}/v1", "m"),
+        (f"https://{FORMLESS}.api.openai.com/v1", "m"),
+    ],
+)
+def test_a_registered_key_in_the_address_is_not_shown(
+    base_url: str, model: str, outcome: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[opg.Verdict] = []
+    said: list[str] = []
+    opg.enable("warn" if outcome == "warned" else "enforce", registry={"proj_a": [A, FORMLESS]})
+    opg.add_observer(told.append)
+    project = "proj_a" if outcome == "allowed" else "proj_b"
+    try:
+        sync_client(Server(), base_url=base_url, project=project).models.retrieve(model)
+    except opg.ProjectMismatchError as refused:
+        said.append(str(refused))
+    said += [record.getMessage() for record in caplog.records if record.name == opg.__name__]
+    (verdict,) = told
+    assert verdict.outcome == outcome
+    assert "…dkfi" in verdict.host + verdict.path
+    assert FORMLESS not in f"{verdict} {said}"
+
+
+def test_the_digest_of_nothing_is_no_key(sent: Recorder) -> None:
+    """As `printf %s "$UNSET" | sha256sum` gives it."""
+    opg.enable(registry=write_registry(Path("registry.toml"), a=f"proj_a:{A}", b="proj_b"))
+    text = Path("registry.toml").read_text("utf-8")
+    nothing = f'keys = [{{ fingerprint = "{fingerprint("")}" }}]'
+    Path("registry.toml").write_text(text + nothing, "utf-8")
+    opg.enable(registry="registry.toml")
+    with pytest.raises(opg.ProjectMissingError) as refused:
+        sync_client(sent, project="").models.list()
+    assert refused.value.verdict.actual == ""
+    assert "an empty OpenAI-Project header" in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["gateway.key.7777", "gw+9f83~kd02"])
+@pytest.mark.parametrize("path", ["{}", "key={}", "(é{})"])
+def test_a_key_of_whatever_characters_is_hidden_in_the_path(
+    key: str, path: str, sent: Recorder
+) -> None:
+    opg.enable(registry={"proj_a": [A, key]})
+    with pytest.raises(opg.ProjectMismatchError) as refused:
+        sync_client(sent, project="proj_b").models.retrieve(path.format(key))
+    shown = path.format(f"…{key[-4:]}")
+    assert refused.value.verdict.path == f"/v1/models/{shown}"
+
+
+@pytest.mark.parametrize("key", [FORMLESS, "nvapi-Nq1VwYS81VP7Hb1DX8pPd5khx-E3pyI_gKpaUnA"])
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        lambda key: opg.register("proj_a", key),
+        lambda key: opg.enable(registry={key: "proj_a"}),
+        lambda key: opg.enable(key),
+        lambda key: opg.enable(project=key),
+        lambda key: opg.enable(unregistered=key),
+        lambda key: opg.enable(scope=key),
+        lambda key: opg.enable(on_error=key),
+        lambda key: opg.enable(hosts=key),
+        lambda key: opg.guard(project=key).__enter__(),
+        lambda key: opg.guard(project=[key]),  # type: ignore[arg-type]
+        lambda key: opg.guard(mode=key),
+        lambda key: opg.guard(key),
+        lambda key: opg.add_observer(key),
+    ],
+)
+def test_a_key_of_unknown_form_in_a_wrong_argument_is_not_shown(
+    mistake: Callable[[str], object], key: str
+) -> None:
+    with pytest.raises(opg.ConfigurationError, match=f"…{key[-4:]}") as refused:
+        mistake(key)
+    assert key[:12] not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "proj_gw9f83kd02mfn28dkl20dkfi",
+        "org-gw9f83kd02mfn28dkl20dkfi",
+        "support-bot-production-eu",
+        "team-billing-eu-west-1-prod",
+        "k8s-prod-eu-central-1-llm-gw",
+        "customerSupportAssistant2",
+        "gw-9f83kd02mfn28dk",  # short for a key
+        "gw9f83kd02mfn28-dkl20dkf-i9",  # of short pieces
+        "/etc/gw9f83kd02mfn28dkl20dkfi/openai-projects.toml",
+        "redis://h/gw9f83kd02mfn28dkl20dkfi",
+    ],
+)
+def test_a_name_in_a_wrong_argument_is_shown(name: str) -> None:
+    with pytest.raises(opg.ConfigurationError) as refused:
+        opg.enable(unregistered=name)  # type: ignore[arg-type]
+    assert name in str(refused.value)
 
 
 @pytest.mark.parametrize("misplace", [opg.Mode, partial(getattr, opg), opg.__dict__["__getattr__"]])

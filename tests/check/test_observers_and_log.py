@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import functools
 import logging
 import os
 import re
@@ -184,18 +185,42 @@ def test_an_observer_may_remove_itself_and_add_another() -> None:
     assert seen == ["once", "second"]
 
 
-def test_an_observer_may_itself_make_a_call() -> None:
-    seen: list[opg.Verdict] = []
+def test_an_observer_may_itself_make_a_call_of_which_the_others_are_told() -> None:
+    seen: list[tuple[str, str]] = []
     client = sync_client(Recorder(), project="proj_a")
 
-    def reports(verdict: opg.Verdict) -> None:
-        seen.append(verdict)
-        if len(seen) == 1:
+    def reports(name: str, verdict: opg.Verdict) -> None:
+        seen.append((name, verdict.path))
+        if len(seen) < 20:
             client.models.list()
 
+    opg.add_observer(functools.partial(reports, "one"))
+    opg.add_observer(functools.partial(reports, "two"))
+    for _ in range(2):
+        chat(client)
+    assert seen == 2 * [
+        ("one", "/v1/chat/completions"),
+        ("two", "/v1/models"),
+        ("two", "/v1/chat/completions"),
+        ("one", "/v1/models"),
+    ]
+
+
+async def test_an_observer_is_not_told_of_a_call_in_a_task_that_it_starts() -> None:
+    seen: list[str] = []
+    tasks: list[asyncio.Task[Any]] = []
+    client = async_client(Recorder(), project="proj_a")
+
+    def reports(verdict: opg.Verdict) -> None:
+        seen.append(verdict.path)
+        if len(seen) < 20:
+            tasks.append(asyncio.create_task(chat(client)))
+
     opg.add_observer(reports)
-    chat(client)
-    assert [verdict.path for verdict in seen] == ["/v1/chat/completions", "/v1/models"]
+    await chat(client)
+    while tasks:
+        await tasks.pop()
+    assert seen == ["/v1/chat/completions"]
 
 
 def test_observers_come_and_go_while_calls_run() -> None:
@@ -592,6 +617,21 @@ def test_a_sigterm_is_the_applications_again_when_the_counts_are_logged() -> Non
     assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
     _log.flush()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_disabling_logs_the_counts_and_leaves_neither_thread_nor_handler(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    client = sync_client(Recorder(), project="proj_b")
+    for _ in range(3):
+        client.models.list()
+    (timer,) = (each for each in threading.enumerate() if each.name == "openai-project-guard-log")
+    opg.disable()
+    assert [text.partition(" (and ")[2] for _, text in lines(caplog)] == ["", "2 more)"]
+    assert signal.getsignal(signal.SIGTERM) is before
+    timer.join(30)
+    assert not timer.is_alive()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

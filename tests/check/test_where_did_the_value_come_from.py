@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +36,8 @@ def test_a_key_swapped_in_is_put_right_there_and_not_in_the_variable(
     clean.setenv("OPENAI_PROJECT_ID", "proj_a")
     origin, text = refused(sync_client(Recorder()).with_options(api_key=B))
     assert origin == "OPENAI_PROJECT_ID"
-    assert "To fix it: pass `project=` to that with_options() too, at " in text
-    assert "correct or unset" not in text
+    assert "To fix it: also pass `project=` to that with_options(), at " in text
+    assert "correct OPENAI_PROJECT_ID" not in text
 
 
 def test_another_clients_key_does_not_make_the_variable_wrong(clean: pytest.MonkeyPatch) -> None:
@@ -135,6 +137,8 @@ def test_the_modules_own_client_is_put_right_in_the_module(clean: pytest.MonkeyP
                 openai.models.list()
             assert error.value.verdict.origin == origin
             assert place in str(error.value)
+            if key == STRANGER:
+                assert "The key comes from `openai.api_key`, or from " in str(error.value)
     finally:
         openai._reset_client()  # type: ignore[attr-defined]
 
@@ -195,8 +199,9 @@ def test_a_401_for_an_organization_that_the_registry_does_not_know_names_the_hea
     assert note.endswith(
         "But its OpenAI-Organization header said 'org-old', of which the registry says nothing. "
         "That OpenAI-Organization comes from OPENAI_ORG_ID in the environment. To fix it: correct "
-        "or unset OPENAI_ORG_ID, and any `organization=` that repeats it, or add the project's "
-        "organization to the registry so that the guard checks it."
+        "or unset OPENAI_ORG_ID where it is set (a .env file, perhaps), and any `organization=` "
+        "that repeats it, or add the project's organization to the registry so that the guard "
+        "checks it."
     )
 
 
@@ -322,7 +327,9 @@ def test_of_two_keys_on_a_call_it_is_said_where_the_first_comes_from() -> None:
     client = sync_client(Recorder(), project="proj_a", default_headers={"api-key": B})
     origin, text = refused(client)
     assert origin == "api_key="
-    assert "To fix it: give the client the right `api_key=`" in text
+    assert text.endswith(
+        "To fix it: send one of the two keys: take `api-key` out of the client's `default_headers`."
+    )
 
 
 # --- a variable that was another one when the client was made -------------------------------------
@@ -378,7 +385,7 @@ def test_a_project_of_a_clients_headers_is_put_right_there() -> None:
     origin, text = refused(sync_client(Recorder(), project="proj_a", default_headers=HEADER))
     assert origin == "default_headers"
     assert "\nThat OpenAI-Project comes from `default_headers` of the client, or from " in text
-    assert "To fix it: correct its `default_headers` (expected: proj_a), or use a key of " in text
+    assert "To fix it: correct the client's `default_headers` (expected: proj_a), or use a " in text
 
 
 def test_a_project_of_an_http_client_is_taken_out_there() -> None:
@@ -464,7 +471,8 @@ def test_an_organization_is_put_right_where_it_was_set(
     assert origin == name
     fix = "give the client the right `organization=`"
     if is_variable:
-        fix = f"correct or unset {name}, and any `organization=` that repeats it"
+        fix = f"correct or unset {name} where it is set (a .env file, perhaps), "
+        fix += "and any `organization=` that repeats it"
     assert f"To fix it: {fix} (expected: org-1), or correct the registry's entry." in text
 
 
@@ -501,7 +509,8 @@ def test_a_header_that_a_call_takes_out_is_filled_where_that_brings_its_key() ->
 
 def test_a_header_that_a_client_empties_is_filled_there() -> None:
     _, text = refused(sync_client(Recorder(), default_headers={"OpenAI-Project": ""}))
-    assert "To fix it: take OpenAI-Project out of default_headers, or fill it (expected: " in text
+    fix = "give OpenAI-Project a value in the client's `default_headers`"
+    assert f"To fix it: {fix} (expected: proj_a)" in text
 
 
 def test_of_a_derived_client_the_key_is_no_matter_where_its_organization_is_wrong(
@@ -521,6 +530,16 @@ def test_an_empty_variable_is_given_a_value(clean: pytest.MonkeyPatch) -> None:
     assert (
         "To fix it: give OPENAI_PROJECT_ID a value, or pass `project=` to the client (expected: "
     ) in text
+
+
+def test_an_empty_variable_is_not_all_that_a_client_with_another_key_could_be_given(
+    clean: pytest.MonkeyPatch,
+) -> None:
+    clean.setenv("OPENAI_PROJECT_ID", "")
+    _, text = refused(sync_client(Recorder()).with_options(api_key=B))
+    place = error_site(text, "with_options")
+    fix = f"OPENAI_PROJECT_ID a value, or pass `project=` to that with_options(), at {place}"
+    assert f"To fix it: give {fix} (expected: proj_b)" in text
 
 
 @pytest.mark.parametrize("method", ["with_options", "copy"])
@@ -543,7 +562,7 @@ def test_a_client_that_got_another_key_and_never_a_project() -> None:
         "Nothing sets the header: neither the client nor with_options(), which gave it another "
         "key, has a `project=`."
     ) in text
-    assert "To fix it: pass `project=` to that with_options() too, at " in text
+    assert "To fix it: also pass `project=` to that with_options(), at " in text
 
 
 def test_a_call_that_brings_its_key_and_no_project() -> None:
@@ -580,7 +599,7 @@ def test_a_variable_for_headers_that_empties_the_project(clean: pytest.MonkeyPat
     origin, text = refused(sync_client(Recorder(), project="proj_a"))
     assert origin == "OPENAI_CUSTOM_HEADERS"
     assert "OPENAI_CUSTOM_HEADERS sets OpenAI-Project to nothing." in text
-    assert "To fix it: take OpenAI-Project out of OPENAI_CUSTOM_HEADERS, or fill it" in text
+    assert "To fix it: take OpenAI-Project out of OPENAI_CUSTOM_HEADERS (expected: " in text
 
 
 def test_a_key_that_stands_as_the_project_of_a_client_is_found_though_it_is_not_shown() -> None:
@@ -595,7 +614,8 @@ def test_an_argument_that_repeats_the_variable_is_spoken_of_too(clean: pytest.Mo
     for options in ({}, {"project": "proj_b"}):
         origin, text = refused(sync_client(Recorder(), **options))
         assert origin == "OPENAI_PROJECT_ID"
-        fix = "correct or unset OPENAI_PROJECT_ID, and any `project=` that repeats it"
+        fix = "correct OPENAI_PROJECT_ID where it is set (a .env file, perhaps), "
+        fix += "and any `project=` that repeats it"
         assert f"To fix it: {fix} (expected: proj_a), or use a key of project proj_b" in text
 
 
@@ -609,7 +629,7 @@ def test_what_counts_as_quotes_that_docker_kept(
     clean.setenv("OPENAI_PROJECT_ID", value)
     _, text = refused(sync_client(Recorder()))
     assert ("To fix it: take the quotes off the value in OPENAI_PROJECT_ID" in text) == are_quotes
-    assert ("To fix it: correct or unset OPENAI_PROJECT_ID" in text) != are_quotes
+    assert ("To fix it: correct OPENAI_PROJECT_ID" in text) != are_quotes
 
 
 @pytest.mark.parametrize("by_argument", [False, True])
@@ -622,4 +642,267 @@ def test_quotes_around_a_key_are_named(
     _, text = refused(sync_client(Recorder(), api_key=given, project="proj_a"))
     name = "api_key=" if by_argument else "OPENAI_API_KEY"
     assert f"take the quotes off the value in {name}, which docker --env-file keeps" in text
-    assert ("a registered key in an unusual form" in text) == (key == A)
+    assert ("which goes with a key in quotes." in text) == (key == A)
+
+
+# --- a header that is taken out by Omit() ---------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(openai, "Omit"), reason="this SDK has no public Omit")
+@pytest.mark.parametrize("project", ["proj_a", None])
+@pytest.mark.parametrize("by_call", [True, False])
+def test_a_header_that_is_taken_out_by_omit_is_said_to_be(
+    by_call: bool, project: str | None
+) -> None:
+    omit = {"OpenAI-Project": openai.Omit()}
+    if by_call:
+        origin, text = refused(sync_client(Recorder(), project=project), extra_headers=omit)
+        name, where = "extra_headers", "its `extra_headers`"
+        assert "`extra_headers` of this call takes the client's OpenAI-Project out, by Omit()." in (
+            text
+        )
+    else:
+        origin, text = refused(sync_client(Recorder(), project=project, default_headers=omit))
+        name, where = "default_headers", "the client's `default_headers`"
+        assert "`default_headers` of the client sets OpenAI-Project to nothing, by Omit()." in text
+    assert origin == name
+    change = "take OpenAI-Project out of" if project else "give OpenAI-Project a value in"
+    assert f"To fix it: {change} {where} (expected: proj_a)" in text
+
+
+# --- a scope, and a key that is another project's -------------------------------------------------
+
+
+@pytest.mark.parametrize("project", ["proj_a", None])
+def test_in_a_scope_a_key_of_another_project_is_what_is_wrong(project: str | None) -> None:
+    with opg.guard(project="proj_a"):
+        origin, text = refused(sync_client(Recorder(), api_key=B, project=project))
+    assert origin == "api_key="
+    assert "\nThe key comes from the client's `api_key=`, or from OPENAI_API_KEY as it was " in text
+    assert "That OpenAI-Project comes from" not in text
+
+
+def test_in_a_scope_a_header_of_another_project_is_what_is_wrong() -> None:
+    with opg.guard(project="proj_a"):
+        origin, text = refused(sync_client(Recorder(), api_key=A, project="proj_b"))
+    assert origin == "project="
+    assert "That OpenAI-Project comes from the client's `project=`" in text
+
+
+def put_in_by_default_headers() -> openai.OpenAI:
+    headers = {"Authorization": f"Bearer {B}"}
+    return sync_client(Recorder(), api_key=A, project="proj_a", default_headers=headers)
+
+
+def put_in_by_with_options() -> openai.OpenAI:
+    headers = {"Authorization": f"Bearer {B}"}
+    client = sync_client(Recorder(), api_key=A, project="proj_a")
+    return client.with_options(default_headers=headers)
+
+
+def put_in_by_a_hook() -> openai.OpenAI:
+    def swap(request: Any) -> None:
+        request.headers["Authorization"] = f"Bearer {B}"
+
+    return support.hooked(Recorder(), hooks={"request": [swap]}, project="proj_a")
+
+
+def put_in_by_an_auth_flow() -> openai.OpenAI:
+    class Auth(http.Auth):  # type: ignore[misc, name-defined]
+        def auth_flow(self, request: Any) -> Any:
+            request.headers["Authorization"] = f"Bearer {B}"
+            yield request
+
+    sent = http.Client(transport=http.MockTransport(Recorder()), auth=Auth())
+    return openai.OpenAI(api_key=A, project="proj_a", http_client=sent)
+
+
+OUTSIDE = "outside the client's `api_key=` (a header, an event hook or an auth flow)"
+PUT_IN = [
+    (put_in_by_default_headers, "default_headers", "`default_headers` of the client"),
+    (put_in_by_with_options, "default_headers", "`default_headers` of the client"),
+    (put_in_by_a_hook, "unknown", OUTSIDE),
+    (put_in_by_an_auth_flow, "unknown", OUTSIDE),
+]
+
+
+@pytest.mark.parametrize(("make", "name", "place"), PUT_IN)
+def test_a_key_that_is_put_in_the_place_of_the_clients_is_spoken_of(
+    make: Any, name: str, place: str
+) -> None:
+    origin, text = refused(make())
+    assert origin == "project="
+    assert "\nThat OpenAI-Project comes from the client's `project=`" in text
+    assert f". The key comes from {place}.\n" in text
+    with opg.guard(project="proj_a"):
+        origin, text = refused(make())
+    assert origin == name
+    assert f"\nThe key comes from {place}.\n" in text
+
+
+@pytest.mark.parametrize("place", ["argument", "variable", "call"])
+def test_a_key_in_its_usual_place_is_not_spoken_of_where_a_project_is_wrong(
+    place: str, clean: pytest.MonkeyPatch
+) -> None:
+    clean.setenv("OPENAI_API_KEY", A if place == "variable" else STRANGER)
+    headers = {"Authorization": f"Bearer {A}"} if place == "call" else {}
+    client = sync_client(Recorder(), api_key=STRANGER if place == "call" else A, project="proj_b")
+    assert "The key comes from" not in refused(client, extra_headers=headers)[1]
+
+
+def test_an_unregistered_key_of_a_clients_headers_is_put_right_there() -> None:
+    headers = {"Authorization": f"Bearer {STRANGER}"}
+    origin, text = refused(sync_client(Recorder(), project="proj_a", default_headers=headers))
+    assert origin == "default_headers"
+    assert "if it is not, correct the client's `default_headers`. " in text
+
+
+# --- headers that a derived client was given ------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", ["default_headers", "set_default_headers"])
+def test_a_header_that_a_derived_client_was_given_is_put_right_there(option: str) -> None:
+    first = sync_client(Recorder(), project="proj_a", default_headers={"X-A": "1"})
+    client = first.with_options(**{option: {"OpenAI-Project": "proj_b"}})
+    origin, text = refused(client.with_options(default_headers={"X-B": "2"}))
+    assert origin == "default_headers"
+    place = str(error_site(text, "with_options"))
+    fix = f"correct the `default_headers` of that with_options(), at {place}"
+    assert f"To fix it: {fix} (expected: proj_a), or use a key of project proj_b." in text
+    assert "That OpenAI-Project comes from `default_headers` of the client.\n" in text
+
+
+def test_a_header_that_a_derived_client_was_given_empty_is_filled_there() -> None:
+    first = sync_client(Recorder(), project="proj_a")
+    _, text = refused(first.with_options(default_headers={"OpenAI-Project": ""}))
+    place = error_site(text, "with_options")
+    fix = f"take OpenAI-Project out of the `default_headers` of that with_options(), at {place}"
+    assert f"To fix it: {fix} (expected: proj_a)" in text
+
+
+def test_a_key_that_is_swapped_in_after_a_project_is_put_right_where_it_is() -> None:
+    first = sync_client(Recorder()).with_options(project="proj_a")
+    _, text = refused(first.with_options(api_key=B))  # swapped
+    place = error_site(text, "with_options", at=-1)
+    assert f"To fix it: also pass `project=` to that with_options(), at {place} " in text
+
+
+def error_site(text: str, method: str, at: int = 0) -> str:
+    """The place of one of the steps, as the error itself tells it."""
+    steps = re.findall(rf", then {method} at (.*?:\d+ in \w+)", text)
+    return str(steps[at])
+
+
+# --- a class of the application's own -------------------------------------------------------------
+
+
+class Fixed(openai.OpenAI):
+    """Names its project by itself."""
+
+    def __init__(self) -> None:
+        super().__init__(api_key=A, project="proj_b", http_client=recorded())
+
+
+class FixedBeside(openai.OpenAI):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(api_key=A, project="proj_b", **options)
+
+
+class Nameless(openai.OpenAI):
+    def __init__(self) -> None:
+        super().__init__(http_client=recorded())
+
+
+class Open(openai.OpenAI):
+    """Lets whoever calls it name the project."""
+
+    def __init__(self, project: str | None = None) -> None:
+        super().__init__(api_key=A, project=project, http_client=recorded())
+
+
+class OpenToAll(openai.OpenAI):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(api_key=A, http_client=recorded(), **options)
+
+
+class FixedOpen(Open):
+    def __init__(self) -> None:
+        super().__init__("proj_b")
+
+
+class OfFixed(Fixed):
+    """Adds nothing to what is named further in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+
+
+def recorded() -> Any:
+    return http.Client(transport=http.MockTransport(Recorder()))
+
+
+def line_in(cls: type) -> str:
+    """The line of a class on which its constructor calls the SDK's."""
+    lines, first = inspect.getsourcelines(cls)
+    (number,) = (first + at for at, line in enumerate(lines) if "super().__init__(" in line)
+    return f"{__file__}:{number} in __init__"
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (Fixed, Fixed),
+        (FixedOpen, FixedOpen),
+        (OfFixed, Fixed),
+        (lambda: FixedBeside(http_client=recorded()), FixedBeside),
+    ],
+)
+def test_a_project_of_a_class_of_its_own_is_put_right_in_its_constructor(
+    make: Any, names: type
+) -> None:
+    origin, text = refused(make())
+    place = line_in(names)
+    assert origin == "project="
+    assert f"; the client was built at {__file__}:" in text
+    assert f", then __init__ at {place}.\n" in text
+    assert f"To fix it: correct the `project=` of that __init__(), at {place} " in text
+
+
+@pytest.mark.parametrize("make", [Open, OpenToAll])
+@pytest.mark.parametrize("options", [{}, {"project": "proj_b"}])
+def test_a_class_that_takes_a_project_is_given_it_where_it_is_called(
+    make: Any, options: dict[str, Any]
+) -> None:
+    _, text = refused(make(**options))
+    assert "__init__" not in text
+    fix = "give the client the right `project=`" if options else "pass `project=` to the client "
+    assert f"To fix it: {fix}" in text
+
+
+def test_a_class_of_its_own_that_names_no_project_is_told_where_it_could(
+    clean: pytest.MonkeyPatch,
+) -> None:
+    clean.setenv("OPENAI_API_KEY", A)
+    origin, text = refused(Nameless())
+    assert origin == "unset"
+    fix = f"pass `project=` to that __init__(), at {line_in(Nameless)}, or set OPENAI_PROJECT_ID"
+    assert f"To fix it: {fix} (expected: proj_a)" in text
+    clean.setenv("OPENAI_PROJECT_ID", "proj_b")
+    origin, text = refused(Nameless())
+    assert origin == "OPENAI_PROJECT_ID"
+    assert "To fix it: correct OPENAI_PROJECT_ID where it is set " in text
+
+
+def test_a_class_that_brings_a_key_of_its_own_is_to_bring_its_project_too(
+    clean: pytest.MonkeyPatch,
+) -> None:
+    clean.setenv("OPENAI_API_KEY", B)
+    clean.setenv("OPENAI_PROJECT_ID", "proj_b")
+
+    class OfA(openai.OpenAI):
+        def __init__(self) -> None:
+            super().__init__(api_key=A, http_client=recorded())
+
+    origin, text = refused(OfA())
+    assert origin == "OPENAI_PROJECT_ID"
+    assert "To fix it: also pass `project=` to that __init__(), at " in text

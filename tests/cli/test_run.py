@@ -457,6 +457,15 @@ def test_a_command_that_cannot_run_or_would_run_unguarded(
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links are for administrators there")
+@pytest.mark.parametrize("name", ["python3.13t", "python3d", "python3.12-dbg", "pythonw", "pypy3"])
+def test_a_python_by_whatever_name_is_not_to_run_unguarded(machine: Machine, name: str) -> None:
+    (machine.directory / name).symlink_to(sys.executable)
+    done = run(machine, "--", f"./{name}", "-I", "-c", "pass")
+    assert done.returncode == 2
+    assert "option -I ignores PYTHONPATH" in done.stderr
+
+
 def test_options_of_the_program_are_its_own(machine: Machine) -> None:
     done = run(machine, "--", "-W", "ignore", "-c", "import sys; print(sys.argv)", "-I", "-S", "-E")
     assert done.stdout.strip() == "['-c', '-I', '-S', '-E']"

@@ -148,7 +148,7 @@ def headers(pairs: list[tuple[bytes, bytes]]) -> str:
     texts = HeaderTexts.of(read)
     policy = Policy(Mode.INJECT, "learn", "proj_a")
     verdict = decide(texts.project, texts.organization, (), policy, read_credential(raw))
-    return f"{verdict} {read_hint(raw)} {texts.shown(lambda _: False)}"
+    return f"{verdict} {read_hint(raw)} {texts.shown()}"
 
 
 def server_answer(answer: tuple[int, list[tuple[bytes, bytes]], bytes]) -> str:

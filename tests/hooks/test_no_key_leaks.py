@@ -149,6 +149,55 @@ def test_an_error_that_passes_through_our_frames_over_another_tools_wrapper(
     assert SECRET not in our_locals(failed.value)
 
 
+class Stop(BaseException):
+    """What stops a program, wherever it is: as Ctrl-C does, or a test framework."""
+
+
+@pytest.fixture
+def stops() -> Iterator[None]:
+    """An observer stops the program at the next call."""
+
+    def stop(_: opg.Verdict) -> None:
+        raise Stop
+
+    opg.add_observer(stop)
+    yield
+    opg.remove_observer(stop)
+
+
+@pytest.mark.usefixtures("stops")
+@pytest.mark.parametrize("way", [Sync, Async])
+@pytest.mark.parametrize("project", ["proj_a", "proj_b", "prój"])
+def test_what_stops_the_program_passes_through_our_frames(
+    project: str, way: Any, sent: Recorder
+) -> None:
+    opg.enable(registry={"proj_a": CANARY})
+    client = way.client(sent, api_key=CANARY, project=project)
+    with pytest.raises(Stop) as stopped:
+        way.run(lambda: chat(client))
+    assert our_locals(stopped.value)
+    assert SECRET not in our_locals(stopped.value)
+
+
+@pytest.mark.usefixtures("stops")
+@needs_sdk(VERSION >= (3,), "WebSocket with the client's project")
+@pytest.mark.parametrize("is_async", [False, True])
+def test_what_stops_the_program_at_a_websocket_passes_through_our_frames(is_async: bool) -> None:
+    opg.enable(registry={"proj_a": CANARY})
+    options: Any = {"api_key": CANARY, "project": "proj_b"}
+
+    async def connect_async() -> None:
+        await openai.AsyncOpenAI(**options).realtime.connect(model="m").enter()
+
+    def connect() -> None:
+        openai.OpenAI(**options).realtime.connect(model="m").enter()
+
+    with pytest.raises(Stop) as stopped:
+        asyncio.run(connect_async()) if is_async else connect()
+    assert our_locals(stopped.value)
+    assert SECRET not in our_locals(stopped.value)
+
+
 @needs_sdk(VERSION >= (3,), "WebSocket with the client's project")
 @pytest.mark.parametrize("project", ["proj_a", "proj_b"])
 @pytest.mark.parametrize("is_async", [False, True])

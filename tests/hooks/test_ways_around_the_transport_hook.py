@@ -483,6 +483,41 @@ def test_a_scope_inside_a_clients_own_way_holds(way: Any, own: Any) -> None:
     assert sent.requests == []
 
 
+def tried_again(send: Any, is_async: bool) -> Any:
+    """A `send()` that takes a refusal for a failure of the network."""
+
+    def again(*args: Any, **options: Any) -> Any:
+        with suppress(opg.ProjectGuardError):
+            return send(*args, **options)
+        return send(*args, **options)
+
+    async def again_async(*args: Any, **options: Any) -> Any:
+        with suppress(opg.ProjectGuardError):
+            return await send(*args, **options)
+        return await send(*args, **options)
+
+    return again_async if is_async else again
+
+
+@OWN_WAYS
+@pytest.mark.parametrize(
+    ("mode", "project", "before"),
+    [
+        ("enforce", "proj_a", opg.guard(project="proj_b")),
+        ("warn", "proj_b", opg.guard(mode="enforce")),
+    ],
+)
+def test_what_is_refused_inside_a_clients_own_way_is_refused_at_the_next_try(
+    mode: Any, project: str | None, before: Any, way: Any, own: Any
+) -> None:
+    opg.enable(mode, registry=KEYS)
+    again = before(tried_again(own.send, way is Async))
+    sent = Recorder()
+    with pytest.raises(opg.ProjectGuardError):
+        call_by(type("Again", (own,), {"send": again}), way, sent, project)
+    assert sent.requests == []
+
+
 @OWN_WAYS
 @pytest.mark.parametrize("mode", ["warn", "inject"])
 def test_a_client_that_sends_its_own_way_gets_one_verdict_a_call(

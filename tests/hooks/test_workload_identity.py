@@ -122,6 +122,19 @@ def test_a_service_account_with_a_wrong_header_is_refused(
 
 
 @IDENTITIES
+def test_in_a_scope_a_service_account_of_another_project_is_what_is_wrong(
+    identity: Any, exchange: Exchange
+) -> None:
+    client = Sync.client(exchange, workload_identity=identity("user-svc-a"), project="proj_b")
+    with opg.guard(project="proj_b"), pytest.raises(opg.ProjectScopeError) as caught:
+        chat(client)
+    assert caught.value.verdict.origin == "workload_identity"
+    assert "for the service account user-svc-a, by the client's workload identity.\n" in str(
+        caught.value
+    )
+
+
+@IDENTITIES
 def test_the_error_names_the_line_of_the_service_account(identity: Any, exchange: Exchange) -> None:
     client = Sync.client(exchange, workload_identity=identity("user-svc-a"), project="proj_b")
     with pytest.raises(opg.ProjectMismatchError) as caught:

@@ -103,7 +103,7 @@ def test_no_key_is_overlooked_nor_shown(pairs: Pairs) -> None:
     read = read_headers(raw(pairs))
     if read.key_digest is None:
         return
-    shown = read_hint(raw(pairs)) + repr(HeaderTexts.of(read).shown(lambda _: False))
+    shown = read_hint(raw(pairs)) + repr(HeaderTexts.of(read).shown())
     # Every key that a credential names whole is a candidate, whatever stands beside it.
     words = {word for n in NAMES[:2] for value in values(pairs, n) for word in value.split()}
     for key in (b"sk-proj-one-ABCDEFGH", b"sk-admin-two-ABCDEFGH"):

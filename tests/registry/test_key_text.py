@@ -85,6 +85,7 @@ def test_names_and_hints_are_left_alone(text: str) -> None:
         ("redis://user:s3cret@host:1/0", "redis://…@host:1/0"),
         ("redis:/user:s3cret@host", "redis:/…@host"),
         (":/user:s3cret@host", ":/…@host"),
+        (":/u:s3cret@host", ":/…@host"),
         ("user:secret@host:6379/0", "…@host:6379/0"),
         ("redis:user:secret@host", "…@host"),
         ("in /srv/app/user:secret@host: no", "in /srv/app/…@host: no"),

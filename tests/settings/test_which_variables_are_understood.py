@@ -168,6 +168,13 @@ def test_the_override_beats_scopes_where_the_guard_is_not_enabled(
     assert len(caplog.records) > 1
 
 
+@pytest.mark.skipif(os.name == "nt", reason="a colon is behind the letter of a drive there")
+def test_a_path_may_have_a_colon_in_it(clean: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    clean.setenv(GUARD + "_AUDIT", str(tmp_path / "since 10:30"))
+    opg.enable(registry={"proj_a": A})
+    assert (tmp_path / "since 10:30").is_dir()
+
+
 @pytest.mark.parametrize("name", ["_LEARNED", "_SNAPSHOT", "_AUDIT"])
 def test_a_url_is_no_path(name: str) -> None:
     url = "redis://user:not-a-real-password@127.0.0.1:6379/0"

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from openai_project_guard._check.header_settings import ORGANIZATION, PROJECT
 from openai_project_guard._check.headers import HeaderTexts, read_headers, read_hint
-from openai_project_guard._check.origin import origin_of, origin_of_key
+from openai_project_guard._check.origin import origin_of
+from openai_project_guard._check.origin_of_key import origin_of_key
 from openai_project_guard._cli.key_input import without_keys
 from openai_project_guard._cli.temporary_guard import enabled, without_variables
 from openai_project_guard._errors import UnsupportedSDKError

@@ -17,7 +17,7 @@ from openai_project_guard._keys import shown
 
 _PYTHON_FILE = (".py", ".pyw", ".pyz")
 _STARTERS = ("python", "python3", "pytest", "gunicorn", "uvicorn", "celery", "uv", "flask")
-_PYTHON = re.compile(r"(?:python|pypy)[\d.]*(?:\.exe)?", re.IGNORECASE)
+_PYTHON = re.compile(r"(?:python|pypy)[\d.]*(?:w|[td]{1,2})?(?:-dbg)?(?:\.exe)?", re.IGNORECASE)
 _WITH_VALUE = "XW"
 _LAST = "cm"  # what follows belongs to the program
 _ISOLATING = {"I": "PYTHONPATH", "E": "PYTHONPATH", "S": "sitecustomize"}

@@ -22,6 +22,7 @@ from support import Server, sync_client
 
 import openai_project_guard as opg
 from openai_project_guard import RegistryError
+from openai_project_guard._cli import main
 from openai_project_guard._keys import digest, hint
 from openai_project_guard._registry import stores as edit
 from openai_project_guard._registry.redis import open_source
@@ -29,6 +30,7 @@ from openai_project_guard._state import STATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from openai_project_guard._registry.source import Source
 
@@ -60,6 +62,25 @@ def test_what_a_call_teaches_is_kept_in_the_shared_registry_alone(server: RedisS
     assert len(STATE.registered) == 0
     with pytest.raises(opg.ProjectMismatchError):
         sync_client(Server("proj_b"), api_key=OTHER, project="proj_c").models.list()
+
+
+def test_what_is_learned_leaves_aliases_and_service_accounts_as_they_are(
+    server: RedisServer, tmp_path: Path
+) -> None:
+    known = (
+        'version = 1\n[projects.bot]\nid = "proj_a"\nservice_accounts = ["user-1"]\n'
+        f'keys = [{{ fingerprint = "{fingerprint(KEY)}" }}]\n'
+    )
+    (tmp_path / "some.toml").write_text(known, "utf-8")
+    assert main(["copy", str(tmp_path / "some.toml"), server.url, "--yes"]) == 0
+    source = open_source(server.url)
+    server.signal(signal.SIGSTOP)  # so that what is learned is not in the registry yet
+    source.remember(digest(OTHER), hint(OTHER), "proj_b")
+    server.signal(signal.SIGCONT)
+    snapshot = source.registry.snapshot
+    assert (has(source, KEY), has(source, OTHER)) == (True, True)
+    assert snapshot.projects["bot"].id == "proj_a"
+    assert [record.project.id for record in snapshot.accounts["user-1"]] == ["proj_a"]
 
 
 def test_the_first_to_learn_a_key_has_its_way(server: RedisServer) -> None:
