@@ -11,10 +11,14 @@ from __future__ import annotations
 
 import sys
 from asyncio import AbstractEventLoop, Future, Task, current_task
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future as Work
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
+from inspect import CO_OPTIMIZED
+from itertools import compress, repeat
+from operator import eq
 from threading import current_thread
 from types import (
     BuiltinMethodType,
@@ -27,7 +31,9 @@ from types import (
 from typing import Any
 
 _MOST_LINKS = 1000  # that are followed
-_MOST_ENTRIES = 10_000  # of a list that is looked through: each call would, of a large batch
+# Of all threads together: each wrong call in a pool looks, and there may be hundreds of threads.
+_MOST_FRAMES = 2000
+_MOST_VALUES = 20_000  # that these frames have, and that are in lists there
 _WAITING = ("asyncio", "concurrent", "threading")
 _RUNNING = ("concurrent.futures.thread", "anyio._backends._asyncio")
 _WORK = ("work_item", "future")  # what these call what they run
@@ -36,6 +42,10 @@ _LEADING_ON = ("_parent_task", "_host_task", "cancel_scope", "_done", "future")
 """Attributes that lead from a group, a queue or a piece of work to whoever waits for it."""
 _PARTS = {CoroutineType: ("cr_frame", "cr_await"), GeneratorType: ("gi_frame", "gi_yieldfrom")}
 """Where what is suspended keeps its frame, and what it awaits."""
+_REFERENCES = (7 if sys.version_info < (3, 11) else 5, 5)
+"""To a frame that is looked at, if nobody else has it, and to the dict of its variables."""
+
+_Threads = Callable[[], list[tuple[list[FrameType], list[Any]]]]
 
 
 def frames_that_wait(frame: FrameType) -> Iterator[FrameType]:
@@ -44,18 +54,19 @@ def frames_that_wait(frame: FrameType) -> Iterator[FrameType]:
     Args:
         frame: where the running stack begins.
     """
-    runners = [each.f_locals for each in outwards(frame) if module_of(each) in _RUNNING]
+    runners = [locals_of(each) for each in outwards(frame) if module_of(each) in _RUNNING]
     work = [kept.get(name) for kept in runners for name in _WORK]
-    yield from _waiting_for([*filter(_is_link, (_running_task(), *work))])
+    threads = cache(_threads)  # if need be, and once
+    yield from _waiting_for([*filter(_is_link, (_running_task(), *work))], threads)
     # Whoever hands work to the pool just now is about to wait for it. The program may have dropped
     # it before its work is done.
     pools = [kept["executor_reference"]() for kept in runners if "executor_reference" in kept]
-    yield from _blocked_by({id(pool) for pool in pools if pool is not None})
+    yield from _blocked_by({id(pool) for pool in pools if pool is not None}, threads)
     # What anyio runs for a thread of its own: last, for that thread waits nearer than its scope.
-    yield from _waiting_for([*filter(_is_link, (kept.get("scope") for kept in runners))])
+    yield from _waiting_for([*filter(_is_link, (kept.get("scope") for kept in runners))], threads)
 
 
-def _waiting_for(links: list[Any]) -> Iterator[FrameType]:
+def _waiting_for(links: list[Any], threads: _Threads) -> Iterator[FrameType]:
     known = {id(current_thread()), *map(id, links)}
     for link in links:  # which grows meanwhile
         if isinstance(link, Task):
@@ -64,13 +75,65 @@ def _waiting_for(links: list[Any]) -> Iterator[FrameType]:
             if id(found) not in known and len(links) < _MOST_LINKS:
                 known.add(id(found))
                 links.append(found)
-    yield from _blocked_by(known)
+    yield from _blocked_by(known, threads)
 
 
-def _blocked_by(links: set[int]) -> Iterator[FrameType]:
-    for innermost in sys._current_frames().values():
-        if _waits_for(links, innermost):
-            yield from outwards(innermost)
+def _blocked_by(links: set[int], threads: _Threads) -> Iterator[FrameType]:
+    """The frames of the threads that wait for one of these."""
+    for stack, values in threads():
+        if not links.isdisjoint(map(id, values)):
+            yield from stack
+
+
+def _threads() -> list[tuple[list[FrameType], list[Any]]]:
+    """The frames of each thread, and the values that it has where it may wait; the newest first.
+
+    They are looked at from the oldest on, which is the main one: it is what waits most often.
+    """
+    left = repeat(None, _MOST_FRAMES)
+    stacks = [
+        [frame for frame, _ in zip(outwards(innermost), left, strict=False)]
+        for innermost in reversed(sys._current_frames().values())
+    ]
+    found = []
+    most = _MOST_VALUES
+    for stack in stacks:
+        values: list[Any] = []
+        called = ""
+        for frame in stack:
+            module = module_of(frame)
+            if module.startswith(_WAITING) or called.startswith(_WAITING):
+                own = [*locals_of(frame).values()]
+                lists = [value for value in own if type(value) in (list, set, tuple, dict)]
+                for some in (own, *lists):
+                    if len(some) <= most:
+                        most -= len(some)
+                        values += some
+            called = module
+        found.append((stack, values))
+    return found[::-1]
+
+
+def locals_of(frame: FrameType) -> dict[str, Any]:
+    """The variables of a frame, which keeps no copy of them.
+
+    Before Python 3.13 (PEP 667) a function's frame keeps what was asked for until it is asked
+    again, and so whatever the function deletes meanwhile: a large object, or a key.
+    """
+    kept = frame.f_locals
+    found = dict(kept)
+    if sys.version_info < (3, 13):
+        code = frame.f_code
+        # Python takes the variables back from there, where a debugger or a profiler has the frame.
+        is_own = frame.f_trace is None and sys.getrefcount(frame) <= _REFERENCES[0]
+        if is_own and code.co_flags & CO_OPTIMIZED:  # a module's variables are nowhere else
+            names = (*code.co_varnames, *code.co_cellvars, *code.co_freevars)
+            # Unless the application has it: `locals()`. All in C, or another thread could get it
+            # between the count and the removal.
+            counts = map(sys.getrefcount, repeat(kept))
+            is_unknown = map(eq, counts, repeat(_REFERENCES[1]))
+            deque(map(kept.pop, compress(names, is_unknown), repeat(None)), 0)
+    return found
 
 
 def outwards(frame: FrameType | None) -> Iterator[FrameType]:
@@ -100,21 +163,6 @@ def _suspended(task: Task[Any]) -> Iterator[FrameType]:
         frame, awaited = (getattr(awaited, name) for name in names)
         frames.append(frame)
     yield from filter(None, reversed(frames))
-
-
-def _waits_for(links: set[int], innermost: FrameType) -> bool:
-    """Whether a thread waits for one of these."""
-    called = ""
-    for frame in outwards(innermost):
-        module = module_of(frame)
-        if module.startswith(_WAITING) or called.startswith(_WAITING):
-            values = [*frame.f_locals.values()]
-            lists = [value for value in values if type(value) in (list, set, tuple, dict)]
-            for some in (values, *(each for each in lists if len(each) <= _MOST_ENTRIES)):
-                if not links.isdisjoint(map(id, some)):
-                    return True
-        called = module
-    return False
 
 
 def _leading_on(link: Any) -> list[object]:

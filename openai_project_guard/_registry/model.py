@@ -39,14 +39,15 @@ class Place:
         self.name = name
         self.address = address
 
-    def of(self, needle: str, project: str) -> str:
+    def of(self, needle: str, project: str, *, is_listed: bool = False) -> str:
         """The place of one entry.
 
         Args:
             needle: its fingerprint or its service account.
             project: the id of its project; a key may be registered for several.
+            is_listed: whether the places of all entries are asked for. Default: no.
         """
-        del needle, project  # only a file has lines to look through
+        del needle, project, is_listed  # only a file has lines to look through
         return self.name
 
 

@@ -127,7 +127,7 @@ class Registry:
         return sum(1 for _ in self._records())
 
     def __iter__(self) -> Iterator[Entry]:
-        return (_entry(key_digest, record) for key_digest, record in self._records())
+        return (_entry(*found, is_listed=True) for found in self._records())
 
     def __bool__(self) -> bool:
         return True  # an empty registry is still a registry, not a missing one
@@ -156,7 +156,7 @@ class Registry:
             self.snapshot.add_key(key_digest, KeyRecord(project, key_hint, note))
 
 
-def _entry(key_digest: bytes, record: KeyRecord) -> Entry:
+def _entry(key_digest: bytes, record: KeyRecord, *, is_listed: bool = False) -> Entry:
     fingerprint = fingerprint_of(key_digest)
     project = record.project
     return Entry(
@@ -166,7 +166,7 @@ def _entry(key_digest: bytes, record: KeyRecord) -> Entry:
         alias=project.alias,
         organization=project.organization,
         note=record.note,
-        place=project.place.of(fingerprint, project.id),
+        place=project.place.of(fingerprint, project.id, is_listed=is_listed),
     )
 
 

@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import gc
+import sys
+import threading
+import time
+import weakref
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from types import FrameType, FunctionType, ModuleType
 from typing import Any
@@ -353,3 +359,36 @@ def test_the_frames_of_a_fault_of_ours_hold_nothing_of_the_call(
     with pytest.raises(opg.ProjectGuardError, match=r"KeyError.* cannot be checked") as raised:
         client.models.retrieve("x")
     assert_frames_hold_nothing(raised.value)
+
+
+class Large:
+    """What a program has, and deletes."""
+
+
+@pytest.mark.skipif(sys.gettrace() is not None, reason="a tracer has the frames")
+@pytest.mark.parametrize("mode", ["enforce", "warn"])
+def test_what_a_waiting_program_deletes_after_a_wrong_call_in_a_pool_is_freed(mode: Any) -> None:
+    opg.enable(mode, registry=REGISTRY)
+    judged = threading.Event()
+    opg.add_observer(lambda _: judged.set())
+    client = sync_client(answer, project="proj_b")
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(int).result()
+        large = Large()
+        kept = weakref.ref(large)
+        call = functools.partial(client.models.list)
+        work = weakref.ref(call)
+        pool.submit(until_main_thread_waits)
+        pool.submit(call)
+        assert judged.wait(30)
+        del large, call
+        pool.submit(int).result()  # the thread of the pool has dropped the call
+        gc.collect()
+        assert kept() is None
+        assert work() is None
+
+
+def until_main_thread_waits() -> None:
+    main = threading.main_thread().ident or 0
+    while sys._current_frames()[main].f_code is not threading.Condition.wait.__code__:
+        time.sleep(0.001)

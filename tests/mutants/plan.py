@@ -28,6 +28,7 @@ _SCOPES = [
     "properties/test_scopes_over_trees.py",
 ]
 _CALLED = "check/test_where_was_it_called.py"
+_OUTLIVES = "hooks/test_nothing_outlives_a_call.py"
 _HANDED_OVER = "check/test_where_was_it_called_if_others_wait.py"
 _REACHED = "check/test_does_the_fix_reach_the_registry.py"
 _LOGGED = (
@@ -214,6 +215,7 @@ TESTS: dict[str, list[str]] = {
     "_check/waiting": [
         _HANDED_OVER,
         f"{_CALLED}::test_the_call_site_is_the_applications_line",
+        f"{_OUTLIVES}::test_what_a_waiting_program_deletes_after_a_wrong_call_in_a_pool_is_freed",
     ],
     "_log": ["check/test_observers_and_log.py"],
     "_check/terminate": ["check/test_observers_and_log.py", _CALLED],

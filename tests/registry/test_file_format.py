@@ -170,6 +170,28 @@ LAYOUTS = {
         "id = 'proj_a'\n",
         (3, 7),
     ),
+    "lines from Windows": (
+        f'[projects.a]\r\nid = "proj_a"\r\nkeys = [\r\n  {{ fingerprint = "{B}" }},\r\n  {KEY}\r\n]'
+        f'\r\n[projects.b]\r\nid = "proj_b"\r\nkeys = [{KEY}]\r\n',
+        (6, 10),
+    ),
+    "indented tables": (
+        f'[projects.a]\nid = "proj_a"\nkeys = [\n{{ fingerprint = "{B}" }},\n]\n'
+        f'  [projects.b]\n  id = "proj_b"\n  keys = [\n  {KEY},\n  ]\n',
+        (None, 10),
+    ),
+    "a table in a note": (
+        f"[projects.a]\nid = 'proj_a'\nkeys = [{{ fingerprint = '{B}', note = '''\n"
+        f"[projects.b]\nid = 'proj_b'\nkeys = [\n{KEY}\n''' }}]\n"
+        f"[projects.b]\nid = 'proj_b'\nkeys = [\n{KEY}\n]\n",
+        (None, 13),
+    ),
+    "a key of many projects": (
+        "".join(f'[projects.p{n}]\nid = "proj_{n}"\nkeys = [{KEY}]\n' for n in range(150))
+        + f'[projects.a]\nid = "proj_a"\nkeys = [{KEY}]\n[projects.b]\nid = "proj_b"\n'
+        f"keys = [{KEY}]\n",
+        (454, 457),
+    ),
 }
 
 
@@ -177,9 +199,11 @@ LAYOUTS = {
 def test_an_entry_knows_its_line_in_every_layout(text: str, lines: tuple[int | None, int]) -> None:
     text = text.replace(A[:-1] + "\\u0062", A[:-1] + f"\\u{ord(A[-1]):04x}")
     write(f"version = 1\n{text}")
-    place = read(NAME).projects["a"].place
-    for project_id, line in zip(("proj_a", "proj_b"), lines, strict=True):
-        assert place.of(A, project_id) == (f"{NAME}, line {line}" if line else NAME)
+    for is_listed in (False, True):
+        for project_id, line in zip(("proj_a", "proj_b"), lines, strict=True):
+            place = read(NAME).projects["a"].place  # which knows no line yet
+            found = place.of(A, project_id, is_listed=is_listed)
+            assert found == (f"{NAME}, line {line}" if line else NAME)
 
 
 def test_a_refused_addition_names_the_line_of_the_entry_not_of_a_comment() -> None:

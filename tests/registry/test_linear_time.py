@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import os
 import pkgutil
 import re
+import sys
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator
@@ -22,7 +24,7 @@ from typing import Any
 import pytest
 
 import openai_project_guard
-from openai_project_guard import RegistryError
+from openai_project_guard import Registry, RegistryError
 from openai_project_guard._keys import find_key, hint, redact, shown, weakness
 from openai_project_guard._registry.file.lines import Lines
 from openai_project_guard._registry.file.mistakes import conflicts
@@ -161,6 +163,80 @@ def test_a_long_registry_file_takes_linear_time_whatever_is_wrong_with_it(
 
     short, long = map(LONG_FILES[kind], (250, 4_000))
     assert is_linear(work, short, long)
+
+
+FINGERPRINTS = [f"sha256:{number:064x}" for number in range(4_000)]
+HOW_KEYS_ARE_WRITTEN: dict[str, Callable[[list[str]], str]] = {
+    "in one table": lambda keys: (
+        f"{A_FILE}keys = [\n" + "".join(f'  {{ fingerprint = "{key}" }},\n' for key in keys) + "]\n"
+    ),
+    "in upper case, beginning beside the name": lambda keys: (
+        f"{A_FILE}keys = ["
+        + "\n".join(f"{{fingerprint='sha256:{key[7:].upper()}', note='[x]'}}," for key in keys)
+        + "]"
+    ),
+    "in tables of a few": lambda keys: (
+        "version = 1\n"
+        + "".join(
+            f"[projects.p{number}]\nid = 'proj_{number or 'a'}'\n"
+            f"keys = [{{ fingerprint = '{key}' }}]\n"
+            for number, key in enumerate(reversed(keys))
+        )
+    ),
+}
+
+
+def steps(work: Callable[[], object]) -> int:
+    """How often functions are called, or go on."""
+    number = 0
+
+    def count(*_: object) -> None:
+        nonlocal number
+        number += 1
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(before)
+    return number
+
+
+@pytest.mark.parametrize("way", HOW_KEYS_ARE_WRITTEN)
+def test_a_key_is_found_in_a_long_file_in_as_many_steps_as_in_a_short_one(
+    way: str, tmp_path: Path
+) -> None:
+    """A refused call names its line, and all other calls of an event loop wait meanwhile."""
+    path = tmp_path / "registry.toml"
+    place = FilePlace(path)
+
+    def find() -> None:
+        assert place.of(key, "proj_a").startswith(f"{path}, line ")
+
+    found = []
+    for number in (250, 4_000):
+        key = FINGERPRINTS[number - 1]
+        text = HOW_KEYS_ARE_WRITTEN[way](FINGERPRINTS[:number])
+        path.write_text(text, "utf-8")
+        found.append(steps(find))
+        assert steps(find) < 30  # it is known now
+    assert found[1] <= found[0] + 10
+
+
+def test_a_file_is_read_once_to_list_all_its_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "registry.toml"
+    text = HOW_KEYS_ARE_WRITTEN["in one table"](FINGERPRINTS[:250])
+    path.write_text(text, "utf-8")
+    registry = Registry.from_file(path)
+    opened = []
+    system_open = os.open
+    monkeypatch.setattr(os, "open", lambda *of: opened.append(of[0]) or system_open(*of))  # type: ignore[func-returns-value]
+    lines = [entry.place.rpartition(" ")[2] for entry in registry]
+    assert lines == [str(number + 5) for number in range(250)]
+    assert opened == [str(path)]
 
 
 def memory(text: str) -> int:

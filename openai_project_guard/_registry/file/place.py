@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
+from typing import NamedTuple
 
 from openai_project_guard._errors import RegistryError
 from openai_project_guard._keys import digest, redact
@@ -17,6 +19,11 @@ LARGEST = 64 * 1024 * 1024
 _READING: int = os.O_RDONLY
 for _flag in ("O_NONBLOCK", "O_NOCTTY", "O_BINARY"):
     _READING |= getattr(os, _flag, 0)
+# What may stand where only a walk over the whole text tells what it belongs to.
+_LONG_STRINGS = (b'"""', b"'''")
+_INDENTED_HEADER = re.compile(rb"\n[ \t]+\[")
+_MOST_TRIES = 100  # of the places where a needle is: a key may be registered for many projects
+_LONGEST_PIECE = 10_000  # bytes that are walked for each
 _TOO_LARGE = f"this is larger than {LARGEST >> 20} MiB, which no registry is"
 _KINDS = (
     (stat.S_ISDIR, "this is a directory. Name the registry file in it"),
@@ -24,6 +31,21 @@ _KINDS = (
     (stat.S_ISSOCK, "this is a socket, not a regular file"),
     (lambda mode: not stat.S_ISREG(mode), "this is a device, not a regular file"),
 )
+
+
+class _Known(NamedTuple):
+    """What is known of one version of a file.
+
+    Attributes:
+        version: what the system says of the file.
+        lines: those of the entries, by digest: where a fingerprint belongs may be a key. 0 is that
+            of an entry that is not there.
+        is_whole: whether all entries are in it.
+    """
+
+    version: object
+    lines: dict[bytes, int]
+    is_whole: bool
 
 
 class FilePlace(Place):
@@ -35,32 +57,64 @@ class FilePlace(Place):
         name = os.fspath(path)
         super().__init__(redact(name), redact(name))
         self.path = os.path.abspath(name)  # the process may change its directory
-        self._known: tuple[object, dict[bytes, int]] = (None, {})
+        self._known = _Known(None, {}, is_whole=False)
 
-    def of(self, needle: str, project: str) -> str:
+    def of(self, needle: str, project: str, *, is_listed: bool = False) -> str:
         """File and line of one entry; the file alone when the entry is no longer there."""
         try:
-            line = self._lines().get(_entry(needle, project))
+            line = self._line(needle, project, is_listed=is_listed)
         except (OSError, ValueError):
-            line = None
+            line = 0
         return self.at(line) if line else self.name
 
-    def _lines(self) -> dict[bytes, int]:
-        """The lines of all entries, by digest: where a fingerprint belongs may be a key.
-
-        Kept while the file is the same: listing a registry asks for every entry.
-        """
+    def _line(self, needle: str, project: str, *, is_listed: bool) -> int:
         status = os.stat(self.path)
         version = (status.st_mtime_ns, status.st_size, status.st_ino)
-        known, lines = self._known
-        if known != version:
-            lines = _lines_of_entries(load(self).decode("utf-8-sig", errors="replace"))
-            self._known = (version, lines)
-        return lines
+        known = self._known
+        if known.version != version:
+            known = self._known = _Known(version, {}, is_whole=False)
+        entry = _entry(needle, project)
+        if entry not in known.lines and not known.is_whole:
+            data = load(self)
+            line = 0 if is_listed else _line_in_usual_layout(data, needle, project)
+            if line:
+                known.lines[entry] = line
+            else:
+                lines = _lines_of_entries(_text_of(data))
+                known = self._known = _Known(version, lines, is_whole=True)
+        return known.lines.get(entry, 0)
 
     def at(self, line: int) -> str:
         """File and line."""
         return f"{self.name}, line {line}"
+
+
+def _line_in_usual_layout(data: bytes, needle: str, project: str) -> int:
+    """The line of an entry that has one of its own in its project's table; 0 for any other.
+
+    A walk over all of a large file would hold up an event loop for seconds. So only the beginning
+    of the table is walked, and the entry's line.
+    """
+    if any(quotes in data for quotes in _LONG_STRINGS) or _INDENTED_HEADER.search(data):
+        return 0
+    data = b"\n" + data + b"\n"
+    folded, wanted, entry = data.lower(), needle.lower().encode(), _entry(needle, project)
+    at = 0
+    for _ in range(_MOST_TRIES):
+        at = folded.find(wanted, at + 1)
+        if at < 0:
+            break
+        table = data.rfind(b"\n[", 0, at) + 1
+        first = data.find(b"{", table, at)  # in front of the table's first key
+        line = max(first, data.rfind(b"\n", 0, at))
+        piece = data[table : line if first < 0 else first] + data[line : data.find(b"\n", at)]
+        if len(piece) <= _LONGEST_PIECE and entry in _lines_of_entries(_text_of(piece)):
+            return data.count(b"\n", 0, at)
+    return 0
+
+
+def _text_of(data: bytes) -> str:
+    return data.decode("utf-8-sig", errors="replace")
 
 
 def _lines_of_entries(text: str) -> dict[bytes, int]:

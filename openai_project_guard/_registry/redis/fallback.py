@@ -36,9 +36,9 @@ class _CopyPlace(FilePlace):
         self.path = os.path.realpath(self.path)
         self.address = self._registry = registry
 
-    def of(self, needle: str, project: str) -> str:
+    def of(self, needle: str, project: str, *, is_listed: bool = False) -> str:
         """The registry, and that this is what the file has of it."""
-        del needle, project
+        del needle, project, is_listed
         return f"{self._registry} (as saved in {self.name})"
 
 
