@@ -11,6 +11,7 @@ from openai_project_guard._audit.line import Record
 from openai_project_guard._check.verdict import is_well_formed
 from openai_project_guard._registry.validate import is_project_id
 
+_OF_A_KEY = ("api_key=", "OPENAI_API_KEY", "workload_identity")
 _LINE = re.compile(r":\d+ in ")
 _PLAIN = re.compile(r"[!-~]+")
 _REGISTRY: Final = "where the program reads another registry than openai-projects.toml"
@@ -51,6 +52,7 @@ def sent_with(record: Record) -> str:
         return header
     verb = "see" if record.origin == "extra_headers" else "from"  # they may bring the key alone
     is_of_key = record.reason == "unregistered" or has_malformed_key(record)
+    is_of_key |= record.origin in _OF_A_KEY
     return f"{header} ({'key from' if is_of_key else verb} {record.origin})"
 
 

@@ -70,7 +70,10 @@ class OrganizationMismatchError(ProjectGuardError):
 
 
 class MalformedHeaderError(ProjectGuardError):
-    """The header is there more than once, or has characters that no project id has."""
+    """The header is there more than once, or has characters that no project id has.
+
+    Or a registered key is in quotes, behind a second `Bearer `, sent by `Basic`, or beside another.
+    """
 
 
 BY_REASON: dict[Reason, type[ProjectGuardError]] = {

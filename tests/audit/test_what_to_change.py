@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from openai_project_guard._audit.change import change_for
+from openai_project_guard._audit.change import change_for, sent_with
 from openai_project_guard._audit.line import Record
 
 BASE = "app/llm.py:12 in make"
@@ -234,6 +234,18 @@ def test_drift_of_a_key_of_several_projects_leaves_the_others(
         f"as proj_c: openai-project-guard {commands}, where NAME is the variable that holds it "
         f"{IN_WHICH}. Its calls are then to carry OpenAI-Project proj_c."
     )
+
+
+@pytest.mark.parametrize(
+    ("origin", "said"),
+    [
+        ("OPENAI_API_KEY", "key from OPENAI_API_KEY"),
+        ("OPENAI_PROJECT_ID", "from OPENAI_PROJECT_ID"),
+    ],
+)
+def test_in_a_pinned_scope_it_is_said_whether_the_key_is_wrong(origin: str, said: str) -> None:
+    record = Record(outcome="blocked", reason="scope", actual="proj_b", origin=origin)
+    assert sent_with(record) == f"OpenAI-Project proj_b ({said})"
 
 
 def test_a_pinned_scope_is_fixed_at_the_call() -> None:
