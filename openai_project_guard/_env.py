@@ -10,7 +10,6 @@ from itertools import dropwhile
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from openai_project_guard._errors import ConfigurationError
-from openai_project_guard._hosts import host_of_port, is_host, normal_host
 from openai_project_guard._types import CALL_SCOPES, ON_ERROR_CHOICES, UNREGISTERED, Mode
 
 if TYPE_CHECKING:
@@ -152,6 +151,7 @@ def host_names(given: Sequence[str] | None = None) -> Iterator[str]:
     named = filter(str.strip, (text(HOSTS) or "").split(","))
     where, names = (HOSTS, named) if given is None else ("hosts=", given)
     for name in names:
+        from openai_project_guard._hosts import host_of_port, is_host, normal_host
         from openai_project_guard._keys import redact, shown
 
         host = normal_host(name.strip()) if isinstance(name, str) else ""
