@@ -253,16 +253,6 @@ def test_a_registry_in_code_is_not_changed_by_a_command(is_mapping: bool) -> Non
     assert commands(said, "proj_new") == []
 
 
-def test_a_test_that_reads_no_registry_is_told_to_register_the_key(
-    openai_project_guard: Any,
-) -> None:
-    said = refusal()
-    assert " or register() it; if it is not, " in said
-    assert commands(said, "proj_new") == []
-    openai_project_guard.register(KEY, "proj_new")  # as it says
-    assert passes("proj_new")
-
-
 def test_a_registry_that_is_only_read_is_named_without_a_command(
     tmp_path: Path, clean: pytest.MonkeyPatch
 ) -> None:

@@ -86,6 +86,22 @@ def test_the_fixture_enforces_and_tells_of_every_call(run: Run) -> None:
     ).assert_outcomes(passed=2)
 
 
+def test_an_unregistered_key_is_to_be_registered_in_the_test(run: Run) -> None:
+    run(
+        """
+        def test_it(openai_project_guard):
+            client = sync_client(Recorder(), api_key=STRANGER, project="proj_b")
+            with pytest.raises(opg.UnregisteredKeyError) as caught:
+                chat(client)
+            said = " ".join(str(caught.value).split())
+            assert " or register() it; if it is not, " in said
+            assert "--key-env" not in said
+            openai_project_guard.register(STRANGER, "proj_b")  # as it says
+            chat(client)
+        """
+    ).assert_outcomes(passed=1)
+
+
 def test_the_fixture_reads_neither_environment_nor_files(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
