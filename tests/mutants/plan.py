@@ -304,6 +304,7 @@ TESTS: dict[str, list[str]] = {
         *(f"{_THREADS}::{name}" for name in (*_TOGETHER, *_STARTING)),
         "hooks/test_ways_around_the_transport_hook.py",
         "hooks/test_other_wrappers.py",
+        "check/test_no_key_is_shown.py",
     ],
     "_hooks/sdk_facts": [
         "hooks/test_workload_identity.py",
