@@ -37,8 +37,8 @@ def render(summary: Summary) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"day": day, "number": "{:,}".format}
-    environment.globals |= {"kind_of": kind_of, "sent_with": sent_with}
-    environment.globals["has_malformed_key"] = has_malformed_key
+    functions = (kind_of, sent_with, has_malformed_key)
+    environment.globals |= {function.__name__: function for function in functions}
     folder = files("openai_project_guard._audit")
     script = (folder / "page.js").read_text(encoding="utf-8")
     template = environment.from_string((folder / "page.html").read_text(encoding="utf-8"))

@@ -95,7 +95,7 @@ def _registry_says(records: tuple[KeyRecord, ...], headers: HeaderTexts, pinned:
         found = [(each, part) for part in key.registered for each in records_of(registries, part)]
         if len(key.registered) > 1:
             has = "The registry has these keys"
-        elif _FLAWS[key.flaw] == "more than one key":
+        elif key.flaw in ("second", "list"):
             has = "Of these keys the registry has one,"
     entries = []
     for record, digest in found:

@@ -361,6 +361,14 @@ def test_a_call_does_not_wait_while_another_thread_changes_the_guard(way: type[A
     assert len(sent.requests) == 2
 
 
+def assert_only_right_calls_get_to(sent: Recorder, way: Any) -> None:
+    right, wrong = (way.client(sent, project=project) for project in ("proj_a", "proj_b"))
+    way.run(lambda: right.models.list())
+    with pytest.raises(opg.ProjectMismatchError):
+        way.run(lambda: wrong.models.list())
+    assert len(sent.requests) == 1
+
+
 @pytest.mark.parametrize("again", ["at first", "enabled again", "scope entered"])
 @pytest.mark.parametrize("step", ["send", "_send_handling_auth", "_send_handling_redirects"])
 @BOTH
@@ -383,11 +391,7 @@ def test_a_step_that_was_replaced_before_the_guard_came_is_judged_before_it(
             pass
     else:
         opg.enable(registry=KEYS)
-    right, wrong = (way.client(sent, project=project) for project in ("proj_a", "proj_b"))
-    way.run(lambda: right.models.list())
-    with pytest.raises(opg.ProjectMismatchError):
-        way.run(lambda: wrong.models.list())
-    assert len(sent.requests) == 1
+    assert_only_right_calls_get_to(sent, way)
 
 
 @BOTH
@@ -409,11 +413,7 @@ def test_an_object_in_place_of_a_step_before_the_guard_came_is_judged_before_it(
     mocked = (mock.AsyncMock if way is Async else mock.Mock)(side_effect=answer)
     clean.setattr(getattr(http, way.kind), "send", mocked if is_mock else Sends())
     opg.enable(registry=KEYS)
-    right, wrong = (way.client(sent, project=project) for project in ("proj_a", "proj_b"))
-    way.run(lambda: right.models.list())
-    with pytest.raises(opg.ProjectMismatchError):
-        way.run(lambda: wrong.models.list())
-    assert len(sent.requests) == 1
+    assert_only_right_calls_get_to(sent, way)
 
 
 @BOTH
