@@ -433,6 +433,37 @@ def test_a_file_stays_small_however_long_the_process_runs(
     assert sum(record.count for record in lately.records) == 6 * 20
 
 
+def test_hours_are_kept_as_long_as_they_take_less_than_half_of_what_a_file_may_have(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = time.time()
+
+    def audit_of_30_hours(folder: Path) -> Audit:
+        audit = Audit(str(folder))
+        for hour in range(30):
+            monkeypatch.setattr(time, "time", lambda hour=hour: start + hour * 3600)
+            audit.record(verdict(**MISMATCH))
+            audit.flush()
+        return audit
+
+    def length(folder: Path) -> int:
+        return files(folder)[0].stat().st_size
+
+    audit_of_30_hours(tmp_path / "alone").close()
+    limit = round(length(tmp_path / "alone") / 0.45)
+    monkeypatch.setattr(audit_files, "LIMIT", limit)
+    audit = audit_of_30_hours(tmp_path / "much")
+    before = 0
+    while before < length(tmp_path / "much"):  # until the file is made smaller
+        before = length(tmp_path / "much")
+        audit.record(verdict(**MISMATCH))
+        audit.flush()
+    for hour in range(30):
+        lately = summarize([str(tmp_path / "much")], since=start + (hour - 0.5) * 3600)
+        assert sum(record.count for record in lately.records) == total(tmp_path / "much") - hour
+    audit.close()
+
+
 def test_a_file_stays_small_though_the_clock_is_put_back_again_and_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

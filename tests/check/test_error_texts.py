@@ -170,11 +170,16 @@ def test_extra_headers_empty_the_header(sent: Recorder) -> None:
         ("proj_\x7fa", "which has characters that no project id has."),
     ],
 )
-def test_malformed_says_what_is_wrong_with_it(sent: Recorder, value: str, fault: str) -> None:
-    lines = refusal(Sync.client(sent, project="proj_a"), {"OpenAI-Project": value})
+@pytest.mark.parametrize("key", [A, f'"{A}"'], ids=["key as it is", "key in quotes"])
+def test_malformed_says_what_is_wrong_with_it(
+    sent: Recorder, value: str, fault: str, key: str
+) -> None:
+    client = Sync.client(sent, api_key=key, project="proj_a")
+    lines = refusal(client, {"OpenAI-Project": value})
     assert lines[0].endswith(fault)
+    expected = " (expected: proj_a)" if key == A else ""
     assert lines[-1] == (
-        "To fix it: correct its `extra_headers` (expected: proj_a); send one OpenAI-Project header "
+        f"To fix it: correct its `extra_headers`{expected}; send one OpenAI-Project header "
         "and one Authorization header, Bearer KEY."
     )
 
