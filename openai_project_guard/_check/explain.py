@@ -193,7 +193,7 @@ def _not_registered() -> str:
         )
         text += ", as far as they can be read" if problems else ""
         text += f": not in {looked_in}" if looked_in else ""
-        return ". ".join((text, *(problem.rstrip(".") for problem in problems)))
+        return ". ".join((text, *(problem.removesuffix(".") for problem in problems)))
     files = [*default_registries()]
     with suppress(OSError):  # the current directory may be gone
         files = [*map(os.path.abspath, files)]

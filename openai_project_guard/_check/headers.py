@@ -238,13 +238,13 @@ def flaw_of_key(headers: RawHeaders) -> KeyFlaw:
     given = {name for _, name, value in headers if name in _CREDENTIALS and _bearer(value)}
     if len(given) > 1:
         return "second"
-    keys = _keys(headers)
-    word = keys[0].partition(b" ")[0].lower()
-    if len(keys) > 1 or b"," in keys[0]:
+    key, *others = _keys(headers)
+    if others or b"," in key:
         return "list"
+    word = key.partition(b" ")[0].lower()
     if word in (b"bearer", b"basic"):
         return "bearer" if word == b"bearer" else "basic"
-    return "quotes" if keys[0][:1] in (b'"', b"'") else "form"
+    return "quotes" if key[:1] in (b'"', b"'") else "form"
 
 
 def _bearer(authorization: bytes) -> bytes:

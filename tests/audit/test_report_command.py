@@ -95,6 +95,23 @@ def test_the_table_has_the_worst_first_and_what_to_change(run: Report, folder: P
     assert places == sorted(places)
 
 
+def test_each_kind_of_outcome_has_its_colour(
+    run: Report, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audit = Audit(str(folder))
+    sites = {"call_site": "app/a.py:1 in refused", "client_site": "app/a.py:2 in make"}
+    audit.record(verdict(**{**MISMATCH, **sites, "outcome": "blocked"}))
+    audit.close()
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "1000")
+    out = run(folder).out
+    red, green, yellow = "31", "32", "33"
+    changes = re.findall(r"\x1b\[(\d+)m(\d)\. ", out)
+    assert changes == [(red, "1"), (yellow, "2"), (red, "3")]  # refused, warned of, a drift
+    counts = re.findall(r"\x1b\[(3\d)m *([1-9]\d*)\x1b", out)
+    assert counts == [(red, "1"), (yellow, "3"), (red, "1"), (green, "1200")]
+
+
 def test_an_empty_line_stands_between_what_is_said_of_different_things(
     run: Report, folder: Path
 ) -> None:
@@ -243,7 +260,8 @@ def test_one_unreadable_file_among_others_is_no_success(run: Report, folder: Pat
     result = run(folder)
     assert result.status == 2
     assert "1204" in result.out or "1201" in result.out  # the others are reported
-    assert "dangling.jsonl cannot be read" in " ".join(result.err.split())
+    path = str(folder / "dangling.jsonl")
+    assert f"✗{path}cannotberead" in "".join(result.err.split())  # a long path is wrapped
 
 
 # --- JSON ---------------------------------------------------------------------------------------

@@ -24,6 +24,7 @@ from support import (
     Server,
     fingerprint,
     frames_holding,
+    http,
     python,
     sync_client,
     write_registry,
@@ -307,6 +308,29 @@ def test_where_a_value_with_a_registered_key_in_it_comes_from_is_still_found(
     with pytest.raises(opg.ProjectMismatchError) as refused:
         sync_client(sent, project=written.format(FORMLESS)).models.list()
     assert refused.value.verdict.origin == "project="
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_key_that_is_not_ascii_in_the_place_of_the_project_is_not_shown(
+    encoding: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = f"é{FORMLESS}"
+
+    def put_in(request: Any) -> None:
+        request.headers = http.Headers(
+            [
+                (b"Host", b"api.openai.com"),
+                (b"Authorization", f"Bearer {key}".encode(encoding)),
+                (b"OpenAI-Project", key.encode(encoding)),
+            ]
+        )
+
+    client = sync_client(Server())
+    client._client.event_hooks = {"request": [put_in]}
+    with pytest.raises(opg.ProjectGuardError) as refused:
+        client.models.list()
+    assert FORMLESS not in f"{refused.value} {refused.value.verdict} {caplog.text}"
+    assert str(refused.value.verdict.actual).endswith("…dkfi")
 
 
 @pytest.mark.parametrize("outcome", ["blocked", "warned", "allowed"])

@@ -145,6 +145,21 @@ def test_the_text_fits_eighty_columns(good: Shell) -> None:
     assert "✓ OpenAI: matching call let through, wrong call refused" in ran.out
 
 
+def test_of_what_may_set_a_value_the_variables_of_the_sdk_and_what_is_set_are_shown(
+    good: Shell,
+) -> None:
+    good.patch.setenv("OPENAI_PROJECT", "proj_b")
+    table = good("doctor").out.partition("What a default OpenAI()")[2].partition("Registry")[0]
+    rows = [line.split("│") for line in table.splitlines() if "│" in line][1:]
+    assert [(row[0].strip(), row[1].strip()) for row in rows if row[0].strip()] == [
+        ("Authorization", "OPENAI_API_KEY"),
+        ("OpenAI-Project", "OPENAI_PROJECT_ID"),
+        ("OpenAI-Project", "OPENAI_PROJECT"),
+        ("OpenAI-Organization", "OPENAI_ORG_ID"),
+        ("base URL", "OPENAI_BASE_URL"),
+    ]
+
+
 @pytest.mark.parametrize(("variable", "has_color"), [("FORCE_COLOR", True), ("NO_COLOR", False)])
 def test_only_the_colours_that_stand_out_everywhere(
     good: Shell, variable: str, has_color: bool

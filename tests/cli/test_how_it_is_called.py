@@ -90,6 +90,7 @@ def test_without_arguments_the_help_is_printed(capsys: pytest.CaptureFixture[str
         (["--versoin"], "unrecognized arguments: --versoin. Did you mean --version?"),
         (["list", "--fingerprint"], "unrecognized arguments: --fingerprint. Did you mean --finger"),
         (["check", "--envfile=.env"], "arguments: --envfile=.env. Did you mean --env-file?"),
+        (["check", "--envfile=the/path/is/longer.env"], "longer.env. Did you mean --env-file?"),
         (["check", "--verbose"], "unrecognized arguments: --verbose\n"),
     ],
 )

@@ -364,6 +364,22 @@ def test_what_is_wrong_is_named_with_its_fix(good: Shell, planted: str) -> None:
     assert found[0]["cure"] in shown
 
 
+@pytest.mark.parametrize(
+    ("planted", "fix"),
+    [
+        ("OPENAI_PROJECT instead", "Name the variable OPENAI_PROJECT_ID instead."),
+        ("OPENAI_PROJECT beside it", "Unset OPENAI_PROJECT."),
+    ],
+)
+def test_a_variable_that_is_not_read_is_to_be_renamed_only_if_the_right_one_is_not_set(
+    good: Shell, planted: str, fix: str
+) -> None:
+    name, plant, _ = PLANTED[planted]
+    plant(good)
+    mistakes = good("doctor", "--json").json["mistakes"]
+    assert [mistake["cure"] for mistake in mistakes if mistake["name"] == name] == [fix]
+
+
 def test_every_finding_is_planted_here() -> None:
     elsewhere = {
         "server_disagrees",

@@ -259,20 +259,18 @@ def test_a_project_that_connect_takes_out_is_said_to_be_taken_out_there(
     )
 
 
+@pytest.mark.parametrize("project", ["proj_a", None])
 @EACH
 @EITHER
 def test_a_client_whose_own_headers_take_its_project_out_is_told_so(
-    way: Any, entry: str, api: LoopbackAPI
+    way: Any, entry: str, project: str | None, api: LoopbackAPI
 ) -> None:
     if leaves_project_off(entry):
         pytest.skip(f"openai {openai.__version__} leaves the project off {entry}")
     headers = {"OpenAI-Project": ""}
     with pytest.raises(opg.ProjectMissingError) as refused:
         way.open(
-            opening(
-                client(way, api.base_url, project="proj_a", default_headers=headers),
-                entry,
-            )
+            opening(client(way, api.base_url, project=project, default_headers=headers), entry)
         )
     assert refused.value.verdict.origin == "default_headers"
     assert "`default_headers` of the client sets OpenAI-Project to nothing." in str(refused.value)

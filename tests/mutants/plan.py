@@ -365,6 +365,7 @@ TESTS: dict[str, list[str]] = {
     "_registry/redis/": ["registry/redis"],
     "_audit/": ["audit"],
     "_cli/": ["cli"],
+    "_cli/commands/report": ["audit/test_report_command.py", "cli"],
     "_startup/": ["ecosystem/test_zero_code.py", "cli/test_run.py"],
     "loopback/": ["loopback"],
     "otel": ["ecosystem/test_opentelemetry_prometheus_structlog.py"],

@@ -56,7 +56,7 @@ depends on: with one of these unknown, it would be a guess. Those of the guard c
 
 
 def examine(
-    *, live: bool = False, hooks: HooksReport | None = None, env_file: EnvFile | None = None
+    *, live: bool, hooks: HooksReport | None = None, env_file: EnvFile | None = None
 ) -> Diagnosis:
     """The diagnosis of this environment, with the findings.
 
