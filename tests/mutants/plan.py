@@ -338,6 +338,7 @@ TESTS: dict[str, list[str]] = {
     "_guard": [*_SCOPES, "hooks/test_threads_imports_and_signals.py"],
     "_block": _SCOPES,
     "_registry/": ["registry"],
+    "_registry/file/watch": ["registry", f"{_CALLED}::test_a_reload_is_one_record"],
     "_registry/model": [
         *_VERDICTS,
         "check/test_keys_in_several_registries.py",

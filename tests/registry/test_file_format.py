@@ -315,6 +315,22 @@ MISTAKES = {
         project(alias=CANARY),
         f'line 2: projects."…": there is a raw key here. {NO_KEY}',
     ),
+    "alias of the longest that is shown": (
+        project(alias=f'"{60 * "é"}"').replace('id = "proj_a"', "id = 1"),
+        f'line 3: projects."{60 * "é"}".id: this is a whole number',
+    ),
+    "alias of one more": (
+        project(alias=f'"{61 * "é"}"').replace('id = "proj_a"', "id = 1"),
+        'line 3: projects."…".id: this is a whole number',
+    ),
+    "name of the most parts": (
+        f"version = 1\n{200 * 'a.'}a = 1\n",
+        "line 2: a: there is no such field here",
+    ),
+    "name of one part more": (
+        f"version = 1\n{201 * 'a.'}a = 1\n",
+        "line 2: there are more than 200 dots in it.",
+    ),
     "organization a boolean": (
         project("organization = false"),
         "line 4: projects.bot.organization: this is a boolean; it must be a string.",

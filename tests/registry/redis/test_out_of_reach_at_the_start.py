@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 pytestmark = needs_redis
 
 
+@pytest.mark.parametrize("where", ["[::1:6379/0", "h:port/0", "h:6379/first"])
+def test_a_url_that_cannot_be_understood_is_named_without_what_is_in_it(where: str) -> None:
+    opg.enable("warn", registry=f"redis://default:secret-of-mine@{where}", on_error="log")
+    (source,) = STATE.settings.sources if STATE.settings else ()
+    assert source.name == "redis://…"
+    assert (source.status().state, source.status().keys) == ("stale", 0)
+
+
 def test_the_registry_is_followed_from_when_the_server_is_there(
     server: RedisServer,
     by_url: Path,
