@@ -30,6 +30,8 @@ from openai_project_guard._registry.redis.url import parse_url
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_mock import MockerFixture
+
 pytestmark = needs_redis
 
 
@@ -95,6 +97,23 @@ def test_the_librarys_options_are_taken_and_ours_hold(server: RedisServer) -> No
     add(server, OTHER)
     wait(lambda: has(source, OTHER))
     assert source.status().state == "current"
+
+
+def test_a_server_may_take_as_long_as_documented(
+    server: RedisServer, mocker: MockerFixture
+) -> None:
+    import redis
+
+    page = (Path(__file__).parents[3] / "docs" / "fleet-on-redis.md").read_text("utf-8")
+    assert "how long the server may take to answer: 2 seconds, or 10 for a command" in page
+    assert "the same for the connection: 2." in page
+    made = mocker.spy(redis.connection.Connection, "__init__")
+    names = ("socket_timeout", "socket_connect_timeout")
+    stores.add(server.url, "proj_a", fingerprint(KEY))
+    assert {tuple(map(call.kwargs.get, names)) for call in made.call_args_list} == {(10, 2)}
+    made.reset_mock()
+    open_source(server.url)
+    assert {tuple(map(call.kwargs.get, names)) for call in made.call_args_list} == {(2, 2)}
 
 
 def test_a_url_in_capitals(
