@@ -109,7 +109,9 @@ def _problem(read: Callable[[bytes, bytes], object], values: Mapping[str, str | 
     for name, value in values.items():
         try:
             if value is not None:
-                read(name.encode(), value.encode(errors="surrogatepass"))
-        except codec.InvalidEntry as error:  # noqa: PERF203 (the first one ends the loop)
+                read(name.encode(), value.encode())
+        except UnicodeEncodeError:  # noqa: PERF203 (the first one ends the loop)
+            return f"{name} cannot be written so: there are characters in it that are not UTF-8"
+        except codec.InvalidEntry as error:
             return f"{name} cannot be written so: {error}"
     return ""

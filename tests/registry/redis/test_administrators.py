@@ -120,6 +120,25 @@ def test_what_does_not_fit_is_refused_and_nothing_is_written(server: RedisServer
     assert edit.add(server.url, "bot", fingerprint(KEY), note="x") == "updated"
 
 
+@pytest.mark.parametrize("field", ["note", "hint"])
+def test_what_is_not_utf_8_is_refused_and_nothing_is_written(
+    server: RedisServer, field: str
+) -> None:
+    """As an argument in another encoding comes from the shell."""
+    add(server, KEY)
+    with pytest.raises(RegistryError, match=r"not UTF-8\. Nothing was written\.$"):
+        edit.add(server.url, "proj_a", fingerprint(OTHER), **{field: "caf\udce9"})
+    assert len(edit.read(server.url)) == 1
+
+
+def test_of_a_server_that_is_not_there_it_is_said_what_was_wanted(server: RedisServer) -> None:
+    server.kill()
+    with pytest.raises(RegistryError, match="It cannot be read: "):
+        edit.read(server.url)
+    with pytest.raises(RegistryError, match="It cannot be changed: "):
+        add(server, KEY)
+
+
 def test_a_change_without_an_answer_is_not_taken_for_somebody_elses(server: RedisServer) -> None:
     add(server, KEY)
     url = f"{server.url}?socket_timeout=0.3"
