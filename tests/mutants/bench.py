@@ -213,6 +213,7 @@ class Collected:
 
         paths = {mutant.module: str(self.bench.folder / mutant.module) for mutant in self.mutants}
         coverage = Coverage(config_file=False, data_file=None, include=[*paths.values()])
+        coverage.set_option("run:disable_warnings", ["no-data-collected"])  # of other processes
         coverage.start()
         tests = {}
         for item in session.items:
