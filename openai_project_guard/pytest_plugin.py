@@ -141,7 +141,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         return
     names: list[str] | None = getattr(item, "fixturenames", None)
     info = getattr(item, "_fixtureinfo", None)
-    if names is None or info is None or _PIN in names:
+    if names is None or info is None:
         return
     # Before the test's own fixtures, which may make calls, and after those that outlive it: what
     # these do to the guard must not be undone with the test.

@@ -350,18 +350,34 @@ def test_the_options(machine: Machine) -> None:
     assert answer("--env-file", ".env", "--mode", "enforce") == REFUSED
 
 
-def test_scope_process_reaches_a_program_without_openai(machine: Machine) -> None:
-    pytest.importorskip("requests")
+@pytest.mark.parametrize(
+    ("library", "ask"),
+    [
+        ("aiohttp", "asyncio.run(ask(headers))"),
+        ("httpx", "httpx.get(url, headers=headers).status_code"),
+        ("httpx2", "httpx2.get(url, headers=headers).status_code"),
+        ("requests", "requests.get(url, headers=headers).status_code"),
+        ("urllib3", "urllib3.PoolManager().request('GET', url, headers=headers).status"),
+    ],
+)
+def test_scope_process_reaches_a_program_without_openai(
+    machine: Machine, library: str, ask: str
+) -> None:
+    pytest.importorskip(library)
     machine.write(
         "app.py",
-        """
-        import os, requests, sys
+        f"""
+        import asyncio, os, {library}
         url = os.environ["OPENAI_BASE_URL"] + "/models"
+        async def ask(headers):
+            async with aiohttp.ClientSession() as session:
+                async with session.get(url, headers=headers) as answer:
+                    return answer.status
         key = "Bearer " + os.environ["SOME_KEY"]
         for project in ("proj_a", "proj_b"):
             try:
-                headers = {"Authorization": key, "OpenAI-Project": project}
-                print(requests.get(url, headers=headers).status_code)
+                headers = {{"Authorization": key, "OpenAI-Project": project}}
+                print({ask})
             except Exception as error:
                 print(type(error).__name__)
         """,

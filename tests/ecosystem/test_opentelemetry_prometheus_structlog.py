@@ -69,6 +69,7 @@ class Telemetry:
             for metric in self._metrics()
             if metric.name.startswith(REGISTRY)
             for point in metric.data.data_points
+            if [*point.attributes] == ["registry", "state"][: len(point.attributes)]
         }
 
     @property

@@ -74,8 +74,17 @@ def test_a_project_s_keys_are_listed_redacted(api: LoopbackAPI) -> None:
     _, _, body = raw(api, path=path, key=ADMIN_KEY)
     (item,) = body["data"]
     assert item["redacted_value"] == "sk-proj-****...Aa1a"
-    assert item["owner"]["type"] == "user"
+    assert (item["name"], item["owner"]["type"]) == ("Key 1", "user")
+    assert item["owner"]["user"]["email"] == "loopback-1@example.com"
     assert KEY_A not in json.dumps(body)
+
+
+def test_a_key_of_a_service_account_is_nobodys() -> None:
+    with loopback_api({"sk-svcacct-demo-0123456789-Ab3d": "proj_a"}) as api:
+        path = "/v1/organization/projects/proj_a/api_keys"
+        (item,) = raw(api, path=path, key=ADMIN_KEY)[2]["data"]
+    assert item["owner"]["type"] == "service_account"
+    assert "email" not in item["owner"]["service_account"]
 
 
 def test_an_unknown_project_has_no_keys_to_list(api: LoopbackAPI) -> None:

@@ -78,6 +78,7 @@ def test_an_answer_is_what_the_sdk_says_of_it(
     options: Any = {} if asked is None else {"body": asked}
     answer: Any = ask(path, cast_to=object, **options)
     is_list = asked is None and "data" in answer
+    assert not is_list or answer["object"] == "list"
     fitting = assert_fits(answer["data"] if is_list else [answer], kind)
     for usage in (getattr(one, "usage", None) for one in fitting):
         if usage is not None:
