@@ -34,6 +34,13 @@ def test_a_wrong_project_is_fixed_where_the_client_is_built() -> None:
     )
 
 
+def test_a_folder_may_have_the_words_in_its_name_that_stand_before_a_place() -> None:
+    site = f"{BASE}, then /home/look at me/jobs.py:77 in run"
+    assert str(change(origin="project=", client_site=site)).startswith(
+        'At /home/look at me/jobs.py:77 in run, pass project="proj_a" to the client'
+    )
+
+
 @pytest.mark.parametrize("value", ["support-bot", "proj_b ", "sk-…BBBB"])
 def test_a_value_that_is_no_id_has_no_key_that_could_be_given(value: str) -> None:
     ending = ": the header takes a project's id, proj_…, not its name or its alias"

@@ -173,9 +173,14 @@ def test_only_the_colours_that_stand_out_everywhere(
 
 @pytest.mark.parametrize(
     ("age", "shown"),
-    [(5, "less than a minute ago"), (61, "1 minute ago"), (7_300, "2 hours ago")],
+    [
+        (5, "less than a minute ago"),
+        (61, "1 minute ago"),
+        (2 * 3600 + 0.001, "2 hours ago"),
+        (2 * 86_400 + 0.001, "2 days ago"),
+    ],
 )
-def test_the_age_of_a_file_is_told(good: Shell, age: int, shown: str) -> None:
+def test_the_age_of_a_file_is_told(good: Shell, age: float, shown: str) -> None:
     import os
     import time
 

@@ -115,6 +115,11 @@ PLANTED: dict[str, tuple[str, Plant, str]] = {
         "OPENAI_API_KEY has a line break at its end, so no call can be sent. Without that it is "
         "the key of bot (proj_a).",
     ),
+    "key with the end of a line of Windows": (
+        "unclean_key",
+        sets(OPENAI_API_KEY=f"{A}\r"),
+        "OPENAI_API_KEY has a line break at its end",
+    ),
     "key with quotes": (
         "unclean_key",
         sets(OPENAI_API_KEY=f'"{A}"'),
@@ -369,11 +374,15 @@ def test_what_is_wrong_is_named_with_its_fix(good: Shell, planted: str) -> None:
     [
         ("OPENAI_PROJECT instead", "Name the variable OPENAI_PROJECT_ID instead."),
         ("OPENAI_PROJECT beside it", "Unset OPENAI_PROJECT."),
+        (
+            "key with a trailing newline",
+            "Set OPENAI_API_KEY to the key alone. From a file: OPENAI_API_KEY=$(cat FILE), which "
+            "drops it.",
+        ),
+        ("key with quotes", "Set OPENAI_API_KEY to the key alone."),
     ],
 )
-def test_a_variable_that_is_not_read_is_to_be_renamed_only_if_the_right_one_is_not_set(
-    good: Shell, planted: str, fix: str
-) -> None:
+def test_what_is_told_to_do_is_for_this_mistake_alone(good: Shell, planted: str, fix: str) -> None:
     name, plant, _ = PLANTED[planted]
     plant(good)
     mistakes = good("doctor", "--json").json["mistakes"]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
+import struct
 from collections.abc import Iterator
 from typing import Any, get_args
 from urllib.parse import urlsplit
@@ -181,6 +183,13 @@ def test_embeddings(client: openai.OpenAI, given: Any, vectors: int) -> None:
     for options in ({}, {"encoding_format": "float"}):
         answer = client.embeddings.create(model="text-embedding-3-small", input=given, **options)
         assert [item.embedding for item in answer.data] == [[0.25, -0.5, 1.0]] * vectors
+
+
+def test_an_embedding_is_in_the_form_that_was_asked_for(client: openai.OpenAI) -> None:
+    asked = {"input": "hi", "encoding_format": "base64"}
+    answer: Any = client.post("/embeddings", cast_to=object, body=asked)
+    packed = base64.b64decode(answer["data"][0]["embedding"])
+    assert struct.unpack("<3f", packed) == (0.25, -0.5, 1.0)
 
 
 def test_models(client: openai.OpenAI) -> None:

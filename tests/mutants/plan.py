@@ -330,6 +330,7 @@ TESTS: dict[str, list[str]] = {
         "check/test_guard_scopes.py",
         *_LOG,
     ],
+    "_env": ["settings", "cli/test_doctor.py"],
     "_hosts": [
         "settings/test_which_hosts_are_understood.py",
         "hooks/test_which_hosts_are_checked.py",
@@ -338,6 +339,10 @@ TESTS: dict[str, list[str]] = {
     "_guard": [*_SCOPES, "hooks/test_threads_imports_and_signals.py"],
     "_block": _SCOPES,
     "_registry/": ["registry"],
+    "_registry/retrying": [
+        "registry/redis/test_out_of_reach_at_the_start.py",
+        "settings/test_does_a_registry_that_cannot_be_read_stop_the_start.py",
+    ],
     "_registry/file/watch": ["registry", f"{_CALLED}::test_a_reload_is_one_record"],
     "_registry/model": [
         *_VERDICTS,

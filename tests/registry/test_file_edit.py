@@ -439,6 +439,16 @@ def test_modes_are_kept_and_a_new_file_is_private() -> None:
     assert sorted(os.listdir()) == ["new", NAME]
 
 
+@pytest.mark.skipif(
+    sys.platform == "win32" or os.geteuid() != 0, reason="only root may give a file away"
+)
+def test_a_file_that_root_changes_stays_its_owners() -> None:
+    write(WRITTEN_BY_HAND)
+    os.chown(NAME, 1234, 5678)
+    edit.add(NAME, "proj_a", C)
+    assert (os.stat(NAME).st_uid, os.stat(NAME).st_gid) == (1234, 5678)
+
+
 @posix
 def test_behind_a_symlink_the_target_is_replaced() -> None:
     os.mkdir("real")
