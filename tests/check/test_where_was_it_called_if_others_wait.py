@@ -177,6 +177,21 @@ def test_whoever_keeps_the_work_of_a_pool_and_waits_is_named_unless_it_is_very_m
         assert names_the_pool(seen[0])
 
 
+def test_how_much_is_looked_through_is_bounded_in_all_and_not_for_each_list(
+    seen: list[opg.Verdict],
+) -> None:
+    go = threading.Event()
+    opg.add_observer(lambda _: go.set())
+    pool = ThreadPoolExecutor(1)
+    pool.submit(int).result()
+    others = [object() for _ in range(MANY // 2 + 1000)]
+    futures = [*others, pool.submit(patient_client().models.list)]
+    del pool
+    go.wait(PATIENCE)
+    assert len(others) + len(futures) > MANY > len(futures)
+    assert names_the_pool(seen[0])
+
+
 def test_whoever_hands_work_to_a_pool_just_now_is_named_before_it_waits(
     seen: list[opg.Verdict], tmp_path: Path
 ) -> None:
