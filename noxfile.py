@@ -41,6 +41,9 @@ SDK_SUITES = [nox.param("openai", id="newest"), nox.param("openai==2.54.0", id="
 # What is hooked or called by name, and so may break us by a release of its own.
 UPSTREAM = ["openai", "httpx2", "websockets", "wrapt", "redis"]
 
+# Extras that the suite uses; each is one package.
+OLDEST_EXTRAS = ("redis", "otel", "completion", "report")
+
 # What people call the SDK through, and what each needs: it decides on the release of openai.
 FRAMEWORKS = {
     "langchain": ["langchain-openai"],
@@ -122,6 +125,17 @@ def tomorrow(session: nox.Session) -> None:
     show = f"from importlib.metadata import version; print({{n: version(n) for n in {UPSTREAM}}})"
     session.run("python", "-c", show)
     session.run("python", "-m", "pytest", "tests/hooks", "tests/registry/redis", *session.posargs)
+
+
+@nox.session(python=PYTHONS[1])
+def oldest(session: nox.Session) -> None:
+    """The whole suite on the oldest releases that pyproject.toml allows; see `sdk` for openai's."""
+    project = nox.project.load_toml()["project"]
+    extras = project["optional-dependencies"]
+    used = [*project["dependencies"], *(extras[name][0] for name in OLDEST_EXTRAS)]
+    oldest = [each.replace(">=", "==") for each in used if not each.startswith("openai")]
+    session.install(".[test]", *oldest, "setuptools<81")  # which opentelemetry's runner imported
+    session.run("python", "-m", "pytest", *session.posargs)
 
 
 @nox.session(python=PYTHONS[1])

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -104,7 +105,9 @@ class RedisServer:
     def client(self, **options: Any) -> Any:
         import redis
 
-        return redis.Redis(port=self.port, decode_responses=True, **options)
+        client = redis.Redis(port=self.port, decode_responses=True, **options)
+        weakref.finalize(client, client.connection_pool.disconnect)  # redis 5.0 leaves it open
+        return client
 
 
 def free_port() -> int:
