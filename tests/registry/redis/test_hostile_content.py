@@ -45,6 +45,8 @@ pytestmark = needs_redis
         ("\udcff", "its value is not JSON"),
         ("[" * 50_000, "its value is not JSON"),
         ('{"proj_a": {"note": "' + "x" * 100_000 + '"}}', "its value is longer than"),
+        ('{"proj_x": {}}'.ljust(65_536), "its project proj_x is not there"),  # and so was read
+        ('{"proj_x": {}}'.ljust(65_537), "its value is longer than 65536 bytes"),
         ("[]", "not a JSON object"),
         ("{}", "names no project"),
         ('{"lab": {}}', "not a project id"),
