@@ -203,6 +203,7 @@ RANDOM = "q7Zr2LmX9vKp4TnB8cWd5HyJ3sGf6AoE1uVi"
         ("sk-myCompanySecretGateway1", "it is made of words"),
         ("sk-proj-this-is-the-staging-gateway", "it is made of words"),
         ("sk-gardens7bottles39-bw", "it is made of words"),  # 2 of 20 are other letters
+        ("sk-kitchens7bottles3-bwz", "it is made of words"),  # 3 of 21, a seventh
         ("sk-proj-quiet-jazz-evening-vacation", "it is made of words"),
     ],
 )
