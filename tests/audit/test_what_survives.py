@@ -479,6 +479,28 @@ def test_a_file_stays_small_though_the_clock_is_put_back_again_and_again(
     assert total(tmp_path) == 400
 
 
+@pytest.mark.parametrize("is_writable", [True, False])
+def test_when_a_call_was_first_made_is_known_whether_or_not_it_could_be_written_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_writable: bool
+) -> None:
+    start = round(time.time())
+    folder = tmp_path / "audit"
+    if not is_writable:
+        folder.write_text("in the way")
+    audit = Audit(str(folder))
+    for second in (0, 10, 20):
+        monkeypatch.setattr(time, "time", lambda second=second: start + second)
+        audit.record(verdict(**MISMATCH))
+        audit.flush()
+        if second == 10 and not is_writable:
+            folder.unlink()
+    audit.close()
+    summary = summarize([str(folder)])
+    (record,) = summary.records
+    assert (record.first, record.last, record.count) == (start, start + 20, 3)
+    assert (summary.first, summary.last) == (start, start + 20)
+
+
 def test_where_no_thread_can_be_started_the_exit_writes(tmp_path: Path) -> None:
     run(
         """

@@ -34,6 +34,13 @@ def test_a_wrong_project_is_fixed_where_the_client_is_built() -> None:
     )
 
 
+@pytest.mark.parametrize("origin", [None, "unknown", "unset"])
+def test_where_a_value_comes_from_is_not_said_where_that_is_not_known(origin: str | None) -> None:
+    fields: dict[str, Any] = {"outcome": "warned", "reason": "mismatch", "actual": "proj_b"}
+    assert sent_with(Record(**fields, origin=origin)) == "OpenAI-Project proj_b"
+    assert sent_with(Record(**fields, origin="project=")) == "OpenAI-Project proj_b (from project=)"
+
+
 def test_a_folder_may_have_the_words_in_its_name_that_stand_before_a_place() -> None:
     site = f"{BASE}, then /home/look at me/jobs.py:77 in run"
     assert str(change(origin="project=", client_site=site)).startswith(

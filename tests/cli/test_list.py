@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import sys
 from pathlib import Path
@@ -42,6 +43,23 @@ def test_list_shows_projects_keys_notes_and_lines(run: Shell) -> None:
         f" –       │ proj_d │ {fingerprint(LEGACY)[:15]}… │      │ –\n"
         "1 key, 1 project\n"
     )
+
+
+@pytest.mark.parametrize(
+    "words", [["list"], ["list", "--fingerprints"], ["check"], ["doctor"], ["validate", NAME]]
+)
+def test_a_command_says_the_same_with_colours(good: Shell, words: list[str]) -> None:
+    plain = good(*words)
+    good.patch.setenv("FORCE_COLOR", "1")
+    coloured = good(*words)
+    assert "\x1b[" in coloured.out
+    assert re.sub(r"\x1b\[\d+m", "", coloured.out).split() == plain.out.split()
+
+
+def test_a_command_leaves_the_log_as_it_was(good: Shell) -> None:
+    good("check")
+    good("doctor")
+    assert not logging.getLogger("openai_project_guard").disabled
 
 
 def test_the_command_that_installs_what_is_missing_stands_on_a_line_of_its_own(

@@ -283,6 +283,18 @@ def test_progress_is_shown_on_a_terminal_and_wiped(
     assert "and 110 more" in shell.out
 
 
+def test_texts_that_come_thick_and_fast_are_left_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    progress = Progress()
+    for turn in range(7):
+        monkeypatch.setattr("time.monotonic", lambda turn=turn: 1000 + turn / 16)  # seconds
+        progress.show(f"turn {turn}")
+    shown = re.split(r"\r\x1b\[K", capsys.readouterr().err)
+    assert shown == ["", "turn 0", "turn 2", "turn 4", "turn 6"]
+
+
 def test_no_repr_of_what_waits_shows_the_admin_key(
     shell: Shell, api: LoopbackAPI, monkeypatch: pytest.MonkeyPatch
 ) -> None:
