@@ -287,7 +287,7 @@ def bench(session: nox.Session) -> None:
 def mutants(session: nox.Session) -> None:
     """Which changes of the code no test notices: `nox -s mutants -- _keys _check/ --sample 50`.
 
-    Without arguments some 2,600: a second each, and a minute where one survives. What
+    Without arguments some 3,500: a second each, and a minute where one survives. What
     cannot be told from the code is listed with the reason in tests/mutants/equivalent.json.
     `--again OUTPUT` runs those that survived in an earlier output.
     """
