@@ -7,6 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+import pytest
 from redis_server import (
     KEY,
     OTHER,
@@ -51,12 +52,13 @@ def test_a_key_whose_twin_in_capital_letters_is_removed_stays(
     assert client.hkeys(name) == [fingerprint(KEY)]
 
 
-def test_a_change_too_large_for_a_message_arrives(server: RedisServer, source: Source) -> None:
-    edit.change(
-        server.url,
-        lambda draft: [draft.add("proj_a", fingerprint(f"key {number}")) for number in range(1500)],
-    )
-    wait(lambda: len(source.registry) == 1501)
+@pytest.mark.parametrize("number", [1000, 1001])
+def test_a_change_arrives_whether_or_not_it_is_too_large_for_a_message(
+    server: RedisServer, source: Source, number: int
+) -> None:
+    keys = [fingerprint(f"key {each}") for each in range(number)]
+    edit.change(server.url, lambda draft: [draft.add("proj_a", key) for key in keys])
+    wait(lambda: len(source.registry) == number + 1)
 
 
 def test_a_change_that_nobody_told_of_is_found(

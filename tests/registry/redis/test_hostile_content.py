@@ -92,7 +92,11 @@ def content(projects: dict[str, str], keys: dict[str, str]) -> RedisState:
         ("proj_b", '{"alias": "bot"}', "is that of proj_a"),
         ("proj_b", '{"organization": "x"}', "not an organization id"),
         ("proj_b", '{"service_accounts": "x"}', "its service_accounts is not an array"),
-        ("proj_b", '{"service_accounts": [null]}', "this is null; it must be a string"),
+        (
+            "proj_b",
+            '{"service_accounts": [null]}',
+            "its service_accounts: this is null; it must",
+        ),
         ("proj_b", '{"service_accounts": ["user-1"]}', "is that of proj_a too"),
     ],
 )
