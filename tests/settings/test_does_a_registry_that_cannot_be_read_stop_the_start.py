@@ -167,6 +167,21 @@ def test_no_call_waits_for_a_store_that_is_out_of_reach(
     assert len(errors(caplog)) == 1
 
 
+def test_where_no_thread_could_be_started_a_later_call_starts_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, probe: Probe
+) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    path = tmp_path / "team.toml"
+    with monkeypatch.context() as patch:
+        patch.setattr("threading.Thread.start", refuse)
+        opg.enable(registry=path, on_error="log")
+        assert probe() == ""
+    write_registry(path, support=f"proj_a:{A}")
+    until(lambda: probe() == "a")
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # from Python 3.12 on
 def test_a_forked_process_finds_it_too(
