@@ -128,6 +128,77 @@ def test_enable_while_another_thread_imports_the_sdk(mode: str) -> None:
     assert output(IMPORTING, OPENAI_PROJECT_GUARD=mode) == "refused"
 
 
+IMPORTING_A_LIBRARY = f"""
+import importlib.abc, sys, threading
+import openai_project_guard as opg
+
+opg.enable(registry={{"proj_a": {A!r}}})  # what it imports itself is there from then on
+opg.disable()
+half_way, done = threading.Event(), threading.Event()
+library = {http.__name__!r}
+
+class Slow(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == library + "._client":
+            half_way.set()
+            done.wait(2)  # which an enable() that waits for this import never is
+        return None
+
+sys.meta_path.insert(0, Slow())
+
+def enable():
+    half_way.wait()
+    try:
+        opg.enable(registry={{"proj_a": {A!r}}})
+    finally:
+        done.set()
+
+thread = threading.Thread(target=enable, daemon=True)
+thread.start()
+importlib.import_module(library)
+thread.join(300)
+assert not thread.is_alive(), "enable() waits for ever"
+assert opg.is_enabled()
+import openai
+try:
+    openai.OpenAI(api_key={A!r}, project="proj_b").models.list()
+except opg.ProjectMismatchError:
+    print("refused")
+"""
+
+
+def test_enable_while_another_thread_imports_a_library_of_the_sdk() -> None:
+    assert output(IMPORTING_A_LIBRARY) == "refused"
+
+
+IMPORTED_MEANWHILE = f"""
+import importlib.abc, sys
+import openai
+import openai_project_guard as opg
+
+came = "websockets.sync.client"
+assert came not in sys.modules
+
+class Meanwhile(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == "openai_project_guard._check.explain":  # after what is there was looked at
+            __import__(came)
+        return None
+
+sys.meta_path.insert(0, Meanwhile())
+opg.enable(registry={{"proj_a": {A!r}}})
+assert came in sys.modules
+try:
+    openai.OpenAI(api_key={A!r}, project="proj_b").models.list()
+except opg.ProjectMismatchError:
+    print("refused")
+"""
+
+
+def test_what_is_imported_while_the_guard_is_being_enabled_is_hooked_with_the_rest() -> None:
+    assert output(IMPORTED_MEANWHILE) == "refused"
+
+
 # --- scopes reach what is started inside them -----------------------------------------------------
 
 

@@ -43,6 +43,8 @@ _TOGETHER = (
     "test_first_scopes_that_are_entered_together_let_nothing_through",
     "test_enable_and_disable_from_many_threads_end_in_one_state",
     "test_enable_while_another_thread_imports_the_sdk",
+    "test_enable_while_another_thread_imports_a_library_of_the_sdk",
+    "test_what_is_imported_while_the_guard_is_being_enabled_is_hooked_with_the_rest",
     "test_a_pool_of_the_sdks_own_is_inside_the_scope",
     "test_each_submitted_call_takes_the_scope_of_its_submitter",
     "test_a_pool_of_multiprocessing_that_a_scope_made_is_not_in_it_for_ever",
