@@ -285,7 +285,8 @@ def test_a_wrong_call_takes_no_more_steps_the_more_threads_there_are(
             number += 1
 
         with idle_threads(threads), started_pool() as pool:
-            pool.submit(sys.setprofile, count).result()
+            pool.submit(until_waits, threading.main_thread())  # or more is looked through for it
+            pool.submit(sys.setprofile, count)
             pool.submit(client().models.list).result()
             pool.submit(sys.setprofile, None).result()
         return number
