@@ -133,8 +133,8 @@ def oldest(session: nox.Session) -> None:
     project = nox.project.load_toml()["project"]
     extras = project["optional-dependencies"]
     used = [*project["dependencies"], *(extras[name][0] for name in OLDEST_EXTRAS)]
-    oldest = [each.replace(">=", "==") for each in used if not each.startswith("openai")]
-    session.install(".[test]", *oldest, "setuptools<81")  # which opentelemetry's runner imported
+    pins = [each.replace(">=", "==") for each in used if not each.startswith("openai")]
+    session.install(".[test]", *pins, "setuptools<81")  # which opentelemetry's runner imported
     session.run("python", "-m", "pytest", *session.posargs)
 
 

@@ -244,6 +244,9 @@ def test_of_a_pool_that_was_dropped_nobody_else_is_named(seen: list[opg.Verdict]
     assert names_the_pool(seen[0])
 
 
+DEEP = 60  # calls; a thread itself, of whatever depth, takes half as many steps
+
+
 @contextmanager
 def idle_threads(number: int) -> Iterator[None]:
     """Threads of the application that wait, each deep in calls."""
@@ -256,7 +259,7 @@ def idle_threads(number: int) -> Iterator[None]:
             are_there.wait()
             go.wait()
 
-    threads = [threading.Thread(target=descend, args=(30,)) for _ in range(number)]
+    threads = [threading.Thread(target=descend, args=(DEEP,)) for _ in range(number)]
     for thread in threads:
         thread.start()
     are_there.wait()
@@ -293,7 +296,7 @@ def test_a_wrong_call_takes_no_more_steps_the_more_threads_there_are(
 
     steps(1)  # imports and caches
     few, many = steps(100), steps(300)
-    assert many < few + 200 * 60  # two for each of their frames, as a walk over them takes at least
+    assert many < few + 200 * DEEP  # not even one for each of their frames
     assert len(seen) == 3
 
 

@@ -85,37 +85,8 @@ def test_enable_and_disable_from_many_threads_end_in_one_state(probe: Probe) -> 
     ]
 
 
-IMPORTING = f"""
-import importlib.abc, os, sys, threading
-import openai_project_guard as opg
-
-half_way, enabled = threading.Event(), threading.Event()
-
-class Slow(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if name == "openai._base_client":
-            half_way.set()
-            enabled.wait(2)
-        return None
-
-sys.meta_path.insert(0, Slow())
-
-def enable():
-    half_way.wait()
-    opg.enable(registry={{"proj_a": {A!r}}})
-    enabled.set()
-
-thread = threading.Thread(target=enable, daemon=True)
-thread.start()
+WRONG_CALL = f"""
 import openai
-thread.join(300)
-assert not thread.is_alive(), "enable() waits for ever"
-child = os.fork() if hasattr(os, "fork") else 0
-if child:
-    assert os.waitpid(child, 0)[1] == 0
-elif hasattr(os, "fork"):
-    os._exit(0 if opg.is_enabled() else 1)
-assert opg.is_enabled()
 try:
     openai.OpenAI(api_key={A!r}, project="proj_b").models.list()
 except opg.ProjectMismatchError:
@@ -123,23 +94,17 @@ except opg.ProjectMismatchError:
 """
 
 
-@pytest.mark.parametrize("mode", ["enforce", ""])
-def test_enable_while_another_thread_imports_the_sdk(mode: str) -> None:
-    assert output(IMPORTING, OPENAI_PROJECT_GUARD=mode) == "refused"
-
-
-IMPORTING_A_LIBRARY = f"""
-import importlib.abc, sys, threading
+def importing(name: str, half_way_at: str) -> str:
+    """A program that imports a library, and enables the guard in another thread meanwhile."""
+    return f"""
+import importlib.abc, os, sys, threading
 import openai_project_guard as opg
 
-opg.enable(registry={{"proj_a": {A!r}}})  # what it imports itself is there from then on
-opg.disable()
 half_way, done = threading.Event(), threading.Event()
-library = {http.__name__!r}
 
 class Slow(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path=None, target=None):
-        if name == library + "._client":
+        if name == {half_way_at!r}:
             half_way.set()
             done.wait(2)  # which an enable() that waits for this import never is
         return None
@@ -155,23 +120,35 @@ def enable():
 
 thread = threading.Thread(target=enable, daemon=True)
 thread.start()
-importlib.import_module(library)
+import {name}
 thread.join(300)
 assert not thread.is_alive(), "enable() waits for ever"
+child = os.fork() if hasattr(os, "fork") else 0
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+elif hasattr(os, "fork"):
+    os._exit(0 if opg.is_enabled() else 1)
 assert opg.is_enabled()
-import openai
-try:
-    openai.OpenAI(api_key={A!r}, project="proj_b").models.list()
-except opg.ProjectMismatchError:
-    print("refused")
-"""
+{WRONG_CALL}"""
+
+
+@pytest.mark.parametrize("mode", ["enforce", ""])
+def test_enable_while_another_thread_imports_the_sdk(mode: str) -> None:
+    program = importing("openai", "openai._base_client")
+    assert output(program, OPENAI_PROJECT_GUARD=mode) == "refused"
 
 
 def test_enable_while_another_thread_imports_a_library_of_the_sdk() -> None:
-    assert output(IMPORTING_A_LIBRARY) == "refused"
+    warm = f"""
+import openai_project_guard as opg
+opg.enable(registry={{"proj_a": {A!r}}})  # what it imports itself is there from then on
+opg.disable()
+"""
+    assert output(warm + importing(http.__name__, f"{http.__name__}._client")) == "refused"
 
 
-IMPORTED_MEANWHILE = f"""
+def test_what_is_imported_while_the_guard_is_being_enabled_is_hooked_with_the_rest() -> None:
+    program = f"""
 import importlib.abc, sys
 import openai
 import openai_project_guard as opg
@@ -188,15 +165,8 @@ class Meanwhile(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Meanwhile())
 opg.enable(registry={{"proj_a": {A!r}}})
 assert came in sys.modules
-try:
-    openai.OpenAI(api_key={A!r}, project="proj_b").models.list()
-except opg.ProjectMismatchError:
-    print("refused")
-"""
-
-
-def test_what_is_imported_while_the_guard_is_being_enabled_is_hooked_with_the_rest() -> None:
-    assert output(IMPORTED_MEANWHILE) == "refused"
+{WRONG_CALL}"""
+    assert output(program) == "refused"
 
 
 # --- scopes reach what is started inside them -----------------------------------------------------
