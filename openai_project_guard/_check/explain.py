@@ -11,7 +11,7 @@ from openai_project_guard._check.header_settings import Origin
 from openai_project_guard._check.headers import HeaderTexts, KeyFlaw, shortened
 from openai_project_guard._check.log import code_sites
 from openai_project_guard._check.verdict import Verdict, is_well_formed
-from openai_project_guard._env import default_registries
+from openai_project_guard._env import POLICY_UNREGISTERED, PREFIX, default_registries
 from openai_project_guard._keys import fingerprint_of, redact
 from openai_project_guard._registry.model import KeyRecord, records_of
 from openai_project_guard._registry.source import Source
@@ -140,7 +140,10 @@ def _fix(
             'projects, so mode="inject" has none to put in'
         )
     if verdict.reason == "missing":
-        return f'{origin.fix} (expected: {expected}), or use mode="inject" to have it put in'
+        return (
+            f'{origin.fix} (expected: {expected}), or use mode="inject", or {PREFIX}=inject, to '
+            "have it put in"
+        )
     fix = f"{origin.fix} (expected: {expected})" if expected else origin.fix
     if verdict.reason == "malformed" and is_well_formed(headers.project or ""):
         return origin.fix
@@ -172,7 +175,10 @@ def _fix_of_unregistered(origin: Origin) -> str:
             f"first correct {' and '.join(unread)}, or have it in reach, for the key may be in it. "
             f"Where it is not: {fix}"
         )
-    return f'{fix}. To let such calls through meanwhile: unregistered="warn"'
+    return (
+        f'{fix}. To let such calls through meanwhile: unregistered="warn", or '
+        f"{POLICY_UNREGISTERED}=warn"
+    )
 
 
 def _sources() -> tuple[Source, ...]:

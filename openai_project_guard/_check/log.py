@@ -33,7 +33,7 @@ _REASONS = {
     "missing": "no OpenAI-Project header",
     "mismatch": "OpenAI-Project is not the project of its key",
     "malformed": "its headers are malformed",
-    "unregistered": "its key is not in any registry",
+    "unregistered": "its key is not in any registry that was read",
     "scope": "it is not of the project that is pinned here",
     "organization": "OpenAI-Organization is not the organization of its project",
 }

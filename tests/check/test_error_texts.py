@@ -152,7 +152,7 @@ def test_nothing_sets_the_header(sent: Recorder) -> None:
     )
     assert lines[5] == (
         "To fix it: pass `project=` to the client or set OPENAI_PROJECT_ID (expected: proj_a), or "
-        'use mode="inject" to have it put in.'
+        'use mode="inject", or OPENAI_PROJECT_GUARD=inject, to have it put in.'
     )
 
 
@@ -200,7 +200,8 @@ def test_unregistered_says_where_the_key_comes_from(
     assert lines[5] == (
         "To fix it: if the key is right, register it: openai-project-guard register PROJECT "
         "--key-env NAME, where NAME is the variable that holds the key; if it is not, "
-        f'{fix}. To let such calls through meanwhile: unregistered="warn".'
+        f'{fix}. To let such calls through meanwhile: unregistered="warn", or '
+        "OPENAI_PROJECT_GUARD_UNREGISTERED=warn."
     )
 
 

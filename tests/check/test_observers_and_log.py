@@ -480,8 +480,8 @@ def test_a_line_says_where_it_was_called_and_where_the_wrong_value_comes_from(
     call = r"POST api\.openai\.com/v1/chat/completions"
     sites = r"called at .*:\d+ in chat; the client was built at .*:\d+ in sync_client"
     assert re.fullmatch(
-        rf"refused: its key is not in any registry: {call} with OpenAI-Project 'proj_a', key "
-        rf"sk-proj-…ZZZZ, expected no registered project; {sites}; set by api_key=",
+        rf"refused: its key is not in any registry that was read: {call} with OpenAI-Project "
+        rf"'proj_a', key sk-proj-…ZZZZ, expected no registered project; {sites}; set by api_key=",
         unregistered,
     )
     assert re.fullmatch(

@@ -175,7 +175,8 @@ def test_a_wrong_socket_is_refused_before_any_connection(
         )
         assert lines[-1] == (
             "To fix it: pass `project=` to the client, or extra_headers={'OpenAI-Project': ...} to "
-            'connect() (expected: proj_a), or use mode="inject" to have it put in.'
+            'connect() (expected: proj_a), or use mode="inject", or OPENAI_PROJECT_GUARD=inject, '
+            "to have it put in."
         )
     assert listener.saw_no_connection()
 
