@@ -16,6 +16,7 @@ from openai_project_guard._scope import (
     SCOPE,
     Scope,
     current_scope,
+    enter,
     find_open_scope,
     leave,
     scopes_inside,
@@ -44,7 +45,7 @@ class Guard(Block):
         """Enters the scope."""
         scope = self.scope(current_scope())
         scope.block = block
-        SCOPE.set(scope)
+        enter(scope)
 
     def close(self, block: Reference | None) -> None:
         """Leaves it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING
 
 from openai_project_guard._types import Mode, Policy
@@ -22,9 +22,10 @@ class Scope:
         block: whether the `with` block is still open, as far as that can be told: a weak reference
             to what the interpreter holds until the block is left.
         is_left: it was left in the ordinary way. A task that was started inside still has it.
+        entered: what the context in which it was entered is told from others by.
     """
 
-    __slots__ = ("block", "guard", "is_left", "mode", "outer", "pinned")
+    __slots__ = ("block", "entered", "guard", "is_left", "mode", "outer", "pinned")
 
     def __init__(
         self, guard: object, outer: Scope | None, mode: Mode | None, pinned: str | None
@@ -34,12 +35,14 @@ class Scope:
         self.mode: Mode | None = mode or (outer.mode if outer else None)
         self.pinned: str | None = pinned or (outer.pinned if outer else None)
         self.block: Callable[[], object] | None = None
+        self.entered: Token[None] | None = None
         self.is_left = False
 
     def is_abandoned(self) -> bool:
-        """Whether its block ended without leaving it.
+        """Whether its block ended without leaving it here.
 
-        A signal handler may raise at any moment, also on the first instruction of `__exit__`.
+        A signal handler may raise at any moment, also on the first instruction of `__exit__`. And
+        an event loop closes a generator that is broken off in another context than it ran in.
         """
         return not self.is_left and self.block is not None and self.block() is None
 
@@ -53,11 +56,19 @@ class Scope:
     def copy_inside(self, outer: Scope | None) -> Scope:
         """The same scope around which another one is."""
         scope = Scope(self.guard, outer, self.mode, self.pinned)
-        scope.block, scope.is_left = self.block, self.is_left
+        scope.block, scope.entered, scope.is_left = self.block, self.entered, self.is_left
         return scope
 
 
 SCOPE: ContextVar[Scope | None] = ContextVar("openai_project_guard_scope", default=None)
+_ENTERED: ContextVar[None] = ContextVar("openai_project_guard_entered")
+"""Says nothing by itself: a token of it can be reset only in the context that it was made in."""
+
+
+def enter(scope: Scope) -> None:
+    """Opens a scope in this context."""
+    scope.entered = _ENTERED.set(None)
+    SCOPE.set(scope)
 
 
 def current_scope() -> Scope | None:
@@ -98,10 +109,28 @@ def leave(scope: Scope, *, keep: bool = True) -> None:
         for inner in scopes_inside(scope):
             remaining = inner.copy_inside(remaining)
     SCOPE.set(remaining)
+    if not _was_entered_here(scope):  # the context in which it was entered still has it
+        scope.block = _ended
+        return
     scope.is_left = True
     # A task started inside may keep this scope for ever, and start another that does. It holds all
     # that the scopes around it say, so those need not be kept as well.
     scope.outer = None
+
+
+def _was_entered_here(scope: Scope) -> bool:
+    token, scope.entered = scope.entered, None  # which holds the whole context
+    if token is None:
+        return True
+    try:
+        _ENTERED.reset(token)
+    except (ValueError, RuntimeError):  # another context; or it was reset, for a copy of the scope
+        return False
+    return True
+
+
+def _ended() -> None:
+    """What a reference to a block gives once that has ended."""
 
 
 def find_open_scope(guard: object, block: object) -> Scope | None:

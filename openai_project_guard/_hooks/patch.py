@@ -14,7 +14,7 @@ from contextlib import suppress
 from inspect import isroutine
 from types import FunctionType
 from typing import Any
-from weakref import ref
+from weakref import WeakKeyDictionary, ref
 
 from openai_project_guard._errors import UnsupportedSDKError
 
@@ -41,6 +41,10 @@ class Patch:
         self.name = f"{owner.__qualname__ if is_class else owner.__name__}.{attribute}"
         self.path = f"{owner.__module__}.{self.name}" if is_class else self.name
 
+    def is_of(self, owner: Any, attribute: str) -> bool:
+        """Whether it is the hook of this method."""
+        return self._owner() is owner and self._attribute == attribute
+
     def is_reached(self) -> bool:
         """Whether a call still passes through the hook, whatever other packages put around it."""
         owner, hook = self._owner(), self._hook()
@@ -55,6 +59,8 @@ class Patch:
 
 
 _patches: dict[tuple[int, str], Patch] = {}
+_made: WeakKeyDictionary[Function, Patch] = WeakKeyDictionary()
+"""Every hook that somebody still holds: a mock that outlives the guard puts its back."""
 
 
 def hook(owner: Any, name: str, make: Maker) -> None:
@@ -65,7 +71,9 @@ def hook(owner: Any, name: str, make: Maker) -> None:
     Raises:
         UnsupportedSDKError: there is none of that name.
     """
-    if is_reached(owner, name):
+    key, made_before = (id(owner), name), _hook_of(owner, name)
+    if made_before is not None:
+        _patches[key] = made_before
         return
     require(owner, name)
     original = owner.__dict__[name]
@@ -75,7 +83,16 @@ def hook(owner: Any, name: str, make: Maker) -> None:
     ours = make(original if is_plain else functools.partial(_call, original))
     functools.update_wrapper(ours, original)
     setattr(owner, name, ours)
-    _patches[id(owner), name] = Patch(owner, name, ours)
+    _patches[key] = _made[ours] = Patch(owner, name, ours)
+
+
+def _hook_of(owner: Any, name: str) -> Patch | None:
+    """The hook through which a call of this class or module passes, if there is one."""
+    for link in wrapper_chain(owner.__dict__.get(name)):
+        patch = _made.get(link) if type(link) is FunctionType else None
+        if patch is not None and patch.is_of(owner, name):
+            return patch
+    return None
 
 
 def owner_of(cls: type, name: str) -> type:
@@ -113,18 +130,18 @@ def _call(original: Any, instance: Any, /, *args: Any, **kwargs: Any) -> Any:
 
 def unhook_all(packages: Collection[str] | None = None) -> None:
     """Puts every original back, or those of some packages; wrapped hooks are remembered."""
-    for key, patch in reversed(list(_patches.items())):
-        if packages is not None and patch.path.partition(".")[0] not in packages:
-            continue
-        patch.remove()
-        if not patch.is_reached():
+    for patch in reversed(list(_made.values())):
+        if packages is None or patch.path.partition(".")[0] in packages:
+            patch.remove()
+    for key, patch in list(_patches.items()):
+        is_meant = packages is None or patch.path.partition(".")[0] in packages
+        if is_meant and not patch.is_reached():
             _patches.pop(key, None)
 
 
 def is_reached(owner: Any, name: str) -> bool:
     """Whether a call of this class or module passes through our hook."""
-    patch = _patches.get((id(owner), name))
-    return patch is not None and patch.is_reached()
+    return (id(owner), name) in _patches and _hook_of(owner, name) is not None
 
 
 def reached() -> tuple[str, ...]:
@@ -155,8 +172,11 @@ def wrapper_chain(function: Any) -> Iterator[Any]:
             continue
         waiting += (getattr(link, of, None) for of in _INNER)
         # A tool that wraps with a plain closure or an object of its own leaves no __wrapped__, but
-        # holds us in a cell, in an attribute or, of functools.partial, in its arguments.
+        # holds us in a cell, in an attribute, in a default or, of functools.partial, in its
+        # arguments.
         held = [*getattr(link, "__dict__", {}).values()]
+        if isinstance(link, FunctionType):
+            held += (*(link.__defaults__ or ()), *(link.__kwdefaults__ or {}).values())
         if isinstance(link, functools.partial):
             held += link.args
         for cell in getattr(link, "__closure__", None) or ():

@@ -7,7 +7,7 @@ import sys
 import types
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
-from contextlib import aclosing, suppress
+from contextlib import AsyncExitStack, aclosing, suppress
 from typing import Any
 
 import pytest
@@ -309,6 +309,77 @@ async def test_an_async_scope_open_across_a_yield_neither_leaks_nor_is_lost(
     for expected in ("b", "b", "a"):
         assert await anext(consumed) == expected
         assert await probe.wait() == "ab?"
+
+
+async def _consume_one(pieces: AsyncGenerator[int, None], how: str) -> None:
+    """Breaks a generator off, and lets the event loop close it."""
+    with suppress(KeyError):
+        async for _ in pieces:
+            if how == "return":
+                return
+            if how == "raise":
+                raise KeyError
+            break
+    if how == "aclose in a task":
+        await asyncio.create_task(pieces.aclose())
+
+
+@pytest.mark.parametrize("by_hand", [False, True])
+@pytest.mark.parametrize("how", ["break", "return", "raise", "aclose in a task"])
+async def test_a_scope_in_a_generator_that_is_broken_off_ends_for_its_consumer(
+    how: str, by_hand: bool, probe: Probe
+) -> None:
+    async def pieces() -> AsyncGenerator[int, None]:
+        if by_hand:
+            async with AsyncExitStack() as stack:
+                stack.enter_context(guard(project="proj_a"))
+                yield 1
+                yield 2
+        with guard(project="proj_a"):
+            yield 1
+            yield 2
+
+    with guard(project="proj_b"):
+        consumed = pieces()
+        await _consume_one(consumed, how)
+        del consumed
+        await asyncio.sleep(0.01)  # the event loop closes it, in a context of its own
+        in_a_task = asyncio.create_task(probe.wait())  # which nothing here has looked at before
+        assert await in_a_task == "b"
+        assert await probe.wait() == "b"
+    assert await probe.wait() == "ab?"
+
+
+async def test_a_scope_in_a_generator_that_a_thread_closes_ends_for_its_consumer(
+    probe: Probe,
+) -> None:
+    def pieces() -> Iterator[int]:
+        with guard(project="proj_a"):
+            yield 1
+            yield 2
+
+    consumed = pieces()
+    next(consumed)
+    assert await probe.wait() == "a"
+    await asyncio.to_thread(consumed.close)  # type: ignore[attr-defined]
+    assert await asyncio.create_task(probe.wait()) == "ab?"
+    assert await probe.wait() == "ab?"
+
+
+async def test_a_task_keeps_the_scope_of_a_generator_that_came_to_its_end(probe: Probe) -> None:
+    async def pieces() -> AsyncIterator[asyncio.Task[str]]:
+        with guard(project="proj_a"):
+            yield asyncio.create_task(later())
+
+    async def later() -> str:
+        await ended.wait()
+        return await probe.wait()
+
+    ended = asyncio.Event()
+    (task,) = [task async for task in pieces()]
+    ended.set()
+    assert await probe.wait() == "ab?"
+    assert await task == "a"
 
 
 def test_interleaved_generators_keep_their_own_scopes(probe: Probe) -> None:

@@ -66,6 +66,54 @@ def test_a_replacement_that_comes_and_goes_leaves_the_hooks_as_they_were(
     assert probe() == "ab?"
 
 
+@pytest.mark.parametrize("is_enabled_when_it_ends", [True, False])
+@pytest.mark.parametrize("replacement", ["mock", "function"])
+@pytest.mark.parametrize(("owner", "name"), HOOKED)
+def test_a_replacement_that_outlives_the_guard_piles_up_no_hooks(
+    owner: Any, name: str, replacement: str, is_enabled_when_it_ends: bool, probe: Probe
+) -> None:
+    original = vars(owner).get(name)
+    for _ in range(3):
+        opg.enable(registry=REGISTRY)
+        with mock.patch.object(owner, name, REPLACEMENTS[replacement]()):
+            opg.disable()
+            if is_enabled_when_it_ends:
+                opg.enable(registry=REGISTRY)
+    opg.enable(registry=REGISTRY)
+    assert opg.is_enabled()
+    assert vars(owner)[name].__wrapped__ is original
+    assert probe() == "ab"
+    opg.disable()
+    assert vars(owner).get(name) is original
+
+
+def test_a_hook_that_a_tool_keeps_as_a_default_is_found(probe: Probe) -> None:
+    """So it is not hooked again each time."""
+
+    def tool() -> None:
+        kept = vars(http.Client)["_send_single_request"]
+
+        def wrapper(self: Any, request: Any, _kept: Any = kept) -> Any:
+            return _kept(self, request)
+
+        def keyword(self: Any, request: Any, *, _kept: Any = wrapper) -> Any:
+            return _kept(self, request)
+
+        http.Client._send_single_request = keyword
+
+    original = vars(http.Client)["_send_single_request"]
+    try:
+        opg.enable(registry=REGISTRY)
+        tool()
+        stands = vars(http.Client)["_send_single_request"]
+        assert opg.is_enabled()
+        assert probe() == "ab"
+        opg.enable(registry=REGISTRY)
+        assert vars(http.Client)["_send_single_request"] is stands
+    finally:
+        http.Client._send_single_request = original
+
+
 @pytest.mark.parametrize("replacement", REPLACEMENTS)
 @pytest.mark.parametrize(("owner", "name"), HOOKED)
 def test_a_replacement_may_stand_under_the_hook(

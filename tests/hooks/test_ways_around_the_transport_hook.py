@@ -105,6 +105,28 @@ def test_a_step_that_is_replaced_in_the_class_itself_is_judged_before_it(step: s
     assert len(sent.requests) == 1
 
 
+@pytest.mark.parametrize("step", ["send", "_send_single_request"])
+def test_a_step_that_a_client_answers_by_itself_is_judged_before_it(step: str) -> None:
+    """Where neither its class nor the client has another method than httpx gave it."""
+    sent = Recorder()
+
+    class Lazy(http.Client):  # type: ignore[misc]
+        def __getattribute__(self, name: str) -> Any:
+            return replaced if name == step else super().__getattribute__(name)
+
+    def replaced(request: Any, **_: Any) -> Any:
+        answer = sent(request)
+        answer.request = request
+        return answer
+
+    http_client = Lazy(transport=http.MockTransport(sent))
+    client = openai.OpenAI(api_key=A, project="proj_a", max_retries=0, http_client=http_client)
+    client.models.list()
+    with pytest.raises(opg.ProjectMismatchError):
+        client.with_options(project="proj_b").models.list()
+    assert len(sent.requests) == 1
+
+
 def test_a_client_that_sends_its_own_way_is_judged_in_a_scope_where_the_guard_is_not_enabled() -> (
     None
 ):
