@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from hashlib import sha256
 from itertools import pairwise
 
@@ -21,6 +22,13 @@ _TYPED = ("sk-proj-", "sk-svcacct-", "sk-admin-", "sk-None-")
 _HINT_PREFIX = re.compile(r"(?:[se]k|sess)-(?:[A-Za-z]{1,12}-)?")
 _QUOTED_TOKEN = re.compile(r"(?<=['\"])[A-Za-z0-9_-]{20,}(?=['\"])")
 _LONG_PIECE = re.compile(r"[A-Za-z0-9]{16}")  # longer than most words in a name
+# A key may stand behind a scheme, in quotes, in a list, in a path, behind its name: each piece that
+# may be one, from what ends at the fewest characters to what ends at any that few keys have.
+_PIECES = (
+    re.compile(r"[^\s,;\"']+"),
+    re.compile(r"[\w.~+-]+", re.ASCII),
+    re.compile(r"[\w-]+", re.ASCII),
+)
 _ASSIGNMENT = re.compile(r"\A[A-Za-z_]+=")
 _ONE_SLASH = re.compile(r":/(?!/)")
 _NO_SCHEME = re.compile(r"(?:\A|/)([^/:@]{2,}:)(?!/)")  # one letter is a drive: C:
@@ -100,6 +108,24 @@ def redact(text: str) -> str:
     return _KEY.sub(_hidden, without_user_info(text))
 
 
+def without_known_keys(text: str, is_key: Callable[[bytes], bool]) -> str:
+    """The same, and with what is known to be a key, of whatever form, replaced by its hint too.
+
+    Args:
+        text: the text.
+        is_key: whether this is the digest of a key.
+    """
+    pieces = {text.strip()}
+    for each in _PIECES:
+        pieces.update(each.findall(text))
+    for piece in pieces - {""}:
+        if is_key(digest(piece)) or (
+            not piece.isascii() and is_key(sha256(piece.encode("latin-1", "replace")).digest())
+        ):
+            text = text.replace(piece, hint(piece))
+    return redact(text)
+
+
 def _hidden(found: re.Match[str]) -> str:
     key = found.group()
     if found.string.startswith("…", found.end()) and _HINT_PREFIX.fullmatch(key):
@@ -138,7 +164,11 @@ def shown(value: object) -> str:
     What stands in quotes there and looks random is shown by its hint: it may be a key of an unknown
     form in the wrong place. A name, an id, a path or a URL stays as it is.
     """
-    text = repr(redact(value)) if isinstance(value, str) else redact(repr(value))
+    return without_random(repr(redact(value)) if isinstance(value, str) else redact(repr(value)))
+
+
+def without_random(text: str) -> str:
+    """The text with what stands in quotes there and looks random replaced by its hint."""
     return _QUOTED_TOKEN.sub(_hidden_if_random, text)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from base64 import b64decode
 from collections.abc import Sequence
 from contextlib import suppress
@@ -11,7 +10,7 @@ from itertools import pairwise
 from operator import itemgetter
 from typing import Literal, NamedTuple
 
-from openai_project_guard._keys import hint, redact
+from openai_project_guard._keys import hint, without_known_keys
 from openai_project_guard._state import STATE
 from openai_project_guard._types import Credential
 
@@ -19,13 +18,6 @@ PROJECT_HEADER = "OpenAI-Project"
 KeyFlaw = Literal["second", "list", "bearer", "basic", "quotes", "form"]
 """What is wrong with the form of a key: another stands in `api-key`; it is one of several; it has
 another `Bearer`, or quotes; it is the password of Basic; or something else."""
-# A key may stand behind a scheme, in quotes, in a list, in a path, behind its name: each piece that
-# may be one, from what ends at the fewest characters to what ends at any that few keys have.
-_PIECES = (
-    re.compile(r"[^\s,;\"']+"),
-    re.compile(r"[\w.~+-]+", re.ASCII),
-    re.compile(r"[\w-]+", re.ASCII),
-)
 _LONGEST = 500  # characters
 _CREDENTIALS = (b"authorization", b"api-key")
 _READ = frozenset({*_CREDENTIALS, b"openai-project", b"openai-organization"})
@@ -166,18 +158,10 @@ class HeaderTexts(NamedTuple):
         Whatever looks like a key is replaced by its hint, and so is the call's own key and each
         registered one, of whatever form.
         """
-        pieces = {text.strip()}
-        for each in _PIECES:
-            pieces.update(each.findall(text))
-        for piece in pieces - {""}:
-            if self._is_key(piece.encode(errors="surrogatepass")) or (
-                not piece.isascii() and self._is_key(piece.encode("latin-1", errors="replace"))
-            ):
-                text = text.replace(piece, hint(piece))
-        return redact(text)
+        return without_known_keys(text, self._is_key)
 
-    def _is_key(self, text: bytes) -> bool:
-        key_digest, settings = sha256(text).digest(), STATE.active
+    def _is_key(self, key_digest: bytes) -> bool:
+        settings = STATE.active
         return key_digest == self.key_digest or (
             settings is not None and settings.knows(key_digest)
         )

@@ -19,7 +19,7 @@ from openai_project_guard._check.headers import (
 from openai_project_guard._check.origin import origin_of
 from openai_project_guard._check.verdict import ALLOWED, decide
 from openai_project_guard._errors import OWN_FAULTS
-from openai_project_guard._keys import fingerprint_of, redact
+from openai_project_guard._keys import fingerprint_of
 from openai_project_guard._registry.model import KeyRecord, records_of
 from openai_project_guard._state import STATE
 from openai_project_guard._types import Mode, Policy
@@ -61,7 +61,7 @@ def _check_other_project(
     records = all_records(call.values, call.records)
     if any(record.project.header == answered for record in records):
         return
-    named = redact(answered.decode("latin-1"))
+    named = HeaderTexts.of(call.values).without_keys(answered.decode("latin-1"))
     if records:
         texts, expected = HeaderTexts.of(call.values).shown(), project_ids(records)
         found = describe_wrong_call(

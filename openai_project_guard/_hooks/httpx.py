@@ -195,8 +195,9 @@ def reaches_transport_hook(client: Any) -> bool:
     """
     cls = type(client)
     base = next(filter(_HOOKED.__contains__, cls.__mro__), None)
-    answers_itself = cls.__getattribute__ is not object.__getattribute__
-    if base is None or answers_itself or not client.__dict__.keys().isdisjoint(_METHODS):
+    if base is None or not client.__dict__.keys().isdisjoint(_METHODS):
+        return False
+    if cls.__getattribute__ is not object.__getattribute__:  # type: ignore[comparison-overlap]
         return False
     return _methods_of(cls) == _HOOKED[base] or all(
         owner_of(cls, name) is base and _still_calls(base, name, known)

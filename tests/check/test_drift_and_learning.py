@@ -226,6 +226,16 @@ def test_drift_is_logged_as_an_error_and_the_answer_returned(
     assert [record.levelno for record in caplog.records] == [logging.ERROR]
 
 
+def test_a_registered_key_of_any_form_in_the_answer_is_not_shown(
+    verdicts: list[opg.Verdict], caplog: pytest.LogCaptureFixture
+) -> None:
+    key = "Zk4Qm9Tx2Lp7Vb1Nc8Rd5Ws"  # its beginning says nothing
+    opg.enable(registry={"proj_s": STRANGER, "proj_gateway": key})
+    call(Server(key), project="proj_s")
+    assert (verdicts[-1].reason, verdicts[-1].answered) == ("drift", "…d5Ws")
+    assert key not in caplog.text
+
+
 @pytest.mark.parametrize("name", ["OpenAI-Project", "OPENAI-PROJECT"])
 def test_drift_is_seen_in_whatever_case_the_answer_names_its_project(
     name: str, verdicts: list[opg.Verdict]

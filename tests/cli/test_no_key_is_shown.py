@@ -133,6 +133,47 @@ def test_no_broken_registry_shows_it(canary: Shell, text: str) -> None:
         assert (ran.status, SECRET in ran.out + ran.err) == (2, False)
 
 
+OF_A_GATEWAY = "Zk4Qm9Tx2Lp7Vb1Nc8Rd5Ws"
+"""A key whose beginning says nothing."""
+
+
+@pytest.mark.parametrize("variable", ["OPENAI_PROJECT_ID", "OPENAI_ORG_ID", "OPENAI_PROJECT"])
+@pytest.mark.parametrize("command", [("check",), ("doctor",), ("check", "--env-file", "some.env")])
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_registered_key_of_any_form_in_the_place_of_an_id_is_not_shown(
+    run: Shell, variable: str, command: tuple[str, ...], as_json: bool
+) -> None:
+    assert run("register", "proj_gateway", stdin=OF_A_GATEWAY).status == 0
+    assert run("register", "proj_a", stdin=A).status == 0
+    Path("some.env").write_text(f"OPENAI_API_KEY={A}\n{variable}={OF_A_GATEWAY}\n")
+    if "--env-file" not in command:
+        run.patch.setenv("OPENAI_API_KEY", A)
+        run.patch.setenv(variable, OF_A_GATEWAY)
+    ran = run(*command, *(["--json"] if as_json else []))
+    assert OF_A_GATEWAY not in ran.out + ran.err
+    assert "d5Ws" in ran.out + ran.err or variable != "OPENAI_PROJECT_ID"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fingerprint", OF_A_GATEWAY),
+        ("register", "proj_x", OF_A_GATEWAY),
+        (OF_A_GATEWAY,),
+        ("run", "--mode", OF_A_GATEWAY, "--", "true"),
+        ("run", "--scope", OF_A_GATEWAY, "--", "true"),
+        ("list", "--registry", "a.toml", OF_A_GATEWAY),
+    ],
+)
+def test_an_argument_that_looks_like_a_key_is_not_shown(
+    run: Shell, arguments: tuple[str, ...]
+) -> None:
+    ran = run(*arguments)
+    assert ran.status == 2
+    assert OF_A_GATEWAY not in ran.out + ran.err
+    assert "…d5Ws" in ran.err
+
+
 def test_an_option_that_is_not_known_shows_no_key(capsys: pytest.CaptureFixture[str]) -> None:
     parser = parsers.Parser("program")
     with pytest.raises(SystemExit):

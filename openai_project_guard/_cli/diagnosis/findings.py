@@ -11,7 +11,7 @@ from openai_project_guard._cli.diagnosis import findings_on_calls, findings_on_s
 from openai_project_guard._cli.diagnosis.calls import HooksReport
 from openai_project_guard._cli.diagnosis.collect import CUSTOM, Diagnosis, collect
 from openai_project_guard._cli.env_files import EnvFile
-from openai_project_guard._cli.key_input import API_KEY, without_keys
+from openai_project_guard._cli.key_input import API_KEY
 
 _PROJECT, _ORGANIZATION, _URL = "OPENAI_PROJECT_ID", "OPENAI_ORG_ID", "OPENAI_BASE_URL"
 _HEADERS = (API_KEY, _PROJECT, _ORGANIZATION)
@@ -70,7 +70,7 @@ def examine(
     if CUSTOM in unknown:  # it may set any header
         unknown.update(_HEADERS)
     at.findings = [
-        finding._replace(message=without_keys(finding.message), fix=without_keys(finding.fix))
+        finding._replace(message=at.without_keys(finding.message), fix=at.without_keys(finding.fix))
         for finding in (*findings_on_setup.find(at), *findings_on_calls.find(at))
         if unknown.isdisjoint(FINDINGS[finding.name])
     ]

@@ -50,10 +50,10 @@ def _value(header: str, name: str, at: Diagnosis) -> str | None:
     if text is None:
         return None
     if header == _URL:
-        return shown_url(text)
+        return at.without_keys(shown_url(text))
     if header == "Authorization":
         return hint(bare(text))
-    return without_keys(text if text.isprintable() else repr(text))
+    return at.without_keys(text if text.isprintable() else repr(text))
 
 
 def shown_url(url: str) -> str:
