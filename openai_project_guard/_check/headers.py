@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from base64 import b64decode
 from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import sha256
-from itertools import pairwise
 from operator import itemgetter
 from typing import Literal, NamedTuple
 
@@ -19,6 +19,7 @@ KeyFlaw = Literal["second", "list", "bearer", "basic", "quotes", "form"]
 """What is wrong with the form of a key: another stands in `api-key`; it is one of several; it has
 another `Bearer`, or quotes; it is the password of Basic; or something else."""
 _LONGEST = 500  # characters
+_BETWEEN = re.compile(rb"[\s,;:=\"'<>()\[\]{}|&]+")  # what a key in an unusual form stands between
 _CREDENTIALS = (b"authorization", b"api-key")
 _READ = frozenset({*_CREDENTIALS, b"openai-project", b"openai-organization"})
 _IN_LAYOUT = (b"authorization", b"openai-project", b"openai-organization", b"api-key")
@@ -206,15 +207,15 @@ def candidate_digests(headers: RawHeaders) -> list[bytes]:
     """The digests of whatever may be a key among the call's credentials.
 
     For those that are not one Bearer key: several of them, another scheme, keys in a list, a key
-    in quotes, one as the password of Basic.
+    in quotes or brackets or behind its name, one as the password of Basic.
     """
     values = b" ".join(value for _, name, value in headers if name in _CREDENTIALS)
-    parts = values.replace(b",", b" ").split()
-    for scheme, part in pairwise(parts.copy()):
-        if scheme.lower() == b"basic":
-            with suppress(ValueError):  # it is not base64
-                parts += b64decode(part).split(b":")
-    return [sha256(part.strip(b"\"'")).digest() for part in parts]
+    words = values.replace(b",", b" ").split()
+    parts = [word.strip(b"\"'") for word in words] + _BETWEEN.split(values)
+    for word in words:
+        with suppress(ValueError):  # it is not base64
+            parts += b64decode(word).split(b":")
+    return [sha256(part).digest() for part in parts]
 
 
 def flaw_of_key(headers: RawHeaders) -> KeyFlaw:

@@ -354,6 +354,35 @@ def test_a_malformed_key_is_not_said_to_be_in_no_registry(
 
 
 @pytest.mark.parametrize(
+    "form",
+    [
+        *("Bearer={}", "Bearer:{}", "Bearer {};", "Bearer <{}>", "Bearer [{}]", "Bearer ({})"),
+        *("Bearer token={}", 'Token token="{}"', "key:{}", "Bearer {{{}}}", "Bearer {}|v1"),
+        *("Bearer key={}&v=1", "base64", "Basic base64", "Bearer 'x',\"{}\""),
+    ],
+)
+@pytest.mark.parametrize("base_url", ["https://api.openai.com/v1", "http://gateway.test/v1"])
+def test_a_registered_key_in_any_form_is_malformed_on_any_host(
+    form: str, base_url: str, sent: Recorder
+) -> None:
+    value = form.format(A)
+    if "base64" in form:
+        value = form.replace("base64", b64encode(A.encode()).decode())
+    client = Sync.client(sent, project="proj_b", base_url=base_url)
+    lines = refusal(client, {"Authorization": value})
+    assert lines[0].endswith("in an unusual form.") or "Basic" in form or "," in form
+    assert (
+        lines[1]
+        == (
+            "The registry has this key for project proj_a (support-bot) of org-1, in "
+            "openai-projects.toml, line 8."
+        )
+        or "," in form
+    )
+    assert LONE in lines[-1]
+
+
+@pytest.mark.parametrize(
     ("place", "where"),
     [
         ("extra_headers", "`extra_headers` of this call"),
