@@ -101,7 +101,8 @@ def _registry_option(address: str | None) -> str:
         taken = next(filter(os.path.lexists, files), files[0])
         if {*map(os.path.abspath, (taken, *registry_names()))} == {os.path.abspath(address)}:
             return ""
-    return f" --registry {_quoted(address)}"
+    equals = "=" if address.startswith("-") else " "  # else it would be taken for an option
+    return f" --registry{equals}{_quoted(address)}"
 
 
 def _and_url(address: str | None) -> str:

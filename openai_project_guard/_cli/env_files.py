@@ -19,6 +19,8 @@ from openai_project_guard._keys import redact
 _MOST_WORK = 2_000_000  # python-dotenv looks from each `${` to the end of its value
 _SPACES = re.compile(r"[^\S\r\n]{5000}")  # python-dotenv looks from each of them to the last
 _MOST_GROWN = 131_071  # characters; Linux starts no program with a longer variable
+_MOST_GROWN_IN_ALL = 2_097_152  # nor does it with more of them
+_MOST_TEXT = 1_048_576  # characters
 _STAND_IN = "sk-proj-stands-in-for-a-key-that-is-not-known"
 
 
@@ -67,6 +69,7 @@ def read_env_file(path: str, environ: Mapping[str, str]) -> EnvFile:
     values: dict[str, str] = {}
     unknown: dict[str, tuple[str, ...]] = {}
     skipped = []
+    grown = 0
     for binding in parse_stream(StringIO(_text(path))):
         if binding.error:  # the parser counts the empty lines above a statement as part of it
             text = binding.original.string
@@ -95,6 +98,14 @@ def read_env_file(path: str, environ: Mapping[str, str]) -> EnvFile:
             raise ConfigurationError(
                 f"--env-file {redact(path)}, line {line}: with what its ${{...}} stand for, this "
                 f"value has {len(value):,} characters; at most {_MOST_GROWN:,} fit in a variable."
+            )
+        grown += max(0, len(value) - len(binding.value))
+        if grown > _MOST_GROWN_IN_ALL:
+            line = binding.original.line
+            raise ConfigurationError(
+                f"--env-file {redact(path)}, line {line}: with what their ${{...}} stand for, the "
+                f"values down to here are longer by {grown:,} characters; at most "
+                f"{_MOST_GROWN_IN_ALL:,} fit in an environment."
             )
         known[binding.key] = values[binding.key] = value
     replaced = tuple(name for name in values if environ.get(name, values[name]) != values[name])
@@ -133,7 +144,7 @@ def _text(path: str) -> str:
     try:
         # Lines end as they end in the file, for the parser to see; Windows writes a mark before.
         with open(path, encoding="utf-8-sig", newline="") as file:
-            text = file.read()
+            text = file.read(_MOST_TEXT + 1)
     except UnicodeDecodeError:
         raise ConfigurationError(f"{name} it is not UTF-8. Save it as UTF-8.") from None
     except (OSError, ValueError) as error:
@@ -142,6 +153,8 @@ def _text(path: str) -> str:
         raise ConfigurationError(
             f"{name} it cannot be read ({reason}), seen from {where}."
         ) from None
+    if len(text) > _MOST_TEXT:
+        raise ConfigurationError(f"{name} it has more than {_MOST_TEXT:,} characters.")
     spaces = _SPACES.search(text)
     if spaces:
         line = text.count("\n", 0, spaces.start()) + 1

@@ -157,6 +157,26 @@ def test_a_value_that_doubles_at_each_line_is_an_error(tmp_path: Path) -> None:
     assert len(values["B"]) == 131_070
 
 
+def test_values_that_grow_by_a_little_at_each_line_are_an_error_in_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.env"
+    lines = [f"A{n}=${{A{n - 1}}}{'x' * 100}\n" for n in range(1, 300)]
+    path.write_text("".join(lines))
+    problem = r"a\.env, line 206: with what their \$\{\.\.\.\} stand for, .* 2,097,152 fit in an"
+    with pytest.raises(ConfigurationError, match=problem):
+        read_env_file(str(path), {})
+    path.write_text("".join(lines[:205]))
+    assert len(read_env_file(str(path), {}).values["A205"]) == 20_500
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="Windows has none")
+def test_a_file_without_an_end_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"it has more than 1,048,576 characters\."):
+        read_env_file("/dev/zero", {})
+    path = tmp_path / "a.env"
+    path.write_text("A=1\n#" + "x" * 1_048_571)
+    assert read_env_file(str(path), {}).values == {"A": "1"}
+
+
 def test_the_environment_is_as_before_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

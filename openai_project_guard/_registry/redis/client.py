@@ -71,7 +71,7 @@ class Client:
         self._server = 0  # by number: no frame of an error has its URL
         self._commands: Any = None
         self._messages: Any = None
-        problems = []
+        problems, fix = [], ""
         for number in range(len(url.servers)):
             self._server = number
             try:
@@ -81,8 +81,9 @@ class Client:
                 problems.append("the server is a replica, which accepts no change")
             except ServerError as error:
                 problems.append(str(error))
+                fix = error.fix or fix
             self.close()
-        raise ServerError("; then ".join(dict.fromkeys(problems)))
+        raise ServerError("; then ".join(dict.fromkeys(problems)), fix)
 
     def revision(self) -> str | None:
         """The registry's revision; `None` where there is no registry."""

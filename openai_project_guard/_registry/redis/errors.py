@@ -4,13 +4,16 @@ from __future__ import annotations
 
 
 class ServerError(Exception):
-    """The server gave no answer that can be used; the message says why, without a password.
+    """The server gave no answer that can be used.
 
-    Attributes:
+    Args:
+        text: why, without a password.
         fix: what ends a message that has this error in it; empty where there is nothing to say.
     """
 
-    fix = ""
+    def __init__(self, text: str = "", fix: str = "") -> None:
+        super().__init__(text)
+        self.fix = fix
 
 
 class RefusedError(ServerError):
@@ -26,9 +29,8 @@ class ForbiddenError(RefusedError):
     """
 
     def __init__(self, text: str, command: str) -> None:
-        super().__init__(text)
         # Indented, it is neither joined nor wrapped by what shows it, and can be pasted.
-        self.fix = f" What gives a user all it needs:\n    {command}"
+        super().__init__(text, f" What gives a user all it needs:\n    {command}")
 
 
 class ConflictError(Exception):

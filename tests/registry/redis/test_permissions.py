@@ -174,6 +174,22 @@ def test_a_service_that_lacks_a_right_is_told_which(server: RedisServer, right: 
     assert str(caught.value).splitlines()[-1].strip() == command
 
 
+@pytest.mark.parametrize("right", ["+select", "+get"])
+@pytest.mark.parametrize("replica", [False, True])
+def test_a_user_who_lacks_a_right_in_another_database_is_told_which(
+    server: RedisServer, right: str, replica: bool
+) -> None:
+    path = f"/2?replica=localhost:{server.port}" if replica else "/2"
+    url = parse_url(f"redis://h{path}")
+    for user, writing in (("service", False), ("administrator", True)):
+        rules = url.acl(writing=writing).partition(">PASSWORD ")[2]
+        given = " ".join(rule for rule in rules.split() if rule != right)
+        place = permit(server, user, given) + path
+        with pytest.raises(RegistryError, match=rf"no permissions to run the '{right[1:]}'") as no:
+            edit.add(place, "proj_0", fingerprint(KEY)) if writing else open_source(place)
+        assert str(no.value).splitlines()[-1].strip() == url.acl(writing=writing)
+
+
 @pytest.mark.parametrize("command", ["list", "check", "doctor", "register", "remove"])
 def test_the_command_that_gives_the_rights_can_be_pasted(
     server: RedisServer,
