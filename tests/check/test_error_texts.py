@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from base64 import b64encode
 from pathlib import Path
@@ -10,7 +11,8 @@ from urllib.parse import quote
 
 import openai
 import pytest
-from support import STRANGER, VERSION, A, B, Recorder, Sync, chat, fingerprint, http
+from openai import _base_client
+from support import STRANGER, VERSION, A, B, Recorder, Sync, chat, fingerprint, http, needs_sdk
 
 import openai_project_guard as opg
 
@@ -138,6 +140,29 @@ def test_a_subclass(sent: Recorder) -> None:
         api_key=A, http_client=http.Client(transport=http.MockTransport(sent)), max_retries=0
     )
     assert refusal(client)[2] == (
+        "That OpenAI-Project comes from outside the SDK's settings (a subclass, an event hook or "
+        "an auth flow)."
+    )
+
+
+@needs_sdk(
+    "input_options = model_copy" in inspect.getsource(_base_client),
+    "a copy of the options that the caller gave",
+)
+@pytest.mark.parametrize("given", [None, {"OpenAI-Project": "proj_a"}])
+def test_what_a_subclass_does_to_the_options_is_not_of_the_call(
+    given: dict[str, str] | None, sent: Recorder
+) -> None:
+    class Tenant(openai.OpenAI):
+        def _prepare_options(self, options: Any) -> Any:
+            options.headers = {**(options.headers or {}), "OpenAI-Project": "proj_b"}
+            return super()._prepare_options(options)
+
+    client = Tenant(
+        api_key=A, http_client=http.Client(transport=http.MockTransport(sent)), max_retries=0
+    )
+    lines = refusal(client, given or {})
+    assert lines[2] == (
         "That OpenAI-Project comes from outside the SDK's settings (a subclass, an event hook or "
         "an auth flow)."
     )
