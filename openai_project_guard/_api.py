@@ -85,6 +85,7 @@ def enable(
         log_override()
         return
     settings = _settings.build(wanted, STATE.registered, **given)
+    del given, registry  # there may be keys in it, and what takes logs may look at frames
     activate(settings)
     log_started(settings)
     mark_decided()

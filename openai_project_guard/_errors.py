@@ -51,10 +51,11 @@ def hide_frames(fn: F) -> F:
 
     @functools.wraps(fn)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
+        passing: list[Any] = [kwargs, args]
+        del args, kwargs  # so that no local has them while the function runs, and perhaps logs
         try:
-            return fn(*args, **kwargs)
+            return fn(*passing.pop(), **passing.pop())
         except Exception as error:  # a TypeError for a wrong argument, too
-            args, kwargs = (), {}
             error.__context__ = None
             raise error.with_traceback(None) from None
 

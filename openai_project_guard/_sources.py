@@ -31,10 +31,11 @@ def open_named(
     if registry is not None:
         names = registry if isinstance(registry, (list, tuple)) else (registry,)
         for name in names:
-            if not isinstance(name, (str, PathLike)):
+            if not isinstance(name, (str, PathLike)) or name == "":
                 what = "is" if name is registry else "has"
+                kind = "an empty string" if name == "" else f"a {type(name).__name__}"
                 raise ConfigurationError(
-                    f"registry= {what} a {type(name).__name__}. Accepted: a path or a URL, a list "
+                    f"registry= {what} {kind}. Accepted: a path or a URL, a list "
                     "of these, a Registry, or a mapping {project id: key or list of keys}."
                 )
         return (), tuple(_open(os.path.expanduser(name), on_error) for name in names)

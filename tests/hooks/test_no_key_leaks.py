@@ -265,6 +265,32 @@ def test_a_key_in_a_variable(variable: str, value: str, monkeypatch: pytest.Monk
     assert_safe(refused.value)
 
 
+def test_a_log_handler_that_looks_at_frames_while_the_guard_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As an error tracker does that adds the stack to what is logged."""
+    monkeypatch.setenv("OPENAI_PROJECT_GUARD_OVERRIDE", "warn")
+    seen: list[str] = []
+
+    class Looks(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            for frame, _ in traceback.walk_stack(None):
+                if frame.f_globals.get("__name__", "").startswith("openai_project_guard."):
+                    seen.append(f"{frame.f_code.co_name}: {deep_repr(frame.f_locals)}")
+
+    handler = Looks()
+    logging.getLogger("openai_project_guard").addHandler(handler)
+    try:
+        for registry in ({"proj_a": CANARY}, {"proj_a": [CANARY]}):
+            opg.enable(registry=registry)
+            opg.disable()
+        opg.register(CANARY, project="proj_a")
+    finally:
+        logging.getLogger("openai_project_guard").removeHandler(handler)
+    assert any(line.startswith("enable: ") for line in seen)
+    assert [line for line in seen if SECRET in line] == []
+
+
 def test_the_registry_and_its_entries() -> None:
     registry = opg.Registry()
     registry.register(CANARY, "proj_a", note="a note")

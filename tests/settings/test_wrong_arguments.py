@@ -128,6 +128,14 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"registry": ["some.toml", KEYS]},
         "registry= has a dict. Accepted:",
     ),
+    "registry as an empty string": (
+        {"registry": ""},
+        "registry= is an empty string. Accepted: a path or a URL",
+    ),
+    "registry with an empty string": (
+        {"registry": ["some.toml", ""]},
+        "registry= has an empty string. Accepted:",
+    ),
     "registry as a list of keys": ({"registry": [A]}, "sk-proj-…AAAA: there is no such file"),
     "registry file that is not there": (
         {"registry": "no-such.toml"},
