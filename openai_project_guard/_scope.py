@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from contextvars import ContextVar, Token
+import gc
+from contextvars import Context, ContextVar
 from typing import TYPE_CHECKING
+from weakref import ref
 
 from openai_project_guard._types import Mode, Policy
 
@@ -22,7 +24,7 @@ class Scope:
         block: whether the `with` block is still open, as far as that can be told: a weak reference
             to what the interpreter holds until the block is left.
         is_left: it was left in the ordinary way. A task that was started inside still has it.
-        entered: what the context in which it was entered is told from others by.
+        entered: a weak reference to the context in which it was entered.
     """
 
     __slots__ = ("block", "entered", "guard", "is_left", "mode", "outer", "pinned")
@@ -35,7 +37,7 @@ class Scope:
         self.mode: Mode | None = mode or (outer.mode if outer else None)
         self.pinned: str | None = pinned or (outer.pinned if outer else None)
         self.block: Callable[[], object] | None = None
-        self.entered: Token[None] | None = None
+        self.entered: Callable[[], Context | None] | None = None
         self.is_left = False
 
     def is_abandoned(self) -> bool:
@@ -61,26 +63,43 @@ class Scope:
 
 
 SCOPE: ContextVar[Scope | None] = ContextVar("openai_project_guard_scope", default=None)
-_ENTERED: ContextVar[None] = ContextVar("openai_project_guard_entered")
-"""Says nothing by itself: a token of it can be reset only in the context that it was made in."""
+_PROBE: ContextVar[None] = ContextVar("openai_project_guard_probe")
 
 
 def enter(scope: Scope) -> None:
     """Opens a scope in this context."""
-    scope.entered = _ENTERED.set(None)
+    context = _this_context()
+    scope.entered = None if context is None else ref(context)
     SCOPE.set(scope)
+
+
+def _this_context() -> Context | None:
+    """The context that code runs in just now, itself: `copy_context()` gives another.
+
+    A token has it, which may not be kept: it would keep the context, and all that is in it.
+    """
+    token = _PROBE.set(None)
+    try:
+        return next((part for part in gc.get_referents(token) if type(part) is Context), None)
+    finally:
+        _PROBE.reset(token)
 
 
 def current_scope() -> Scope | None:
     """The innermost scope that is open here; those that were abandoned are dropped."""
-    found = SCOPE.get()
-    scope = step = found
-    while step is not None:
-        if step.is_abandoned():  # and with it all that were entered inside
-            scope = step.outer
+    found = step = SCOPE.get()
+    while step is not None and not step.is_abandoned():
         step = step.outer
-    if scope is not found:
-        SCOPE.set(scope)
+    if step is None:
+        return found
+    scope, step, entered = None, found, list[Scope]()
+    while step is not None:
+        entered.append(step)
+        step = step.outer
+    for step in reversed(entered):  # those inside may still be open
+        if not step.is_abandoned():
+            scope = step if step.outer is scope else step.copy_inside(scope)
+    SCOPE.set(scope)
     return scope
 
 
@@ -109,8 +128,8 @@ def leave(scope: Scope, *, keep: bool = True) -> None:
         for inner in scopes_inside(scope):
             remaining = inner.copy_inside(remaining)
     SCOPE.set(remaining)
-    if not _was_entered_here(scope):  # the context in which it was entered still has it
-        scope.block = _ended
+    if scope.entered is not None and scope.entered() is not _this_context():
+        scope.block = _ended  # where it was entered, it is still in place
         return
     scope.is_left = True
     # A task started inside may keep this scope for ever, and start another that does. It holds all
@@ -118,24 +137,17 @@ def leave(scope: Scope, *, keep: bool = True) -> None:
     scope.outer = None
 
 
-def _was_entered_here(scope: Scope) -> bool:
-    token, scope.entered = scope.entered, None  # which holds the whole context
-    if token is None:
-        return True
-    try:
-        _ENTERED.reset(token)
-    except (ValueError, RuntimeError):  # another context; or it was reset, for a copy of the scope
-        return False
-    return True
-
-
 def _ended() -> None:
     """What a reference to a block gives once that has ended."""
 
 
 def find_open_scope(guard: object, block: object) -> Scope | None:
-    """The nearest open scope that this guard entered, with this block if it has one."""
-    step = SCOPE.get()
-    while step is not None and not (step.guard is guard and block in (None, step.block)):
+    """The nearest open scope that this guard entered with this block, or at all if it has none."""
+    nearest, step = None, SCOPE.get()
+    while step is not None:
+        if step.guard is guard and step.block is block:
+            return step
+        if step.guard is guard and nearest is None:
+            nearest = step
         step = step.outer
-    return step
+    return nearest if block is None else None

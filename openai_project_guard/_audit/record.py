@@ -25,7 +25,6 @@ from openai_project_guard._check import terminate
 from openai_project_guard._check.verdict import project_of
 from openai_project_guard._errors import OWN_FAULTS
 from openai_project_guard._log import log
-from openai_project_guard._threads import start
 
 if TYPE_CHECKING:
     from openai_project_guard._check.verdict import Verdict
@@ -212,7 +211,7 @@ class Audit:
                 )
                 self._flush_at_exit()
                 try:
-                    start(self._thread)
+                    self._thread.start()
                 except RuntimeError:  # too many threads: tried again; or the interpreter is ending
                     self._thread = None
 

@@ -12,7 +12,6 @@ from openai_project_guard._log import log
 from openai_project_guard._registry.model import LEARNED, LEARNED_PLACE, Place, Project, records_of
 from openai_project_guard._registry.validate import is_project_id
 from openai_project_guard._state import STATE, active_settings
-from openai_project_guard._threads import start
 
 _learning = fork_safe(RLock())
 
@@ -41,7 +40,7 @@ def learn(key_digest: bytes, key_hint: str, project: str, status: int) -> None:
         # A file is written once a key, but it takes a lock and a sync: not on the path of a call.
         write = Thread(target=_keep, args=(path, key_digest, key_hint, project))
         try:
-            start(write)
+            write.start()
         except RuntimeError as error:  # the interpreter is shutting down, or at its limit
             log(logging.ERROR, "What was learned could not be kept in %s: %s", path, error)
 

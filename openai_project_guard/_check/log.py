@@ -19,7 +19,6 @@ from openai_project_guard._check.verdict import Verdict
 from openai_project_guard._forks import fork_safe
 from openai_project_guard._keys import redact
 from openai_project_guard._log import log_handler_raised, logger
-from openai_project_guard._threads import start
 
 MINUTE = 60.0
 _MOST = 1000  # distinct verdicts remembered at a time: paths may hold ids without end
@@ -128,7 +127,7 @@ def _log_counts_later() -> None:
         timer = threading.Timer(MINUTE, _minute_has_passed)
         timer.name, timer.daemon = "openai-project-guard-log", True
         with suppress(RuntimeError):  # the interpreter is ending, or there are too many threads
-            start(timer)
+            timer.start()
             _timer = timer
 
 

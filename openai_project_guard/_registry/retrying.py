@@ -13,7 +13,6 @@ from openai_project_guard._log import log
 from openai_project_guard._registry import stores
 from openai_project_guard._registry.registry import Registry
 from openai_project_guard._registry.source import Source, Status
-from openai_project_guard._threads import start
 
 _INTERVAL = 0.25  # seconds between two attempts to read a file
 _SHORTEST, _LONGEST = 0.1, 3.0  # seconds between two attempts to reach a server
@@ -91,7 +90,7 @@ class RetryingSource(Source):
             daemon=True,
         )
         try:
-            start(thread)
+            thread.start()
         except RuntimeError:  # the system's limit of threads
             self._process = 0  # so that the next call starts one
 

@@ -366,6 +366,34 @@ async def test_a_scope_in_a_generator_that_a_thread_closes_ends_for_its_consumer
     assert await probe.wait() == "ab?"
 
 
+@pytest.mark.parametrize("around", ["enforce", "off"])
+async def test_a_scope_inside_one_that_ended_elsewhere_stays_open(
+    around: Any, probe: Probe
+) -> None:
+    async def pieces() -> AsyncGenerator[int, None]:
+        with guard(mode=around, project="proj_a"):
+            yield 1
+            yield 2
+
+    @guard(mode="enforce", project="proj_b")
+    async def worker() -> list[str]:
+        before = await probe.wait()
+        await ended.wait()
+        return [before, await probe.wait()]
+
+    ended = asyncio.Event()
+    consumed = pieces()
+    await anext(consumed)
+    task = asyncio.create_task(worker())
+    await asyncio.sleep(0)
+    with guard(mode="enforce", project="proj_b"):
+        await asyncio.create_task(consumed.aclose())
+        ended.set()
+        assert await probe.wait() == "b"
+        assert await task == ["b", "b"]
+    assert await probe.wait() == "ab?"
+
+
 async def test_a_task_keeps_the_scope_of_a_generator_that_came_to_its_end(probe: Probe) -> None:
     async def pieces() -> AsyncIterator[asyncio.Task[str]]:
         with guard(project="proj_a"):

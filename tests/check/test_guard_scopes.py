@@ -10,8 +10,10 @@ import asyncio
 import contextvars
 import gc
 import operator
+import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -364,3 +366,41 @@ def test_a_scope_around_an_isolated_guard_holds_again_after_it(probe: Probe) -> 
             opg.enable("warn")
             assert probe() == "ab?"
         assert probe() == "a"
+
+
+def test_a_scope_that_is_left_elsewhere_keeps_nothing_of_the_context_it_was_entered_in() -> None:
+    """A web framework may enter and leave it in two threads, for each request."""
+
+    class Request:
+        pass
+
+    of_request: ContextVar[Request] = ContextVar("of_request")
+    alive: list[weakref.ref[Request]] = []
+
+    def enter(scope: Any) -> None:
+        request = Request()
+        of_request.set(request)
+        alive.append(weakref.ref(request))
+        scope.__enter__()
+
+    gc.disable()
+    try:
+        for is_left in (True, False):
+            scope = guard(project="proj_a")
+            contextvars.copy_context().run(enter, scope)
+            if is_left:
+                contextvars.copy_context().run(scope.__exit__, None, None, None)
+        assert [ref() for ref in alive] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_of_two_scopes_of_one_guard_each_is_left_by_its_own_end(probe: Probe) -> None:
+    both = guard(project="proj_a")
+    with ExitStack() as stack:
+        stack.enter_context(both)
+        with guard(project="proj_b"), both:
+            stack.close()
+            assert probe() == "a"
+        assert probe() == "ab?"
+    assert probe() == "ab?"

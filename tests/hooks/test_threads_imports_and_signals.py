@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import textwrap
 import threading
@@ -11,7 +10,6 @@ from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from multiprocessing import get_context
 from multiprocessing.pool import ThreadPool
-from pathlib import Path
 from typing import Any
 
 import openai
@@ -534,32 +532,3 @@ def test_a_signal_handler_may_register_and_observe_within_the_same() -> None:
         print(next(numbers) > 100)
     """
     assert output(textwrap.dedent(code)) == "True"
-
-
-WAITS_FOR_A_SIGNAL = """
-import os, signal, threading, time
-from support import A, Server, sync_client
-
-import openai_project_guard as opg
-
-opg.enable(mode="warn", registry=["gone.toml"], audit="audit")
-client = sync_client(Server(), project="proj_b")
-for _ in range(2):
-    client.models.list()
-ours = {thread.name for thread in threading.enumerate() if thread.name.startswith("openai-pro")}
-assert ours >= {
-    "openai-project-guard start", "openai-project-guard-audit", "openai-project-guard-log",
-}, ours
-before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
-assert before == set(), before
-os.kill(os.getpid(), signal.SIGTERM)
-print(signal.sigtimedwait([signal.SIGTERM], 30).si_signo == signal.SIGTERM)
-"""
-
-
-@pytest.mark.skipif(not hasattr(signal, "sigtimedwait"), reason="macOS and Windows have none")
-def test_a_signal_that_the_program_waits_for_does_not_arrive_in_a_thread_of_the_guards(
-    tmp_path: Path,
-) -> None:
-    code = f"import os; os.chdir({str(tmp_path)!r})\n{WAITS_FOR_A_SIGNAL}"
-    assert output(code).splitlines()[-1] == "True"

@@ -340,11 +340,6 @@ TESTS: dict[str, list[str]] = {
     "_scope": [*_SCOPES, "hooks/test_threads_imports_and_signals.py"],
     "_guard": [*_SCOPES, "hooks/test_threads_imports_and_signals.py"],
     "_block": _SCOPES,
-    "_threads": [
-        "hooks/test_threads_imports_and_signals.py",
-        "registry/redis/test_lifecycle.py",
-        "registry/test_file_reload.py",
-    ],
     "_registry/": ["registry"],
     "_registry/retrying": [
         "registry/redis/test_out_of_reach_at_the_start.py",

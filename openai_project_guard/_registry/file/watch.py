@@ -15,7 +15,6 @@ from openai_project_guard._registry.file.parse import parse
 from openai_project_guard._registry.file.place import FilePlace, load
 from openai_project_guard._registry.registry import Registry
 from openai_project_guard._registry.source import Source, State, Status
-from openai_project_guard._threads import start
 
 _INTERVAL = 0.25  # seconds between two looks at the file
 _IDLE = 0.5  # seconds after which a change may be so old that the call must wait for it
@@ -121,7 +120,7 @@ class WatchedFile(Source):
 
         thread = Thread(target=read, name="openai-project-guard reload", daemon=True)
         try:
-            start(thread)
+            thread.start()
         except RuntimeError:  # a limit of the system, or the interpreter is ending
             return None
         return thread

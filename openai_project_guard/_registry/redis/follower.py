@@ -21,7 +21,6 @@ from openai_project_guard._registry.redis.errors import ForbiddenError, RefusedE
 from openai_project_guard._registry.redis.learning import ActiveRegistry, write_learned
 from openai_project_guard._registry.redis.state import RedisState
 from openai_project_guard._registry.source import Status
-from openai_project_guard._threads import start
 
 if TYPE_CHECKING:
     from openai_project_guard._registry.redis.client import Notice
@@ -96,7 +95,7 @@ class Follower:
         return not self._is_read_only and self._active.learn(key_digest, key_hint, project)
 
     def _start(self) -> None:
-        start(Thread(target=self._run, name="openai-project-guard redis", daemon=True))
+        Thread(target=self._run, name="openai-project-guard redis", daemon=True).start()
 
     def _run(self) -> None:
         pause = _SHORTEST

@@ -6,7 +6,6 @@ import gc
 import logging
 import os
 import signal
-import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -224,16 +223,6 @@ def test_a_log_handler_may_use_the_registry(server: RedisServer, source: Source)
     finally:
         logger.removeHandler(handler)
     assert all(seen)
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="which signals it blocks is read from /proc")
-@pytest.mark.usefixtures("source")
-def test_no_signal_of_the_programs_arrives_in_its_thread() -> None:
-    *_, thread = (each for each in threading.enumerate() if each.name.endswith("guard redis"))
-    status = Path(f"/proc/self/task/{thread.native_id}/status").read_text()
-    (blocked,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigBlk"))
-    assert int(blocked, 16) & 1 << signal.SIGTERM - 1
-    assert not int(blocked, 16) & 1 << signal.SIGSEGV - 1
 
 
 def test_a_thread_that_cannot_be_started_is_an_error(
