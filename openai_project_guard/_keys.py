@@ -20,6 +20,7 @@ _KEY = re.compile(
 )
 _TYPED = ("sk-proj-", "sk-svcacct-", "sk-admin-", "sk-None-")
 _HINT_PREFIX = re.compile(r"(?:[se]k|sess)-(?:[A-Za-z]{1,12}-)?")
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{20,}")
 _QUOTED_TOKEN = re.compile(r"(?<=['\"])[A-Za-z0-9_-]{20,}(?=['\"])")
 _LONG_PIECE = re.compile(r"[A-Za-z0-9]{16}")  # longer than most words in a name
 # A key may stand behind a scheme, in quotes, in a list, in a path, behind its name: each piece that
@@ -164,12 +165,13 @@ def shown(value: object) -> str:
     What stands in quotes there and looks random is shown by its hint: it may be a key of an unknown
     form in the wrong place. A name, an id, a path or a URL stays as it is.
     """
-    return without_random(repr(redact(value)) if isinstance(value, str) else redact(repr(value)))
+    text = repr(redact(value)) if isinstance(value, str) else redact(repr(value))
+    return _QUOTED_TOKEN.sub(_hidden_if_random, text)
 
 
 def without_random(text: str) -> str:
-    """The text with what stands in quotes there and looks random replaced by its hint."""
-    return _QUOTED_TOKEN.sub(_hidden_if_random, text)
+    """The text without a key, as above, and with whatever looks random replaced by its hint."""
+    return _TOKEN.sub(_hidden_if_random, redact(text))
 
 
 def _hidden_if_random(found: re.Match[str]) -> str:

@@ -214,7 +214,7 @@ def candidate_digests(headers: RawHeaders) -> list[bytes]:
     parts = [word.strip(b"\"'") for word in words] + _BETWEEN.split(values)
     for word in words:
         with suppress(ValueError):  # it is not base64
-            parts += b64decode(word).split(b":")
+            parts += _BETWEEN.split(b64decode(word))
     return [sha256(part).digest() for part in parts]
 
 

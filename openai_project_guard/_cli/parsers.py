@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from openai_project_guard._cli import COMMANDS, PROGRAM, load, output_errors
-from openai_project_guard._keys import redact, without_random
+from openai_project_guard._keys import without_random
 
 
 class Parser(argparse.ArgumentParser):
@@ -21,7 +21,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Like `ArgumentParser.error`, but shows no key."""
-        super().error(without_random(redact(message)))
+        super().error(without_random(message))
 
     def _print_message(self, message: str, file: Any = None) -> None:
         with output_errors():  # argparse itself would say nothing
@@ -41,13 +41,8 @@ class Parser(argparse.ArgumentParser):
             known = [option for action in self._actions for option in action.option_strings]
             option = unknown[0].partition("=")[0]
             near = nearest(option, known) if option.startswith("-") else ""
-            self.error(f"unrecognized arguments: {' '.join(map(_shown, unknown))}{near}")
+            self.error(f"unrecognized arguments: {' '.join(unknown)}{near}")
         return parsed
-
-
-def _shown(argument: str) -> str:
-    """An argument in an error: in quotes where it is no option, as it may be a key then."""
-    return argument if argument.startswith("-") else repr(argument)
 
 
 class _Formatter(argparse.HelpFormatter):

@@ -182,11 +182,13 @@ def wrapper_chain(function: Any) -> Iterator[Any]:
         for cell in getattr(link, "__closure__", None) or ():
             with suppress(ValueError):  # the cell is still empty
                 held.append(cell.cell_contents)
-        waiting += (
-            thing
-            for thing in held
-            if isinstance(thing, functools.partial | FunctionType) or isroutine(thing)
-        )
+        waiting += filter(_is_function, held)
+
+
+def _is_function(thing: Any) -> bool:
+    with suppress(Exception):  # of a proxy that stands for nothing just now
+        return isinstance(thing, functools.partial | FunctionType) or isroutine(thing)
+    return False
 
 
 def _is_mock(thing: Any) -> bool:

@@ -383,7 +383,7 @@ def test_a_malformed_key_is_not_said_to_be_in_no_registry(
     [
         *("Bearer={}", "Bearer:{}", "Bearer {};", "Bearer <{}>", "Bearer [{}]", "Bearer ({})"),
         *("Bearer token={}", 'Token token="{}"', "key:{}", "Bearer {{{}}}", "Bearer {}|v1"),
-        *("Bearer key={}&v=1", "base64", "Basic base64", "Bearer 'x',\"{}\""),
+        *("Bearer key={}&v=1", "base64", "Basic base64", "Bearer 'x',\"{}\"", "Bearer base64 line"),
     ],
 )
 @pytest.mark.parametrize("base_url", ["https://api.openai.com/v1", "http://gateway.test/v1"])
@@ -392,7 +392,8 @@ def test_a_registered_key_in_any_form_is_malformed_on_any_host(
 ) -> None:
     value = form.format(A)
     if "base64" in form:
-        value = form.replace("base64", b64encode(A.encode()).decode())
+        text = f"user:{A}\n" if form.endswith(" line") else A  # as `echo` makes it
+        value = form.removesuffix(" line").replace("base64", b64encode(text.encode()).decode())
     client = Sync.client(sent, project="proj_b", base_url=base_url)
     lines = refusal(client, {"Authorization": value})
     assert lines[0].endswith("in an unusual form.") or "Basic" in form or "," in form

@@ -163,6 +163,12 @@ def test_a_registered_key_of_any_form_in_the_place_of_an_id_is_not_shown(
         ("run", "--mode", OF_A_GATEWAY, "--", "true"),
         ("run", "--scope", OF_A_GATEWAY, "--", "true"),
         ("list", "--registry", "a.toml", OF_A_GATEWAY),
+        ("check", f"--key={OF_A_GATEWAY}"),
+        ("doctor", f"--jsn={OF_A_GATEWAY}"),
+        ("check", f"OPENAI_API_KEY={OF_A_GATEWAY}"),
+        ("check", f"key:{OF_A_GATEWAY}/"),
+        ("register", "proj_a", f"x {OF_A_GATEWAY} y"),
+        (f"--registry={OF_A_GATEWAY}", "check"),
     ],
 )
 def test_an_argument_that_looks_like_a_key_is_not_shown(

@@ -114,6 +114,35 @@ def test_a_hook_that_a_tool_keeps_as_a_default_is_found(probe: Probe) -> None:
         http.Client._send_single_request = original
 
 
+@pytest.mark.parametrize("held_as", ["default", "cell", "attribute"])
+def test_a_lazy_object_in_a_wrapper_may_stand_for_nothing(held_as: str, probe: Probe) -> None:
+    """As those of Flask do, outside of a request."""
+
+    class Lazy:
+        @property
+        def __class__(self) -> Any:
+            raise RuntimeError("Working outside of application context.")
+
+    lazy, original = Lazy(), vars(http.Client)["_send_single_request"]
+
+    def of_default(self: Any, request: Any, _lazy: Any = lazy) -> Any:
+        return original(self, request)
+
+    def of_cell(self: Any, request: Any) -> Any:
+        return original(self, request) if lazy is not None else None
+
+    def of_attribute(self: Any, request: Any) -> Any:
+        return original(self, request)
+
+    of_attribute.lazy = lazy  # type: ignore[attr-defined]
+    wrapper = {"default": of_default, "cell": of_cell, "attribute": of_attribute}[held_as]
+    with mock.patch.object(http.Client, "_send_single_request", wrapper):
+        opg.enable(registry=REGISTRY)
+        assert opg.is_enabled()
+        assert probe() == "ab"
+        opg.disable()
+
+
 @pytest.mark.parametrize("replacement", REPLACEMENTS)
 @pytest.mark.parametrize(("owner", "name"), HOOKED)
 def test_a_replacement_may_stand_under_the_hook(

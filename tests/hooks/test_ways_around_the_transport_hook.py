@@ -127,6 +127,22 @@ def test_a_step_that_a_client_answers_by_itself_is_judged_before_it(step: str) -
     assert len(sent.requests) == 1
 
 
+def test_a_client_that_answers_as_its_class_would_is_judged_after_its_event_hooks(
+    verdicts: list[opg.Verdict],
+) -> None:
+    class Logs(http.Client):  # type: ignore[misc]
+        def __getattribute__(self, name: str) -> Any:
+            return super().__getattribute__(name)
+
+    def put_right(request: Any) -> None:
+        request.headers["OpenAI-Project"] = "proj_a"
+
+    sent = Recorder()
+    http_client = Logs(transport=http.MockTransport(sent), event_hooks={"request": [put_right]})
+    openai.OpenAI(api_key=A, project="proj_b", http_client=http_client).models.list()
+    assert outcomes(verdicts) == [("allowed", None)]
+
+
 def test_a_client_that_sends_its_own_way_is_judged_in_a_scope_where_the_guard_is_not_enabled() -> (
     None
 ):
