@@ -14,6 +14,7 @@ from openai_project_guard._errors import ConfigurationError, hide_frames
 from openai_project_guard._keys import shown
 from openai_project_guard._scope import (
     SCOPE,
+    Entry,
     Scope,
     current_scope,
     enter,
@@ -35,17 +36,15 @@ class Guard(Block):
         self._project = project
         self._mode = mode
 
-    def scope(self, outer: Scope | None) -> Scope:
+    def scope(self, outer: Scope | None, block: Reference | None) -> Scope:
         """The scope that entering opens inside another."""
         pinned = _pinned(self._project)
         _install_hooks()
-        return Scope(self, outer, self._mode, pinned)
+        return Scope(self, outer, self._mode, pinned, Entry(block))
 
     def open(self, block: Reference | None) -> None:
         """Enters the scope."""
-        scope = self.scope(current_scope())
-        scope.block = block
-        enter(scope)
+        enter(self.scope(current_scope(), block))
 
     def close(self, block: Reference | None) -> None:
         """Leaves it."""
@@ -144,11 +143,9 @@ class _Steps(Block):
         """Begins a step, with whatever scopes the body itself had open when it yielded."""
         outer = current_scope()
         if self._scope is None:
-            scope = self._guard.scope(outer)
+            scope = self._guard.scope(outer, block)
         else:
-            scope = self._scope.copy_inside(outer)
-            scope.is_left = False
-        scope.block = block
+            scope = self._scope.copy_inside(outer, Entry(block))
         self._scope = innermost = scope
         for inner in self._inside:
             innermost = inner.copy_inside(innermost)

@@ -20,7 +20,7 @@ _KEY = re.compile(
 )
 _TYPED = ("sk-proj-", "sk-svcacct-", "sk-admin-", "sk-None-")
 _HINT_PREFIX = re.compile(r"(?:[se]k|sess)-(?:[A-Za-z]{1,12}-)?")
-_TOKEN = re.compile(r"[A-Za-z0-9_-]{20,}")
+_TOKEN = re.compile(r"(?<![/\\A-Za-z0-9_])[A-Za-z0-9_][A-Za-z0-9_-]{19,}")  # no part of a path
 _QUOTED_TOKEN = re.compile(r"(?<=['\"])[A-Za-z0-9_-]{20,}(?=['\"])")
 _LONG_PIECE = re.compile(r"[A-Za-z0-9]{16}")  # longer than most words in a name
 # A key may stand behind a scheme, in quotes, in a list, in a path, behind its name: each piece that
@@ -185,7 +185,7 @@ def validate_key(key: object, *beside: object) -> None:
 
     Args:
         key: the key.
-        beside: what is to be kept with it as it stands: its note, its organization.
+        beside: what is to be kept with it as it stands: its alias, note or organization.
 
     Raises:
         ConfigurationError: it is empty, has a space or quotes around it, or is an admin key; or
@@ -209,7 +209,7 @@ def validate_key(key: object, *beside: object) -> None:
     elif key.startswith("sk-admin-"):
         problem = "an admin key belongs to the organization, not to a project"
     elif any(isinstance(text, str) and (key in text or find_key(text)) for text in beside):
-        problem = "its note or its organization has a key in it, and a registry holds no key"
+        problem = "its alias, note or organization has a key in it, and a registry holds no key"
     if problem:
         raise ConfigurationError(f"This key cannot be registered: {problem}.")
 

@@ -13,30 +13,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-class Scope:
-    """One entered `guard`. What it does not say, the scope around it says.
+class Entry:
+    """What all copies of a scope have in common.
 
     Attributes:
-        guard: the `guard` that was entered; leaving finds its scope by it.
-        outer: the scope around it, or `None`.
-        mode: the mode inside, or `None` for that of the process.
-        pinned: the id of the only project that passes inside, or `None`.
         block: whether the `with` block is still open, as far as that can be told: a weak reference
             to what the interpreter holds until the block is left.
-        is_left: it was left in the ordinary way. A task that was started inside still has it.
         entered: a weak reference to the context in which it was entered.
+        is_left: it was left in the ordinary way. A task that was started inside still has it.
     """
 
-    __slots__ = ("block", "entered", "guard", "is_left", "mode", "outer", "pinned")
+    __slots__ = ("block", "entered", "is_left")
 
-    def __init__(
-        self, guard: object, outer: Scope | None, mode: Mode | None, pinned: str | None
-    ) -> None:
-        self.guard = guard
-        self.outer = outer
-        self.mode: Mode | None = mode or (outer.mode if outer else None)
-        self.pinned: str | None = pinned or (outer.pinned if outer else None)
-        self.block: Callable[[], object] | None = None
+    def __init__(self, block: Callable[[], object] | None = None) -> None:
+        self.block = block
         self.entered: Callable[[], Context | None] | None = None
         self.is_left = False
 
@@ -48,6 +38,34 @@ class Scope:
         """
         return not self.is_left and self.block is not None and self.block() is None
 
+
+class Scope:
+    """One entered `guard`. What it does not say, the scope around it says.
+
+    Attributes:
+        guard: the `guard` that was entered; leaving finds its scope by it.
+        outer: the scope around it, or `None`.
+        mode: the mode inside, or `None` for that of the process.
+        pinned: the id of the only project that passes inside, or `None`.
+        entry: how it was entered, and whether it was left.
+    """
+
+    __slots__ = ("entry", "guard", "mode", "outer", "pinned")
+
+    def __init__(
+        self,
+        guard: object,
+        outer: Scope | None,
+        mode: Mode | None,
+        pinned: str | None,
+        entry: Entry,
+    ) -> None:
+        self.guard = guard
+        self.outer = outer
+        self.mode: Mode | None = mode or (outer.mode if outer else None)
+        self.pinned: str | None = pinned or (outer.pinned if outer else None)
+        self.entry = entry
+
     def apply_to(self, policy: Policy) -> Policy:
         """The policy inside this scope, given the one of the process."""
         mode, unregistered, pinned, is_override = policy
@@ -55,11 +73,9 @@ class Scope:
             mode = self.mode or mode
         return Policy(mode, unregistered, self.pinned or pinned, is_override)
 
-    def copy_inside(self, outer: Scope | None) -> Scope:
-        """The same scope around which another one is."""
-        scope = Scope(self.guard, outer, self.mode, self.pinned)
-        scope.block, scope.entered, scope.is_left = self.block, self.entered, self.is_left
-        return scope
+    def copy_inside(self, outer: Scope | None, entry: Entry | None = None) -> Scope:
+        """The same scope around which another one is; or entered anew, if an entry is given."""
+        return Scope(self.guard, outer, self.mode, self.pinned, entry or self.entry)
 
 
 SCOPE: ContextVar[Scope | None] = ContextVar("openai_project_guard_scope", default=None)
@@ -69,7 +85,7 @@ _PROBE: ContextVar[None] = ContextVar("openai_project_guard_probe")
 def enter(scope: Scope) -> None:
     """Opens a scope in this context."""
     context = _this_context()
-    scope.entered = None if context is None else ref(context)
+    scope.entry.entered = None if context is None else ref(context)
     SCOPE.set(scope)
 
 
@@ -80,15 +96,18 @@ def _this_context() -> Context | None:
     """
     token = _PROBE.set(None)
     try:
-        return next((part for part in gc.get_referents(token) if type(part) is Context), None)
+        for part in gc.get_referents(token):
+            if type(part) is Context:
+                return part
     finally:
         _PROBE.reset(token)
+    return None
 
 
 def current_scope() -> Scope | None:
     """The innermost scope that is open here; those that were abandoned are dropped."""
     found = step = SCOPE.get()
-    while step is not None and not step.is_abandoned():
+    while step is not None and not step.entry.is_abandoned():
         step = step.outer
     if step is None:
         return found
@@ -97,7 +116,7 @@ def current_scope() -> Scope | None:
         entered.append(step)
         step = step.outer
     for step in reversed(entered):  # those inside may still be open
-        if not step.is_abandoned():
+        if not step.entry.is_abandoned():
             scope = step if step.outer is scope else step.copy_inside(scope)
     SCOPE.set(scope)
     return scope
@@ -128,10 +147,11 @@ def leave(scope: Scope, *, keep: bool = True) -> None:
         for inner in scopes_inside(scope):
             remaining = inner.copy_inside(remaining)
     SCOPE.set(remaining)
-    if scope.entered is not None and scope.entered() is not _this_context():
-        scope.block = _ended  # where it was entered, it is still in place
+    entry = scope.entry
+    if entry.entered is not None and entry.entered() is not _this_context():
+        entry.block = _ended  # where it was entered, it is still in place
         return
-    scope.is_left = True
+    entry.is_left = True
     # A task started inside may keep this scope for ever, and start another that does. It holds all
     # that the scopes around it say, so those need not be kept as well.
     scope.outer = None
@@ -142,12 +162,8 @@ def _ended() -> None:
 
 
 def find_open_scope(guard: object, block: object) -> Scope | None:
-    """The nearest open scope that this guard entered with this block, or at all if it has none."""
-    nearest, step = None, SCOPE.get()
-    while step is not None:
-        if step.guard is guard and step.block is block:
-            return step
-        if step.guard is guard and nearest is None:
-            nearest = step
+    """The nearest open scope that this guard entered with this block, or by hand if it has none."""
+    step = SCOPE.get()
+    while step is not None and not (step.guard is guard and step.entry.block is block):
         step = step.outer
-    return nearest if block is None else None
+    return step

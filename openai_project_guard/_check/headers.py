@@ -20,6 +20,7 @@ KeyFlaw = Literal["second", "list", "bearer", "basic", "quotes", "form"]
 another `Bearer`, or quotes; it is the password of Basic; or something else."""
 _LONGEST = 500  # characters
 _BETWEEN = re.compile(rb"[\s,;:=\"'<>()\[\]{}|&]+")  # what a key in an unusual form stands between
+_ALPHABET = bytes.maketrans(b"-_", b"+/")
 _CREDENTIALS = (b"authorization", b"api-key")
 _READ = frozenset({*_CREDENTIALS, b"openai-project", b"openai-organization"})
 _IN_LAYOUT = (b"authorization", b"openai-project", b"openai-organization", b"api-key")
@@ -212,10 +213,16 @@ def candidate_digests(headers: RawHeaders) -> list[bytes]:
     values = b" ".join(value for _, name, value in headers if name in _CREDENTIALS)
     words = values.replace(b",", b" ").split()
     parts = [word.strip(b"\"'") for word in words] + _BETWEEN.split(values)
-    for word in words:
+    for part in {*words, *parts}:
         with suppress(ValueError):  # it is not base64
-            parts += _BETWEEN.split(b64decode(word))
+            parts += _BETWEEN.split(_decoded(part))
     return [sha256(part).digest() for part in parts]
+
+
+def _decoded(text: bytes) -> bytes:
+    """What stands in base64, of either alphabet, with its padding or without."""
+    text = text.rstrip(b"=").translate(_ALPHABET)
+    return b64decode(text + b"=" * (-len(text) % 4))
 
 
 def flaw_of_key(headers: RawHeaders) -> KeyFlaw:

@@ -17,7 +17,9 @@ from openai_project_guard._errors import ConfigurationError, hide_frames
 from openai_project_guard._keys import redact
 
 _MOST_WORK = 2_000_000  # python-dotenv looks from each `${` to the end of its value
-_SPACES = re.compile(r"[^\S\r\n]{5000}")  # python-dotenv looks from each of them to the last
+_SPACES = re.compile(r"[^\S\r\n]{100,}")
+_MOST_LOOKS = 25_000_000  # python-dotenv looks from each of them to the last: 5,000 in a row
+_MOST_UNKNOWN = 200  # variables that one value refers to; the next may refer to them all
 _MOST_GROWN = 131_071  # characters; Linux starts no program with a longer variable
 _MOST_GROWN_IN_ALL = 2_097_152  # nor does it with more of them
 _MOST_TEXT = 1_048_576  # characters
@@ -89,6 +91,12 @@ def read_env_file(path: str, environ: Mapping[str, str]) -> EnvFile:
                 if atom.name not in known and atom.default is None:
                     missing[redact(atom.name)] = None  # a pasted key, perhaps
                 missing.update(dict.fromkeys(unknown.get(atom.name, ())))
+        if len(missing) > _MOST_UNKNOWN:
+            line = binding.original.line
+            raise ConfigurationError(
+                f"--env-file {redact(path)}, line {line}: this value refers to {len(missing)} "
+                f"variables that are not set, by way of others too; at most {_MOST_UNKNOWN} may be."
+            )
         unknown.pop(binding.key, None)
         if missing:
             unknown[binding.key] = tuple(missing)
@@ -155,10 +163,12 @@ def _text(path: str) -> str:
         ) from None
     if len(text) > _MOST_TEXT:
         raise ConfigurationError(f"{name} it has more than {_MOST_TEXT:,} characters.")
-    spaces = _SPACES.search(text)
-    if spaces:
-        line = text.count("\n", 0, spaces.start()) + 1
-        raise ConfigurationError(f"{name[:-1]}, line {line}: it has 5,000 spaces in a row.")
+    looks = 0
+    for spaces in _SPACES.finditer(text):
+        looks += (spaces.end() - spaces.start()) ** 2
+        if looks >= _MOST_LOOKS:
+            line = text.count("\n", 0, spaces.start()) + 1
+            raise ConfigurationError(f"{name[:-1]}, line {line}: it has too many spaces in a row.")
     if "\0" in text:
         raise ConfigurationError(f"{name} there is a NUL character in it, so it is no text file.")
     return text

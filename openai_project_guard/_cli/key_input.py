@@ -67,14 +67,19 @@ class Secret:
 
 
 @hide_frames
-def read_key(variable: str | None, note: str | None = None) -> Secret:
+def read_key(variable: str | None, *beside: str | None) -> Secret:
     """A key from the named variable, or else from standard input or from a prompt without echo.
 
+    Args:
+        variable: its name; `None` where none was given.
+        beside: what is to be kept with the key.
+
     Raises:
-        ConfigurationError: there is none, it is unfit to be registered, or the note has one in it.
+        ConfigurationError: there is none, it is unfit to be registered, or what is to be kept with
+            it has a key in it.
     """
     key = _from_stdin() if variable is None else _from_variable(variable)
-    validate_key(key, note)
+    validate_key(key, *beside)
     return Secret(key)
 
 

@@ -198,7 +198,9 @@ def reaches_transport_hook(client: Any) -> bool:
     if base is None or not client.__dict__.keys().isdisjoint(_METHODS):
         return False
     if cls.__getattribute__ is not object.__getattribute__:  # type: ignore[comparison-overlap]
-        given = [getattr(getattr(client, name, None), "__func__", None) for name in _METHODS]
+        given: list[Any] = []
+        with suppress(Exception):  # of its own, which the SDK is to hear of
+            given += (getattr(getattr(client, name), "__func__", None) for name in _METHODS)
         if given != [*_methods_of(cls)]:
             return False
     return _methods_of(cls) == _HOOKED[base] or all(

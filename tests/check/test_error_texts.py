@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64encode
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -384,6 +384,7 @@ def test_a_malformed_key_is_not_said_to_be_in_no_registry(
         *("Bearer={}", "Bearer:{}", "Bearer {};", "Bearer <{}>", "Bearer [{}]", "Bearer ({})"),
         *("Bearer token={}", 'Token token="{}"', "key:{}", "Bearer {{{}}}", "Bearer {}|v1"),
         *("Bearer key={}&v=1", "base64", "Basic base64", "Bearer 'x',\"{}\"", "Bearer base64 line"),
+        *("Bearer base64 bare", 'Token token="base64"'),
     ],
 )
 @pytest.mark.parametrize("base_url", ["https://api.openai.com/v1", "http://gateway.test/v1"])
@@ -393,7 +394,10 @@ def test_a_registered_key_in_any_form_is_malformed_on_any_host(
     value = form.format(A)
     if "base64" in form:
         text = f"user:{A}\n" if form.endswith(" line") else A  # as `echo` makes it
-        value = form.removesuffix(" line").replace("base64", b64encode(text.encode()).decode())
+        encoded = urlsafe_b64encode(text.encode()).decode()
+        if form.endswith(" bare"):
+            encoded = encoded.rstrip("=")
+        value = re.sub(" (line|bare)$", "", form).replace("base64", encoded)
     client = Sync.client(sent, project="proj_b", base_url=base_url)
     lines = refusal(client, {"Authorization": value})
     assert lines[0].endswith("in an unusual form.") or "Basic" in form or "," in form

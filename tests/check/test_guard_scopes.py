@@ -29,7 +29,7 @@ from support import (
 import openai_project_guard as opg
 from openai_project_guard import guard
 from openai_project_guard._activation import isolated
-from openai_project_guard._scope import Scope
+from openai_project_guard._scope import Entry, Scope
 from openai_project_guard._types import Policy
 
 pytestmark = pytest.mark.usefixtures("registered")
@@ -94,7 +94,7 @@ def test_the_innermost_project_wins(probe: Probe) -> None:
 
 
 def test_a_policy_is_an_override_only_where_it_says_so() -> None:
-    scope = Scope(guard, None, opg.Mode.WARN, None)
+    scope = Scope(guard, None, opg.Mode.WARN, None, Entry())
     assert scope.apply_to(Policy(opg.Mode.ENFORCE, "block", None)).mode is opg.Mode.WARN
 
 
@@ -393,6 +393,57 @@ def test_a_scope_that_is_left_elsewhere_keeps_nothing_of_the_context_it_was_ente
         assert [ref() for ref in alive] == [None, None]
     finally:
         gc.enable()
+
+
+def test_a_stack_that_entered_a_guard_elsewhere_ends_no_block_of_it_here(probe: Probe) -> None:
+    both = guard(project="proj_a")
+    stack = ExitStack()
+    contextvars.copy_context().run(stack.enter_context, both)
+    with both:
+        stack.close()
+        assert probe() == "a"
+    assert probe() == "ab?"
+
+
+@pytest.mark.parametrize("way", ["in the order of entering", "decorated", "behind one that ended"])
+async def test_a_task_keeps_the_scope_that_it_was_started_in_when_that_is_left(
+    way: str, probe: Probe
+) -> None:
+    async def later() -> list[str]:
+        before = await probe.wait()
+        await ended.wait()
+        return [before, await probe.wait()]
+
+    async def steps() -> AsyncIterator[int]:
+        with guard(project="proj_b"):
+            tasks.append(asyncio.create_task(later()))
+            await asyncio.sleep(0)
+            yield 1
+
+    async def broken_off() -> AsyncIterator[int]:
+        with guard(project="proj_a"):
+            yield 1
+            yield 2
+
+    tasks: list[asyncio.Task[list[str]]] = []
+    ended = asyncio.Event()
+    if way == "decorated":
+        async for _ in guard(project="proj_a")(steps)():
+            pass
+    elif way == "in the order of entering":
+        with ExitStack() as stack:
+            stack.enter_context(guard(project="proj_a"))
+            async for _ in steps():
+                stack.close()
+    else:
+        async for _ in broken_off():
+            break
+        await asyncio.sleep(0.01)
+        async for _ in steps():
+            assert await probe.wait() == "b"
+    assert await probe.wait() == "ab?"
+    ended.set()
+    assert await tasks[0] == ["b", "b"]
 
 
 def test_of_two_scopes_of_one_guard_each_is_left_by_its_own_end(probe: Probe) -> None:

@@ -225,7 +225,7 @@ def test_a_note_that_contains_the_key_is_refused(register: Any, note: str) -> No
     with pytest.raises(opg.ConfigurationError) as refused:
         register(key, "proj_a", note=note.format(key))
     assert str(refused.value) == (
-        "This key cannot be registered: its note or its organization has a key in it, and a "
+        "This key cannot be registered: its alias, note or organization has a key in it, and a "
         "registry holds no key."
     )
     register(key, "proj_a", note="the key of CI")

@@ -832,7 +832,7 @@ while not watch.found and time.monotonic() < end:
 print("came", watch.found)
 """
     )
-    assert said.splitlines()[-1] == "came True"
+    assert "came True" in said.splitlines()  # what the thread prints may come after it
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signal")

@@ -136,7 +136,11 @@ def test_a_run_of_spaces_that_is_slow_to_look_through_is_an_error(
 ) -> None:
     path = tmp_path / "a.env"
     path.write_text(f"A=1\nB=x{space * 200_000}y\n", encoding="utf-8")
-    with pytest.raises(ConfigurationError, match=r"a\.env, line 2: it has 5,000 spaces in a row\."):
+    problem = r"a\.env, line 2: it has too many spaces in a row\."
+    with pytest.raises(ConfigurationError, match=problem):
+        read_env_file(str(path), {})
+    path.write_text("A=1\n" + f"# {space * 4_000}x\n" * 2, encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=problem.replace("2", "3")):
         read_env_file(str(path), {})
     path.write_text(f"A=1\nB=x{space * 4_999}y\n", encoding="utf-8")
     assert read_env_file(str(path), {}).values["A"] == "1"
@@ -155,6 +159,17 @@ def test_a_value_that_doubles_at_each_line_is_an_error(tmp_path: Path) -> None:
     values = read_env_file(str(path), {}).values
     assert values["LONG"] == long
     assert len(values["B"]) == 131_070
+
+
+def test_a_value_that_refers_to_ever_more_that_is_not_set_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.env"
+    lines = [f"A{n}=${{A{n - 1}}}${{UNKNOWN{n}}}\n" for n in range(1, 300)]
+    path.write_text("".join(lines))
+    problem = r"a\.env, line 200: this value refers to 201 variables that are not set"
+    with pytest.raises(ConfigurationError, match=problem):
+        read_env_file(str(path), {})
+    path.write_text("".join(lines[:199]))
+    assert len(read_env_file(str(path), {}).unknown["A199"]) == 200
 
 
 def test_values_that_grow_by_a_little_at_each_line_are_an_error_in_the_end(tmp_path: Path) -> None:

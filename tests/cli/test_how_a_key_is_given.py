@@ -113,7 +113,7 @@ def test_a_note_that_contains_the_key_is_refused(run: Shell) -> None:
     run.patch.setenv("MY_KEY", key)
     ran = run("register", "proj_a", "--key-env", "MY_KEY", "--note", f"my {key}")
     assert ran.status == 2
-    assert "its note or its organization has a key in it" in ran.err
+    assert "its alias, note or organization has a key in it" in ran.err
     assert key not in ran.out + ran.err
     assert not Path(NAME).exists()
 

@@ -154,6 +154,27 @@ def test_a_registered_key_of_any_form_in_the_place_of_an_id_is_not_shown(
     assert "d5Ws" in ran.out + ran.err or variable != "OPENAI_PROJECT_ID"
 
 
+@pytest.mark.parametrize("option", ["--alias", "--note", "--organization"])
+def test_the_key_itself_beside_the_key_is_not_written(run: Shell, option: str) -> None:
+    ran = run("register", "proj_a", option, OF_A_GATEWAY, stdin=OF_A_GATEWAY)
+    assert (ran.status, FILE.exists()) == (2, False)
+    assert "its alias, note or organization has a key in it" in ran.err
+    assert OF_A_GATEWAY not in ran.out + ran.err
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        "--proj_5fPqTn0wLxYz19AbCdEfGh12",
+        "/nix/store/0c5bk2mzq8wv1yx7r3s4d6f9h0j2k4l6-python3.12/bin/python",
+        "--some-option-that-nobody-ever-heard-of",
+        "proj_5fPqTn0wLxYz19AbCdEfGh12",
+    ],
+)
+def test_a_harmless_argument_that_nobody_expects_is_shown(run: Shell, argument: str) -> None:
+    assert argument in run("check", argument).err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

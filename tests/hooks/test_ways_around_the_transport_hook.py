@@ -127,6 +127,19 @@ def test_a_step_that_a_client_answers_by_itself_is_judged_before_it(step: str) -
     assert len(sent.requests) == 1
 
 
+def test_a_client_that_has_no_answer_yet_is_tried_again() -> None:
+    class Tunnelled(http.Client):  # type: ignore[misc]
+        def __getattribute__(self, name: str) -> Any:
+            if name == "send":
+                raise http.ConnectError("the tunnel is not up yet")
+            return super().__getattribute__(name)
+
+    http_client = Tunnelled(transport=http.MockTransport(Recorder()))
+    client = openai.OpenAI(api_key=A, project="proj_a", http_client=http_client, max_retries=1)
+    with pytest.raises(openai.APIConnectionError):
+        client.models.list()
+
+
 def test_a_client_that_answers_as_its_class_would_is_judged_after_its_event_hooks(
     verdicts: list[opg.Verdict],
 ) -> None:

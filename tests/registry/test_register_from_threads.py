@@ -63,9 +63,9 @@ def test_a_project_that_another_thread_adds_meanwhile_is_no_error() -> None:
     ("arguments", "problem"),
     [
         ({"organization": "Acme"}, "organization='Acme': this is not an organization id"),
-        ({"organization": f"org-{KEY}"}, "its note or its organization has a key in it"),
+        ({"organization": f"org-{KEY}"}, "its alias, note or organization has a key in it"),
         ({"note": 5}, "note=5: this is a whole number; it must be a string"),
-        ({"note": f"it is {KEY}"}, "its note or its organization has a key in it"),
+        ({"note": f"it is {KEY}"}, "its alias, note or organization has a key in it"),
     ],
 )
 def test_what_a_file_could_not_hold_is_refused(arguments: dict[str, str], problem: str) -> None:

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     """Reads the key and adds it, unless the API says that it must not."""
     address = registry_option.address(args.registry)
     place = stores.describe(address)
-    key = read_key(args.key_env, args.note)
+    key = read_key(args.key_env, args.note, args.alias, args.organization)
     if key.weakness and not args.weak:
         raise ConfigurationError(
             f"The key {key.hint} was not registered: {key.weakness}. Whoever reads the registry "
