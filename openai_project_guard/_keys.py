@@ -20,7 +20,7 @@ _KEY = re.compile(
 )
 _TYPED = ("sk-proj-", "sk-svcacct-", "sk-admin-", "sk-None-")
 _HINT_PREFIX = re.compile(r"(?:[se]k|sess)-(?:[A-Za-z]{1,12}-)?")
-_TOKEN = re.compile(r"(?<![/\\A-Za-z0-9_])[A-Za-z0-9_][A-Za-z0-9_-]{19,}")  # no part of a path
+_TOKEN = re.compile(r"(?<![/A-Za-z0-9_])[A-Za-z0-9_][A-Za-z0-9_-]{19,}")  # no part of a path
 _QUOTED_TOKEN = re.compile(r"(?<=['\"])[A-Za-z0-9_-]{20,}(?=['\"])")
 _LONG_PIECE = re.compile(r"[A-Za-z0-9]{16}")  # longer than most words in a name
 # A key may stand behind a scheme, in quotes, in a list, in a path, behind its name: each piece that
@@ -208,10 +208,17 @@ def validate_key(key: object, *beside: object) -> None:
         problem = "this is an assignment, not the key alone"
     elif key.startswith("sk-admin-"):
         problem = "an admin key belongs to the organization, not to a project"
-    elif any(isinstance(text, str) and (key in text or find_key(text)) for text in beside):
+    elif any(_has_key(text, key) for text in beside):
         problem = "its alias, note or organization has a key in it, and a registry holds no key"
     if problem:
         raise ConfigurationError(f"This key cannot be registered: {problem}.")
+
+
+def _has_key(text: object, key: str) -> bool:
+    """Whether this key is in a text, or one of a known form; `dev` may be in `dev-team`."""
+    if not isinstance(text, str):
+        return False
+    return text == key or (len(key) >= _MIN_SECRET and key in text) or find_key(text) is not None
 
 
 def weakness(key: str) -> str | None:

@@ -114,7 +114,8 @@ def current_scope() -> Scope | None:
     scope, step, entered = None, found, list[Scope]()
     while step is not None:
         entered.append(step)
-        step = step.outer
+        # One that was left holds all that those around it say: see leave().
+        step = None if step.entry.is_left else step.outer
     for step in reversed(entered):  # those inside may still be open
         if not step.entry.is_abandoned():
             scope = step if step.outer is scope else step.copy_inside(scope)

@@ -213,16 +213,17 @@ def candidate_digests(headers: RawHeaders) -> list[bytes]:
     values = b" ".join(value for _, name, value in headers if name in _CREDENTIALS)
     words = values.replace(b",", b" ").split()
     parts = [word.strip(b"\"'") for word in words] + _BETWEEN.split(values)
-    for part in {*words, *parts}:
-        with suppress(ValueError):  # it is not base64
-            parts += _BETWEEN.split(_decoded(part))
+    for text in {*words, *parts}:
+        for encoded in (text, _with_padding(text)):
+            with suppress(ValueError):  # it is not base64
+                parts += _BETWEEN.split(b64decode(encoded))
     return [sha256(part).digest() for part in parts]
 
 
-def _decoded(text: bytes) -> bytes:
-    """What stands in base64, of either alphabet, with its padding or without."""
+def _with_padding(text: bytes) -> bytes:
+    """What may be base64 for URLs, or lack its padding, as base64."""
     text = text.rstrip(b"=").translate(_ALPHABET)
-    return b64decode(text + b"=" * (-len(text) % 4))
+    return text + b"=" * (-len(text) % 4)
 
 
 def flaw_of_key(headers: RawHeaders) -> KeyFlaw:

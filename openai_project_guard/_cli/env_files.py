@@ -19,6 +19,7 @@ from openai_project_guard._keys import redact
 _MOST_WORK = 2_000_000  # python-dotenv looks from each `${` to the end of its value
 _SPACES = re.compile(r"[^\S\r\n]{100,}")
 _MOST_LOOKS = 25_000_000  # python-dotenv looks from each of them to the last: 5,000 in a row
+_MOST_LOOKS_IN_ALL = 100_000_000
 _MOST_UNKNOWN = 200  # variables that one value refers to; the next may refer to them all
 _MOST_GROWN = 131_071  # characters; Linux starts no program with a longer variable
 _MOST_GROWN_IN_ALL = 2_097_152  # nor does it with more of them
@@ -165,8 +166,9 @@ def _text(path: str) -> str:
         raise ConfigurationError(f"{name} it has more than {_MOST_TEXT:,} characters.")
     looks = 0
     for spaces in _SPACES.finditer(text):
-        looks += (spaces.end() - spaces.start()) ** 2
-        if looks >= _MOST_LOOKS:
+        looks_here = (spaces.end() - spaces.start()) ** 2
+        looks += looks_here
+        if looks_here >= _MOST_LOOKS or looks >= _MOST_LOOKS_IN_ALL:
             line = text.count("\n", 0, spaces.start()) + 1
             raise ConfigurationError(f"{name[:-1]}, line {line}: it has too many spaces in a row.")
     if "\0" in text:

@@ -384,7 +384,7 @@ def test_a_malformed_key_is_not_said_to_be_in_no_registry(
         *("Bearer={}", "Bearer:{}", "Bearer {};", "Bearer <{}>", "Bearer [{}]", "Bearer ({})"),
         *("Bearer token={}", 'Token token="{}"', "key:{}", "Bearer {{{}}}", "Bearer {}|v1"),
         *("Bearer key={}&v=1", "base64", "Basic base64", "Bearer 'x',\"{}\"", "Bearer base64 line"),
-        *("Bearer base64 bare", 'Token token="base64"'),
+        *("Bearer base64 bare", 'Token token="base64"', "Bearer .base64", "Bearer -base64"),
     ],
 )
 @pytest.mark.parametrize("base_url", ["https://api.openai.com/v1", "http://gateway.test/v1"])

@@ -29,7 +29,7 @@ from support import (
 import openai_project_guard as opg
 from openai_project_guard import guard
 from openai_project_guard._activation import isolated
-from openai_project_guard._scope import Entry, Scope
+from openai_project_guard._scope import SCOPE, Entry, Scope
 from openai_project_guard._types import Policy
 
 pytestmark = pytest.mark.usefixtures("registered")
@@ -455,3 +455,34 @@ def test_of_two_scopes_of_one_guard_each_is_left_by_its_own_end(probe: Probe) ->
             assert probe() == "a"
         assert probe() == "ab?"
     assert probe() == "ab?"
+
+
+async def test_a_job_that_starts_its_next_run_keeps_no_chain_of_scopes() -> None:
+    async def pieces() -> AsyncIterator[int]:
+        with guard(project="proj_a"):
+            yield 1
+            yield 2
+
+    async def run(left: int) -> None:
+        depth, step = 0, SCOPE.get()
+        while step is not None:
+            depth, step = depth + 1, step.outer
+        depths.append(depth)
+        if not left:
+            return done.set()
+        async for _ in pieces():
+            break
+        with guard(project="proj_b"):
+            tasks.append(asyncio.create_task(run(left - 1)))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        return None
+
+    depths: list[int] = []
+    tasks: list[asyncio.Task[None]] = []
+    done = asyncio.Event()
+    tasks.append(asyncio.create_task(run(50)))
+    await done.wait()
+    await asyncio.gather(*tasks)
+    assert len(depths) == 51
+    assert max(depths) < 10

@@ -184,6 +184,7 @@ def test_a_harmless_argument_that_nobody_expects_is_shown(run: Shell, argument: 
         ("run", "--mode", OF_A_GATEWAY, "--", "true"),
         ("run", "--scope", OF_A_GATEWAY, "--", "true"),
         ("list", "--registry", "a.toml", OF_A_GATEWAY),
+        (f"\n{OF_A_GATEWAY}",),
         ("check", f"--key={OF_A_GATEWAY}"),
         ("doctor", f"--jsn={OF_A_GATEWAY}"),
         ("check", f"OPENAI_API_KEY={OF_A_GATEWAY}"),

@@ -271,3 +271,8 @@ def test_verify_without_an_answer_registers_nothing(run: Shell) -> None:
     run.patch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/v1")
     ran = run("register", "proj_a", "--verify", stdin=A)
     assert (ran.status, "The API did not answer" in ran.err) == (1, True)
+
+
+def test_a_short_key_may_be_part_of_an_alias(run: Shell) -> None:
+    ran = run("register", "proj_a", "--alias", "dev-team", "--weak", stdin="dev")
+    assert (ran.status, "dev-team" in ran.out) == (0, True)
