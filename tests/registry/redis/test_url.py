@@ -105,7 +105,7 @@ def test_a_server_may_take_as_long_as_documented(
     import redis
 
     page = (Path(__file__).parents[3] / "docs" / "fleet-on-redis.md").read_text("utf-8")
-    assert "how long the server may take to answer: 2 seconds, or 10 for a command" in page
+    assert "how long the server may be silent: 2 seconds, or 10 for a command" in page
     assert "the same for the connection: 2." in page
     made = mocker.spy(redis.connection.Connection, "__init__")
     names = ("socket_timeout", "socket_connect_timeout")
