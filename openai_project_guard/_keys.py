@@ -218,7 +218,10 @@ def _has_key(text: object, key: str) -> bool:
     """Whether this key is in a text, or one of a known form; `dev` may be in `dev-team`."""
     if not isinstance(text, str):
         return False
-    return text == key or (len(key) >= _MIN_SECRET and key in text) or find_key(text) is not None
+    if key in text and len(key) >= _MIN_SECRET:
+        return True
+    as_a_word = rf"(?<![\w-]){re.escape(key)}(?![\w-])"
+    return re.search(as_a_word, text) is not None or find_key(text) is not None
 
 
 def weakness(key: str) -> str | None:
