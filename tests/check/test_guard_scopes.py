@@ -486,3 +486,14 @@ async def test_a_job_that_starts_its_next_run_keeps_no_chain_of_scopes() -> None
     await asyncio.gather(*tasks)
     assert len(depths) == 51
     assert max(depths) < 10
+
+
+def test_a_scope_that_was_left_leaves_nothing_in_its_context() -> None:
+    def enter_and_leave() -> dict[str, object]:
+        with guard(project="proj_a"):
+            pass
+        return {variable.name: value for variable, value in contextvars.copy_context().items()}
+
+    assert set(contextvars.Context().run(enter_and_leave).values()) == {None}
+    names = contextvars.Context().run(enter_and_leave).keys()
+    assert names == {"openai_project_guard_scope"}
