@@ -81,10 +81,7 @@ def read_env_file(path: str, environ: Mapping[str, str]) -> EnvFile:
         if binding.key is None or binding.value is None:  # a name alone sets nothing
             continue
         if binding.value.count("${") * len(binding.value) > _MOST_WORK:
-            line = binding.original.line
-            raise ConfigurationError(
-                f"--env-file {redact(path)}, line {line}: this value has too many ${{ in it."
-            )
+            raise _error(path, binding.original.line, "this value has too many ${ in it.")
         atoms = list(parse_variables(binding.value))
         missing: dict[str, None] = {}
         for atom in atoms:
@@ -93,29 +90,28 @@ def read_env_file(path: str, environ: Mapping[str, str]) -> EnvFile:
                     missing[redact(atom.name)] = None  # a pasted key, perhaps
                 missing.update(dict.fromkeys(unknown.get(atom.name, ())))
         if len(missing) > _MOST_UNKNOWN:
-            line = binding.original.line
-            raise ConfigurationError(
-                f"--env-file {redact(path)}, line {line}: this value refers to {len(missing)} "
-                f"variables that are not set, by way of others too; at most {_MOST_UNKNOWN} may be."
+            problem = (
+                f"this value refers to {len(missing)} variables that are not set, by way of others "
+                f"too; at most {_MOST_UNKNOWN} may be."
             )
+            raise _error(path, binding.original.line, problem)
         unknown.pop(binding.key, None)
         if missing:
             unknown[binding.key] = tuple(missing)
         value = "".join(atom.resolve(known) for atom in atoms)
         if len(value) > max(_MOST_GROWN, len(binding.value)):  # it may double at each line
-            line = binding.original.line
-            raise ConfigurationError(
-                f"--env-file {redact(path)}, line {line}: with what its ${{...}} stand for, this "
-                f"value has {len(value):,} characters; at most {_MOST_GROWN:,} fit in a variable."
+            problem = (
+                f"with what its ${{...}} stand for, this value has {len(value):,} characters; at "
+                f"most {_MOST_GROWN:,} fit in a variable."
             )
+            raise _error(path, binding.original.line, problem)
         grown += max(0, len(value) - len(binding.value))
         if grown > _MOST_GROWN_IN_ALL:
-            line = binding.original.line
-            raise ConfigurationError(
-                f"--env-file {redact(path)}, line {line}: with what their ${{...}} stand for, the "
-                f"values down to here are longer by {grown:,} characters; at most "
-                f"{_MOST_GROWN_IN_ALL:,} fit in an environment."
+            problem = (
+                "with what their ${...} stand for, the values down to here are longer by "
+                f"{grown:,} characters; at most {_MOST_GROWN_IN_ALL:,} fit in an environment."
             )
+            raise _error(path, binding.original.line, problem)
         known[binding.key] = values[binding.key] = value
     replaced = tuple(name for name in values if environ.get(name, values[name]) != values[name])
     return EnvFile(path, values, unknown, tuple(skipped), replaced)
@@ -148,6 +144,10 @@ def _become(environ: Mapping[str, str]) -> None:
     os.environ.update(environ)
 
 
+def _error(path: str, line: int, problem: str) -> ConfigurationError:
+    return ConfigurationError(f"--env-file {redact(path)}, line {line}: {problem}")
+
+
 def _text(path: str) -> str:
     name = f"--env-file {redact(path)}:"
     try:
@@ -170,7 +170,7 @@ def _text(path: str) -> str:
         looks += looks_here
         if looks_here >= _MOST_LOOKS or looks >= _MOST_LOOKS_IN_ALL:
             line = text.count("\n", 0, spaces.start()) + 1
-            raise ConfigurationError(f"{name[:-1]}, line {line}: it has too many spaces in a row.")
+            raise _error(path, line, "it has too many spaces in a row.")
     if "\0" in text:
         raise ConfigurationError(f"{name} there is a NUL character in it, so it is no text file.")
     return text
