@@ -118,7 +118,7 @@ def current_scope() -> Scope | None:
         step = None if step.entry.is_left else step.outer
     for step in reversed(entered):  # those inside may still be open
         if not step.entry.is_abandoned():
-            scope = step if step.outer is scope else step.copy_inside(scope)
+            scope = step.copy_inside(scope)
     SCOPE.set(scope)
     return scope
 

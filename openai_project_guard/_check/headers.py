@@ -20,7 +20,7 @@ KeyFlaw = Literal["second", "list", "bearer", "basic", "quotes", "form"]
 another `Bearer`, or quotes; it is the password of Basic; or something else."""
 _LONGEST = 500  # characters
 _BETWEEN = re.compile(rb"[\s,;:=\"'<>()\[\]{}|&]+")  # what a key in an unusual form stands between
-_ALPHABET = bytes.maketrans(b"-_", b"+/")
+_FROM_URLSAFE = bytes.maketrans(b"-_", b"+/")
 _CREDENTIALS = (b"authorization", b"api-key")
 _READ = frozenset({*_CREDENTIALS, b"openai-project", b"openai-organization"})
 _IN_LAYOUT = (b"authorization", b"openai-project", b"openai-organization", b"api-key")
@@ -214,16 +214,10 @@ def candidate_digests(headers: RawHeaders) -> list[bytes]:
     words = values.replace(b",", b" ").split()
     parts = [word.strip(b"\"'") for word in words] + _BETWEEN.split(values)
     for text in {*words, *parts}:
-        for encoded in (text, _with_padding(text)):
+        for encoded in (text, text.translate(_FROM_URLSAFE)):
             with suppress(ValueError):  # it is not base64
-                parts += _BETWEEN.split(b64decode(encoded))
+                parts += _BETWEEN.split(b64decode(encoded + b"=="))  # what it may lack
     return [sha256(part).digest() for part in parts]
-
-
-def _with_padding(text: bytes) -> bytes:
-    """What may be base64 for URLs, or lack its padding, as base64."""
-    text = text.rstrip(b"=").translate(_ALPHABET)
-    return text + b"=" * (-len(text) % 4)
 
 
 def flaw_of_key(headers: RawHeaders) -> KeyFlaw:

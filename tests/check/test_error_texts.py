@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import shlex
 from base64 import b64encode, urlsafe_b64encode
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from openai import _base_client
 from support import STRANGER, VERSION, A, B, Recorder, Sync, chat, fingerprint, http, needs_sdk
 
 import openai_project_guard as opg
+from openai_project_guard._cli import main
 
 BASIC = "Basic " + b64encode(f"x:{A}".encode()).decode()
 
@@ -230,6 +232,20 @@ def test_unregistered_says_where_the_key_comes_from(
     )
 
 
+@pytest.mark.parametrize("name", ["-x.toml", "two words.toml", "it's.toml", "$HOME.toml"])
+def test_the_command_in_an_error_works_whatever_the_registry_is_called(
+    name: str, sent: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(name).write_text("version = 1\n", encoding="utf-8")
+    opg.enable(registry=name)
+    text = refusal(Sync.client(sent, api_key=STRANGER, project="proj_a"))[5]
+    command = re.search(r"openai-project-guard (register PROJECT .*), where NAME", text)
+    assert command is not None
+    monkeypatch.setenv("NAME", STRANGER)
+    assert main(shlex.split(command[1].replace("PROJECT", "proj_a"))) == 0
+    assert fingerprint(STRANGER) in Path(name).read_text(encoding="utf-8")
+
+
 def test_scope_names_the_pinned_project(sent: Recorder) -> None:
     with opg.guard(project="billing"):
         lines = refusal(Sync.client(sent, project="proj_a"))
@@ -385,6 +401,7 @@ def test_a_malformed_key_is_not_said_to_be_in_no_registry(
         *("Bearer token={}", 'Token token="{}"', "key:{}", "Bearer {{{}}}", "Bearer {}|v1"),
         *("Bearer key={}&v=1", "base64", "Basic base64", "Bearer 'x',\"{}\"", "Bearer base64 line"),
         *("Bearer base64 bare", 'Token token="base64"', "Bearer .base64", "Bearer -base64"),
+        *("Basic ab?:base64", "Basic ab~:base64", "Basic ab?:base64 bare"),
     ],
 )
 @pytest.mark.parametrize("base_url", ["https://api.openai.com/v1", "http://gateway.test/v1"])
@@ -394,6 +411,8 @@ def test_a_registered_key_in_any_form_is_malformed_on_any_host(
     value = form.format(A)
     if "base64" in form:
         text = f"user:{A}\n" if form.endswith(" line") else A  # as `echo` makes it
+        if before := re.search("ab.:", form):  # in base64 for URLs there is a _ or a - in it
+            text, form = before[0] + A, form.replace(before[0], "")
         encoded = urlsafe_b64encode(text.encode()).decode()
         if form.endswith(" bare"):
             encoded = encoded.rstrip("=")
@@ -410,6 +429,18 @@ def test_a_registered_key_in_any_form_is_malformed_on_any_host(
         or "," in form
     )
     assert LONE in lines[-1]
+
+
+@pytest.mark.parametrize("form", ["{}, other", "other,{}", "'{}'", '"{}"', "Token {}"])
+def test_a_registered_key_is_known_though_it_has_what_may_stand_between_keys(
+    form: str, sent: Recorder
+) -> None:
+    key = "gate;way=one:(two)"
+    opg.enable(registry={"proj_a": key})
+    client = Sync.client(sent, project="proj_b", base_url="http://gateway.test/v1")
+    with pytest.raises(opg.ProjectGuardError) as refused:
+        chat(client, extra_headers={"Authorization": form.format(key)})
+    assert refused.value.verdict.reason == "malformed"
 
 
 @pytest.mark.parametrize(
