@@ -89,7 +89,8 @@ def guard(
     Args:
         fn: the function, where it decorates without parentheses.
         project: only this project's keys and header pass; a project id or an alias of the
-            registry. Default: as around the scope.
+            registry. A key that is in no registry passes with its header where `unregistered=`
+            lets it. Default: as around the scope.
         mode: `enforce`, `inject`, `warn` or `off`. Default: as around the scope, and `enforce`
             where the guard is not enabled.
 

@@ -21,7 +21,7 @@ _KEY = re.compile(
 _TYPED = ("sk-proj-", "sk-svcacct-", "sk-admin-", "sk-None-")
 _HINT_PREFIX = re.compile(r"(?:[se]k|sess)-(?:[A-Za-z]{1,12}-)?")
 _TOKEN = re.compile(r"(?<![/A-Za-z0-9_])[A-Za-z0-9_][A-Za-z0-9_-]{19,}")  # no part of a path
-_QUOTED_TOKEN = re.compile(r"(?<=['\"])[A-Za-z0-9_-]{20,}(?=['\"])")
+_QUOTED_TOKEN = re.compile(r"(?<=['\"\s=,;])[A-Za-z0-9_-]{20,}(?=['\"\s,;])")
 _LONG_PIECE = re.compile(r"[A-Za-z0-9]{16}")  # longer than most words in a name
 # A key may stand behind a scheme, in quotes, in a list, in a path, behind its name: each piece that
 # may be one, from what ends at the fewest characters to what ends at any that few keys have.
@@ -34,6 +34,7 @@ _ASSIGNMENT = re.compile(r"\A[A-Za-z_]+=")
 _ONE_SLASH = re.compile(r":/(?!/)")
 _NO_SCHEME = re.compile(r"(?:\A|/)([^/:@]{2,}:)(?!/)")  # one letter is a drive: C:
 _WORD = re.compile(r"\S+")
+_URL_PASSWORD = re.compile(r"(?<=[?&]password=)[^&\s]*[^&\s'\",.)]")  # in a query
 _PREFIX = re.compile(r"sk-(?:proj|svcacct|admin|None)-|[se]k[-_]|sess-")
 _LETTERS = re.compile(r"[A-Za-z]+")
 _STYLES = (re.compile(r"[A-Z]?[a-z]+(?:[A-Z][a-z]+)*"), re.compile(r"[A-Z]+"))  # of words
@@ -100,13 +101,13 @@ def find_key(text: str) -> str | None:
 
 
 def redact(text: str) -> str:
-    """The text without user info, and with whatever looks like a key replaced by its hint.
+    """The text without a URL's user or password, and with what looks like a key as its hint.
 
     Example:
         >>> redact("redis://user:secret@host has sk-proj-0123456789Ab3d")
         'redis://…@host has sk-proj-…Ab3d'
     """
-    return _KEY.sub(_hidden, without_user_info(text))
+    return _KEY.sub(_hidden, _URL_PASSWORD.sub("…", without_user_info(text)))
 
 
 def without_known_keys(text: str, is_key: Callable[[bytes], bool]) -> str:

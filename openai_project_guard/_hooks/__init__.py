@@ -34,6 +34,7 @@ _ALL_CLIENTS: dict[str, Installer] = {
 _SCOPES: dict[str, Installer] = {
     "threading": threads.install_threading,
     "concurrent.futures.thread": threads.install_executor,
+    "multiprocessing.process": threads.install_processes,
 }
 _INSTALLERS = {**_SDK, **_ALL_CLIENTS, **_SCOPES}
 
@@ -60,7 +61,7 @@ def install(
     Args:
         all_clients: hook other HTTP libraries too; `False` takes their hooks off, `None` leaves
             them as they are.
-        scopes: hook threads and executors too, which carry a `guard` scope along.
+        scopes: hook threads, executors and processes too, for the sake of `guard` scopes.
         then: called once every hook is in, before anybody may take them out again.
 
     Raises:

@@ -99,8 +99,14 @@ def _mark(client: Any, request: Any) -> BaseException | None:
         elif account is not None:
             _hook_sending(type(client))
     except OWN_FAULTS as fault:
-        return refusal_for_fault(fault)
+        return None if _is_mock(request) else refusal_for_fault(fault)
     return None
+
+
+def _is_mock(request: Any) -> bool:
+    """Whether a request was built by a mock of an HTTP client: nothing can be sent with it."""
+    mock = sys.modules.get("unittest.mock")
+    return mock is not None and isinstance(request, mock.NonCallableMock)
 
 
 def _hook_sending(client_type: type) -> None:
@@ -140,7 +146,7 @@ def _judge_here(client: Any, request: Any) -> tuple[Call | None, BaseException |
     Any other is judged there, but with a workload identity the SDK first asks for a token, which is
     a request, too: so it is found out here whether this one would be refused.
     """
-    if not is_active():
+    if not is_active() or _is_mock(request):
         return None, None
     call: Call | None = request.extensions.get(CALL)
     if call is None:  # a private method of the SDK was called with a request made elsewhere

@@ -1,6 +1,7 @@
 """A thread has the scope of the code that starts it, work in a pool that of its submitter.
 
-Only the scope is carried over, no other context variable.
+Only the scope is carried over, no other context variable. And a process of a pool has none: it is
+forked with that of whoever submits first, and serves others, too.
 
 Tasks and `asyncio.to_thread` do so by themselves: their context is a copy. A thread starts in an
 empty one, and the threads of a pool serve many.
@@ -27,6 +28,11 @@ def install_threading(threading: ModuleType) -> None:
 def install_executor(thread: ModuleType) -> None:
     """Hooks `ThreadPoolExecutor.submit`, which `loop.run_in_executor` calls too."""
     hook(thread.ThreadPoolExecutor, "submit", _submit_hook)
+
+
+def install_processes(process: ModuleType) -> None:
+    """Hooks `multiprocessing.Process.run`."""
+    hook(process.BaseProcess, "run", _run_hook)
 
 
 def _start_hook(original: Function) -> Function:
@@ -56,10 +62,21 @@ def _put_on(thread: Any, scope: Scope) -> _RunInScope | None:
     return run
 
 
-def _serves_a_pool(thread: Any) -> bool:
-    """Whether a thread belongs to a pool, where it runs what others submit, or calls them back."""
-    target = getattr(thread, "_target", None)
-    return not {type(thread).__module__, getattr(target, "__module__", None)}.isdisjoint(_POOLS)
+def _run_hook(original: Function) -> Function:
+    def run(self: Any) -> Any:
+        if _serves_a_pool(self):
+            SCOPE.set(None)
+        return original(self)
+
+    return run
+
+
+def _serves_a_pool(worker: Any) -> bool:
+    """Whether a thread or a process of a pool runs what others submit, or calls them back."""
+    target = getattr(worker, "_target", None)
+    if isinstance(target, MethodType) and not isinstance(target.__self__, type):
+        target = None  # one that submits to a pool: Thread(target=pool.submit)
+    return not {type(worker).__module__, getattr(target, "__module__", None)}.isdisjoint(_POOLS)
 
 
 def _is_of_interpreters(pool: Any) -> bool:

@@ -202,6 +202,29 @@ def test_an_argument_that_looks_like_a_key_is_not_shown(
     assert "…d5Ws" in ran.err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("validate",),
+        ("report",),
+        ("check", "--env-file"),
+        ("doctor", "--env-file"),
+        ("run", "--env-file"),
+        ("run", "--audit"),
+        ("register",),
+        ("check",),
+        ("list", "--nothing"),
+    ],
+)
+@pytest.mark.parametrize("url", ["redis://h/0?password={}&db=1", "redis://user:{}@h/0"])
+def test_a_url_in_a_wrong_place_shows_no_password(
+    run: Shell, arguments: tuple[str, ...], url: str
+) -> None:
+    ran = run(*arguments, url.format("not-a-real-password"))
+    assert ran.status != 0
+    assert "password" not in (ran.out + ran.err).replace("password=…", "")
+
+
 def test_an_option_that_is_not_known_shows_no_key(capsys: pytest.CaptureFixture[str]) -> None:
     parser = parsers.Parser("program")
     with pytest.raises(SystemExit):

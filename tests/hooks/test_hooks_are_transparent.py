@@ -7,6 +7,7 @@ import inspect
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import openai
@@ -124,12 +125,13 @@ def test_a_hooked_method_looks_like_the_original(owner: Any, name: str) -> None:
 
 def test_threads_and_pools_are_left_alone_where_no_scope_was_opened() -> None:
     opg.disable()
-    methods = ((threading.Thread, "start"), (ThreadPoolExecutor, "submit"))
+    methods = ((threading.Thread, "start"), (ThreadPoolExecutor, "submit"), (BaseProcess, "run"))
     before = [vars(owner)[name] for owner, name in methods]
     opg.enable(registry=KEYS)
     assert [vars(owner)[name] for owner, name in methods] == before
     with opg.guard():
-        assert [vars(owner)[name] for owner, name in methods] != before
+        inside = [vars(owner)[name] for owner, name in methods]
+        assert all(now is not then for now, then in zip(inside, before, strict=True))
     opg.disable()
     assert [vars(owner)[name] for owner, name in methods] == before
 

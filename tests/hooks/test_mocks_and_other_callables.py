@@ -14,7 +14,7 @@ from unittest import mock
 import openai
 import pytest
 from openai._base_client import BaseClient, SyncAPIClient
-from support import A, B, Probe, http, sync_client
+from support import A, Async, B, Probe, Sync, http, sync_client
 
 import openai_project_guard as opg
 from openai_project_guard._hooks.httpx import HTTP
@@ -269,3 +269,22 @@ def test_headers_are_read_from_what_httpx_documents_where_its_own_list_is_gone()
     read = HTTP.headers(other)
     assert read == [tuple(header) for header in HTTP.headers(request)]
     assert (b"OpenAI-Project", b"openai-project", b"proj_a") in read
+
+
+@pytest.mark.parametrize("mode", ["enforce", "inject", "warn"])
+@pytest.mark.parametrize("kind", [mock.Mock, mock.MagicMock, mock.create_autospec])
+@pytest.mark.parametrize("way", [Sync, Async])
+def test_a_client_over_a_mock_of_an_http_client_works_as_without_the_guard(
+    way: Any, kind: Any, mode: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = http.Response(
+        200, json={"object": "list", "data": []}, request=http.Request("GET", "http://x")
+    )
+    mocked = kind(spec=http.Client if way is Sync else http.AsyncClient)
+    mocked.send.return_value = answer
+    client = way.client(lambda _: None, project="proj_a", http_client=mocked)
+    opg.enable(mode, registry=REGISTRY)
+    for _ in range(2):
+        assert way.run(client.models.list).data == []
+    assert mocked.send.call_count == 2
+    assert [record.getMessage() for record in caplog.records] == []

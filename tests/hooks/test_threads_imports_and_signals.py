@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
 from multiprocessing.pool import ThreadPool
 from typing import Any
 
@@ -324,6 +324,57 @@ def test_what_is_called_when_a_process_is_done_is_not_in_the_scope_that_made_the
             assert pool.submit(abs, -1).result() == 1  # it starts that thread, too
         pool.submit(abs, -2).add_done_callback(lambda _: said.append(probe()))
     assert said == ["ab?"]
+
+
+@pytest.mark.skipif("fork" not in get_all_start_methods(), reason="no fork")
+def test_a_forked_process_has_the_scope_that_started_it_and_one_that_serves_a_pool_none() -> None:
+    program = f"""
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from support import Probe
+import openai_project_guard as opg
+
+probe = Probe()
+fork = multiprocessing.get_context("fork")
+opg.enable(registry={REGISTRY!r})
+
+def passes():
+    return probe()
+
+def tell(end):
+    end.send(passes())
+
+here, there = fork.Pipe()
+with ProcessPoolExecutor(1, fork) as executor:
+    with opg.guard(project="proj_a"):
+        pool = fork.Pool(1)
+        process = fork.Process(target=tell, args=(there,))
+        process.start()
+        print(here.recv(), executor.submit(passes).result(), pool.apply(passes))
+    print(executor.submit(passes).result(), pool.apply(passes))
+    with opg.guard(project="proj_b"):
+        print(executor.submit(passes).result(), pool.apply(passes))
+process.join()
+pool.close()
+pool.join()
+"""
+    assert output(program).splitlines() == ["a ab ab", "ab ab", "ab ab"]
+
+
+@pytest.mark.parametrize("method", ["submit", "map"])
+def test_a_thread_that_hands_work_to_a_pool_has_the_scope_that_started_it(
+    method: str, probe: Probe
+) -> None:
+    opg.enable(registry=REGISTRY)
+    said: list[str] = []
+    with ThreadPoolExecutor(1) as pool:
+        with opg.guard(project="proj_a"):
+            thread = threading.Thread(
+                target=getattr(pool, method), args=(lambda *_: said.append(probe()), [0])
+            )
+            thread.start()
+        thread.join()
+    assert said == ["a"]
 
 
 # --- signals --------------------------------------------------------------------------------------

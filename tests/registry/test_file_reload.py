@@ -113,6 +113,15 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 # A file that changes.
 
 
+def test_a_clock_that_goes_back_does_not_stop_it() -> None:
+    """As where one test freezes the time at a date, and others follow."""
+    file, now = watched("a"), time.monotonic()
+    file.refresh(1_900_000_000.0)
+    file.refresh(now)
+    write(content("other"))
+    assert busy(file, lambda: has(file, "other"))
+
+
 @pytest.mark.parametrize("change", [write, rename])
 def test_a_busy_process_sees_a_change_within_a_second(change: Callable[[str], None]) -> None:
     file = watched("a")

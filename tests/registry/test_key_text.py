@@ -18,6 +18,7 @@ from openai_project_guard._keys import (
     fingerprint_of,
     hint,
     redact,
+    shown,
     validate_key,
     weakness,
 )
@@ -94,6 +95,11 @@ def test_names_and_hints_are_left_alone(text: str) -> None:
         ("C:\\users\\a@b", "C:\\users\\a@b"),
         ("/srv/a@b/x.py:12", "/srv/a@b/x.py:12"),
         ("rediss://:p@ss:/w@rd@host and a@b", "rediss://…@host and a@b"),
+        ("redis://h/0?password=s3.cr,e't&db=1", "redis://h/0?password=…&db=1"),
+        ("'redis://h?db=1&password=s3cret', a URL", "'redis://h?db=1&password=…', a URL"),
+        ("(redis://h/0?password=s3cret).", "(redis://h/0?password=…)."),
+        ("redis://h/0?password=…", "redis://h/0?password=…"),
+        ("redis://h/0?password= is empty", "redis://h/0?password= is empty"),
         ("team_sk-proj-0123456789Ab3d", "team_sk-proj-…Ab3d"),
         ("xsess-0123456789012345678901Ab3d", "xsess-…Ab3d"),
         ("sk-1234abcd", "sk-…abcd"),
@@ -101,6 +107,15 @@ def test_names_and_hints_are_left_alone(text: str) -> None:
 )
 def test_user_info_and_keys_are_hidden(text: str, shown: str) -> None:
     assert redact(text) == shown
+
+
+@pytest.mark.parametrize("form", ["{}", "Bearer {}", "proj_a={}", "{}, x", '"{}"', "a;{};b"])
+def test_what_looks_random_in_a_value_that_is_shown_is_hidden(form: str) -> None:
+    secret = "Zq8vN3xK1mB7cT5wR9yP2sL6d"
+    assert secret not in shown(form.format(secret))
+    assert "…sL6d" in shown(form.format(secret))
+    name = form.format("text-embedding-of-the-support-team")
+    assert shown(name) == repr(name)
 
 
 @pytest.mark.parametrize(

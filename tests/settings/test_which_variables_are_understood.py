@@ -193,12 +193,18 @@ def test_a_path_may_have_a_colon_in_it(clean: pytest.MonkeyPatch, tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["_LEARNED", "_SNAPSHOT", "_AUDIT"])
-def test_a_url_is_no_path(name: str) -> None:
-    url = "redis://user:not-a-real-password@127.0.0.1:6379/0"
-    run = python("import openai_project_guard", **{GUARD: "enforce", GUARD + name: url})
-    shown = f"{GUARD}{name} is 'redis://…@127.0.0.1:6379/0', a URL. Expected the path of a "
-    assert shown in run.stderr
-    assert "not-a-real-password" not in run.stderr
+@pytest.mark.parametrize(
+    "url",
+    ["redis://user:{}@127.0.0.1:6379/0", "redis://127.0.0.1:6379/0?username=user&password={}"],
+)
+def test_a_url_is_no_path(name: str, url: str) -> None:
+    password = "not-a-real-password"
+    run = python(
+        "import openai_project_guard", **{GUARD: "enforce", GUARD + name: url.format(password)}
+    )
+    shown = url.replace("user:{}", "…").format("…")
+    assert f"{GUARD}{name} is '{shown}', a URL. Expected the path of a " in run.stderr
+    assert password not in run.stderr
 
 
 def test_a_url_that_load_dotenv_sets_for_the_learned_file_is_no_path(

@@ -63,7 +63,8 @@ class WatchedFile(Source):
         Args:
             now: `time.monotonic()`.
         """
-        if now >= self._due:
+        # Or the clock went back, as where a test had frozen it.
+        if not self._looked - _INTERVAL <= now < self._due:
             self._look(now)
 
     @property
@@ -81,7 +82,7 @@ class WatchedFile(Source):
     def _look(self, now: float) -> None:
         if self._process != os.getpid():  # a fork may have left the lock's holder behind
             self._lock, self._process = Lock(), os.getpid()
-        lock, idle = self._lock, now - self._looked >= _IDLE
+        lock, due, idle = self._lock, self._due, now - self._looked >= _IDLE
         # While calls come often none waits: the next will see what is being read now. The limit is
         # for a call made from within the reading, such as by a finalizer or a signal handler.
         if not lock.acquire(timeout=_LONGEST_WAIT if idle else 0):
@@ -89,7 +90,7 @@ class WatchedFile(Source):
             return
         thread = report = None
         try:
-            if now < self._due:  # another thread looked while this one waited
+            if self._due != due:  # another thread looked while this one waited
                 return
             status = self._status_now()
             if status == self._status and now < self._again:
