@@ -384,6 +384,11 @@ async def from_a_thread_of_anyio() -> None:
     await anyio.to_thread.run_sync(work)
 
 
+async def by_anyio_alone() -> None:
+    call = aclient().models.list
+    await anyio.to_thread.run_sync(anyio.from_thread.run, call)  # by_anyio_alone
+
+
 async def by_an_executor() -> None:
     loop = asyncio.get_running_loop()
     await loop.run_in_executor(None, int)  # it is started, and whoever starts one waits for that
@@ -397,6 +402,7 @@ async def by_an_executor() -> None:
         (by_an_executor, "by_an_executor"),
         (past_callbacks_of_the_application, "past_callbacks_of_the_application"),
         (from_a_thread_of_anyio, "work"),
+        (by_anyio_alone, "by_anyio_alone"),
     ],
 )
 def test_whoever_waits_for_a_task_is_named(
