@@ -17,6 +17,7 @@ from support import (
 )
 
 import openai_project_guard as opg
+from openai_project_guard._hooks import patch
 
 pytestmark = pytest.mark.usefixtures("enabled")
 
@@ -289,3 +290,35 @@ def test_a_wrapper_of_wrapt_under_ours_is_told_the_instance_and_the_bare_argumen
     assert all(issubclass(kind, owner) for kind, _ in seen)
     opg.disable()
     tool.remove()
+
+
+def test_a_method_that_names_a_hook_as_what_it_wraps_is_hooked_itself() -> None:
+    """It may send without it."""
+    seen: list[str] = []
+
+    def make(original: Any) -> Any:
+        def hooked(self: Any) -> Any:
+            seen.append(original.__qualname__)
+            return original(self)
+
+        return hooked
+
+    class Base:
+        def send(self) -> str:
+            return "base"
+
+    patch.hook(Base, "send", make)
+
+    class Own:
+        @functools.wraps(Base.send)
+        def send(self) -> str:
+            return "own"
+
+    own = vars(Own)["send"]
+    patch.hook(Own, "send", make)
+    assert (Own().send(), len(seen)) == ("own", 1)
+    patch.hook(Own, "send", make)
+    assert (Own().send(), len(seen)) == ("own", 2)
+    patch.unhook_all()
+    assert vars(Own)["send"] is own
+    assert (Base().send(), len(seen)) == ("base", 2)

@@ -21,6 +21,7 @@ from openai_project_guard._keys import (
     shown,
     validate_key,
     weakness,
+    without_known_keys,
 )
 
 LETTERS_AND_DIGITS = string.ascii_letters + string.digits
@@ -107,6 +108,24 @@ def test_names_and_hints_are_left_alone(text: str) -> None:
 )
 def test_user_info_and_keys_are_hidden(text: str, shown: str) -> None:
     assert redact(text) == shown
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_what_is_known_to_be_a_key_is_hidden_and_no_other_word(encoding: str) -> None:
+    key = "schlüssel-0123456789ab"
+    text = f"Ж {key}, no-key_of-the-support-team or über"
+    known = hashlib.sha256(key.encode(encoding)).digest()
+    assert without_known_keys(text, known.__eq__) == text.replace(key, "…89ab")
+    assert without_known_keys(text, lambda _: False) == text
+
+
+@pytest.mark.parametrize("key", ["abcd-1234", "abcd1234"])
+def test_a_key_within_a_word_beside_it_is_refused_unless_it_is_as_short_as_a_word(key: str) -> None:
+    with pytest.raises(ConfigurationError, match="has a key in it"):
+        validate_key(key, None, f"of-x{key}x")
+    validate_key(key[:7], None, f"of-x{key[:7]}x")
+    with pytest.raises(ConfigurationError, match="has a key in it"):
+        validate_key(key[:7], None, f"of {key[:7]}.")
 
 
 @pytest.mark.parametrize("form", ["{}", "Bearer {}", "proj_a={}", "{}, x", '"{}"', "a;{};b"])
