@@ -58,7 +58,8 @@ def deactivate() -> None:
 def isolated() -> Iterator[None]:
     """Brings the guard back to where it was, whatever happens to it inside.
 
-    Keys that are registered inside are forgotten; those that were registered are known inside.
+    Keys that are registered inside are forgotten; those that were registered are known inside. No
+    scope of those around it holds inside.
     """
     with changing:
         before = {name: getattr(STATE, name) for name in STATE.__slots__}
@@ -66,6 +67,7 @@ def isolated() -> Iterator[None]:
         STATE.registered.snapshot = registered.copy()
         STATE.audit = None  # or switching the guard off inside would close it
     scope, counts = SCOPE.get(), log.take_counts()
+    SCOPE.set(None)
     try:
         yield
     finally:

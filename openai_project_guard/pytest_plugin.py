@@ -22,7 +22,7 @@ to any other server, such as one on this machine, those whose key is registered.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 import pytest
@@ -90,7 +90,8 @@ def openai_project_guard(request: pytest.FixtureRequest) -> Iterator[IsolatedGua
     """An enabled guard of this test alone: .register(key, project), .verdicts, .blocked.
 
     It enforces, knows no key but those registered in the test, and heeds neither variables nor
-    registry files. Whatever the test or the tested code does to the guard is undone afterwards.
+    registry files, nor a scope that was open before. Whatever the test or the tested code does to
+    the guard is undone afterwards.
     """
     from openai_project_guard._activation import activate, deactivate
     from openai_project_guard._check.observers import add_observer
@@ -116,13 +117,18 @@ def _pin(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
         return
     from openai_project_guard._activation import activate, deactivate
+    from openai_project_guard._guard import guard
+    from openai_project_guard._scope import SCOPE
     from openai_project_guard._state import active_settings
 
+    around = SCOPE.get()
     with _isolated(request) as project:
         settings = active_settings().pinned_to(project)
         deactivate()  # the hooks of another scope, too
         activate(settings)
-        yield
+        SCOPE.set(around)  # the mode of what outlives the test holds, a project that it names not
+        with nullcontext() if around is None else guard(project=project):
+            yield
 
 
 def pytest_configure(config: pytest.Config) -> None:

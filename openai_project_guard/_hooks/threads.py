@@ -17,7 +17,12 @@ from openai_project_guard._errors import OWN_FAULTS
 from openai_project_guard._hooks.patch import Function, hook, owner_of
 from openai_project_guard._scope import SCOPE, Scope, current_scope
 
-_POOLS = ("concurrent.futures.thread", "concurrent.futures.process", "multiprocessing.pool")
+_POOLS = (
+    "concurrent.futures.thread",
+    "concurrent.futures.process",
+    "multiprocessing.managers",
+    "multiprocessing.pool",
+)
 
 
 def install_threading(threading: ModuleType) -> None:

@@ -207,6 +207,7 @@ def test_an_argument_that_looks_like_a_key_is_not_shown(
     [
         ("validate",),
         ("report",),
+        ("report", "audit", "--html"),
         ("check", "--env-file"),
         ("doctor", "--env-file"),
         ("run", "--env-file"),

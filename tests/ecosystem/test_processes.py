@@ -11,9 +11,11 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
+import redis_server
 from support import (
     KEYS,
     A,
@@ -375,6 +377,38 @@ assert [job.value for job in jobs[:4]] == [{{"a", "ab"}}, {{"b", "ab"}}] * 2, jo
 assert probe() == "ab"
 """
     output(program)
+
+
+@redis_server.needs_redis
+def test_what_waits_in_a_parent_of_gevents_is_not_done_in_its_children(tmp_path: Path) -> None:
+    pytest.importorskip("gevent")
+    pytest.importorskip("redis")
+    server = redis_server.RedisServer(tmp_path).start()
+    try:
+        redis_server.add(server, A)
+        program = f"""
+from gevent import monkey; monkey.patch_all()
+import logging, os, subprocess, sys
+import gevent
+import openai_project_guard as opg
+from support import Probe
+
+logging.basicConfig(level="ERROR", stream=sys.stdout)
+opg.enable(registry={server.url!r})
+parent, probe = os.getpid(), Probe()
+whose = {{parent: b"the parent\\n"}}
+gevent.spawn(lambda: os.write(1, b"done in " + whose.get(os.getpid(), b"a child\\n")))
+subprocess.run(["true"])
+gevent.sleep(0.1)
+if not os.fork():
+    gevent.sleep(1)
+    os.write(1, probe().encode())
+    os._exit(0)
+os.wait()
+"""
+        assert output(program).splitlines() == ["done in the parent", "a"]
+    finally:
+        server.kill()
 
 
 def test_a_call_that_is_at_the_transport_ends_well_when_the_guard_is_taken_off(

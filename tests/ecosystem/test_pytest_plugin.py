@@ -221,6 +221,59 @@ def test_what_outlives_the_test_and_who_does_not_use_it_are_left_alone(run: Run)
     ).assert_outcomes(passed=4)
 
 
+def test_a_scope_that_outlives_the_test_does_not_hold_in_it(run: Run) -> None:
+    run(
+        """
+        @pytest.fixture(scope="session", autouse=True, params=["mode", "project"])
+        def suite(request):
+            with opg.guard(**{request.param: {"mode": "warn", "project": "proj_b"}[request.param]}):
+                yield request.param
+
+        def test_the_fixture(openai_project_guard):
+            openai_project_guard.register(A, "proj_a")
+            chat(sync_client(Recorder(), project="proj_a"))
+            with pytest.raises(opg.ProjectMismatchError):
+                chat(sync_client(Recorder(), project="proj_b"))
+
+        @pytest.fixture
+        def of_the_test(openai_project_guard):
+            with opg.guard(mode="warn"):
+                yield
+
+        def test_one_of_the_test_does(openai_project_guard, of_the_test):
+            openai_project_guard.register(A, "proj_a")
+            chat(sync_client(Recorder(), project="proj_b"))
+
+        @pytest.mark.openai_project("proj_a")
+        def test_the_marker_beats_its_project(suite):
+            opg.register(A, "proj_a")
+            opg.register(B, "proj_b")
+            chat(sync_client(Recorder(), project="proj_a"))
+            outcome = None
+            try:
+                chat(sync_client(Recorder(), api_key=B, project="proj_b"))
+            except opg.ProjectScopeError:
+                outcome = "refused"
+            assert outcome == (None if suite == "mode" else "refused")
+
+        @pytest.mark.openai_project("proj_a")
+        def test_marker_and_fixture(openai_project_guard):
+            openai_project_guard.register(B, "proj_b")
+            with pytest.raises(opg.ProjectScopeError):
+                chat(sync_client(Recorder(), api_key=B, project="proj_b"))
+
+        def test_afterwards_it_is_there_as_before(suite):
+            opg.register(A, "proj_a")
+            opg.register(B, "proj_b")
+            if suite == "mode":
+                chat(sync_client(Recorder(), project="proj_b"))
+            else:
+                with pytest.raises(opg.ProjectScopeError):
+                    chat(sync_client(Recorder(), project="proj_a"))
+        """
+    ).assert_outcomes(passed=10)
+
+
 # The marker
 
 PINNED = """

@@ -331,6 +331,7 @@ def test_a_forked_process_has_the_scope_that_started_it_and_one_that_serves_a_po
     program = f"""
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.managers import BaseManager
 from support import Probe
 import openai_project_guard as opg
 
@@ -344,6 +345,10 @@ def passes():
 def tell(end):
     end.send(passes())
 
+class Serves(BaseManager):
+    pass
+
+Serves.register("passes", lambda: [passes()])
 here, there = fork.Pipe()
 with ProcessPoolExecutor(1, fork) as executor:
     with opg.guard(project="proj_a"):
@@ -351,6 +356,9 @@ with ProcessPoolExecutor(1, fork) as executor:
         process = fork.Process(target=tell, args=(there,))
         process.start()
         print(here.recv(), executor.submit(passes).result(), pool.apply(passes))
+        manager = Serves(ctx=fork)
+        manager.start()
+        print(manager.passes().copy())
     print(executor.submit(passes).result(), pool.apply(passes))
     with opg.guard(project="proj_b"):
         print(executor.submit(passes).result(), pool.apply(passes))
@@ -358,7 +366,7 @@ process.join()
 pool.close()
 pool.join()
 """
-    assert output(program).splitlines() == ["a ab ab", "ab ab", "ab ab"]
+    assert output(program).splitlines() == ["a ab ab", "['ab']", "ab ab", "ab ab"]
 
 
 @pytest.mark.parametrize("method", ["submit", "map"])

@@ -114,7 +114,9 @@ def _write_page(summary: Summary, path: str) -> None:
             file.write(page)
     except OSError as error:
         reason = error.strerror or error
-        raise ConfigurationError(f"The page {path} cannot be written: {reason}.") from None
+        raise ConfigurationError(
+            f"The page {shown(path)[1:-1]} cannot be written: {reason}."
+        ) from None
 
 
 def _show(summary: Summary, terminal: Terminal) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
 import logging
 import os
 import time
 from contextlib import suppress
 from itertools import islice
 from random import SystemRandom
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
@@ -51,7 +52,8 @@ class Follower:
         self._refusal = ""  # why what was learned cannot be written
         self._write_due = 0.0
         self._client: Client | None = None
-        self._stopped = False  # no event: a finalizer sets it, which may take no lock
+        # Whose turn it is; `None` once stopped. No event, for a finalizer sets it, without a lock.
+        self._turn: object | None = object()
 
     def open(self) -> None:
         """Loads the registry, from Redis or the fallback file, or raises a `RegistryError`."""
@@ -72,14 +74,16 @@ class Follower:
 
     def stop(self) -> None:
         """Has the thread end; it is not waited for."""
-        self._stopped = True
+        self._turn = None
 
     def restart_after_fork(self) -> None:
         """Leaves to the parent what is the parent's, and starts anew."""
-        if not self._stopped:
+        if self._turn is not None:
             self._active.restart_after_fork()
             self._disconnect()
-            self._start()
+            self._turn = object()
+            # Not here: it waits for the thread, and gevent would do the parent's work meanwhile.
+            _thread.start_new_thread(self._try_to_start, ())
 
     def status(self) -> Status:
         """How the source is doing now."""
@@ -95,11 +99,17 @@ class Follower:
         return not self._is_read_only and self._active.learn(key_digest, key_hint, project)
 
     def _start(self) -> None:
-        Thread(target=self._run, name="openai-project-guard redis", daemon=True).start()
+        name = "openai-project-guard redis"
+        Thread(target=self._run, args=(self._turn,), name=name, daemon=True).start()
 
-    def _run(self) -> None:
+    def _try_to_start(self) -> None:
+        with suppress(RuntimeError):  # the system's limit of threads
+            self._start()
+
+    def _run(self, turn: object) -> None:
         pause = _SHORTEST
-        while not self._stopped:
+        while self._turn is turn:
+            problem = fix = ""
             try:
                 client = self._client or self._connect()
                 if self._is_lost:
@@ -107,11 +117,15 @@ class Follower:
                     revision = self._active.state.version
                     self._log("in touch again, at revision %s.", revision, level=logging.INFO)
                 pause = _SHORTEST
-                self._follow(client)
+                self._follow(client, turn)
             except ServerError as error:
-                self._lose(str(error), error.fix)
+                problem, fix = str(error), error.fix
             except Exception as error:  # or the registry would grow old without a word in the log
-                self._lose(self._url.without_password(f"{type(error).__name__}: {error}"))
+                problem = self._url.without_password(f"{type(error).__name__}: {error}")
+            if self._turn not in (turn, None):
+                Event().wait()  # a copy, in a child of gevent's, where no thread can end in peace
+            if problem:
+                self._lose(problem, fix)
             self._disconnect()
             self._wait(pause * _chance.uniform(0.5, 1))  # spreads a fleet's attempts
             pause = min(2 * pause, _LONGEST)
@@ -132,9 +146,9 @@ class Follower:
         if client is not None:
             client.close()
 
-    def _follow(self, client: Client) -> None:
+    def _follow(self, client: Client, turn: object) -> None:
         look_due = time.monotonic() + _POLL
-        while not self._stopped:
+        while self._turn is turn:
             self._apply(client, client.notices(_TICK))
             self._write_learned(client)
             if time.monotonic() >= look_due:
@@ -230,7 +244,7 @@ class Follower:
         log(logging.ERROR, what, problem, self._fallback.name, _spelled(age), fix)
 
     def _lose(self, problem: str, fix: str = "") -> None:
-        if not self._is_lost and not self._stopped:
+        if not self._is_lost and self._turn is not None:
             self._is_lost = True
             age = _spelled(time.monotonic() - self._confirmed)
             message = "lost (%s). The last good version, %s old, stays active.%s"
@@ -241,7 +255,7 @@ class Follower:
 
     def _wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds
-        while not self._stopped and (left := end - time.monotonic()) > 0:
+        while self._turn is not None and (left := end - time.monotonic()) > 0:
             time.sleep(min(left, _TICK))
 
 

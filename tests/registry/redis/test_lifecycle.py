@@ -75,12 +75,14 @@ opg.enable(registry=sys.argv[1])
 time.sleep(0.5)  # the thread waits for messages
 if os.fork():
     sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
-started = threading.active_count()
-opg.disable()
 end = time.monotonic() + 10
-while threading.active_count() > 1 and time.monotonic() < end:
-    time.sleep(0.01)
-os.write(1, f"{started} {threading.active_count()}".encode())
+def until(number):
+    while threading.active_count() != number and time.monotonic() < end:
+        time.sleep(0.01)
+    return threading.active_count()
+started = until(2)
+opg.disable()
+os.write(1, f"{started} {until(1)}".encode())
 os._exit(0)
 """
 
@@ -92,6 +94,31 @@ def test_a_forked_child_can_let_it_end(server: RedisServer) -> None:
     assert out == "2 1", err
     assert "Traceback" not in err
     assert len(server.client().client_list()) == 1
+
+
+FORK_AND_LOOK = r"""
+import os, sys, threading
+import openai_project_guard as opg
+opg.enable(registry=sys.argv[1])
+forking, start, waited_for = threading.get_ident(), threading.Thread.start, []
+def start_and_note(thread):
+    if threading.get_ident() == forking:
+        waited_for.append(thread.name)
+    start(thread)
+threading.Thread.start = start_and_note
+if os.fork():
+    sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+os.write(1, repr(waited_for).encode())
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_fork_waits_for_no_thread(server: RedisServer) -> None:
+    """With gevent, whoever waits there lets the parent's work be done in the child."""
+    add(server, KEY)
+    out, err = python(FORK_AND_LOOK, server.url).communicate(timeout=90)
+    assert out == "[]", err
 
 
 END = """
