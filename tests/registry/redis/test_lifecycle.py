@@ -176,7 +176,7 @@ def test_after_disable_thread_and_connections_are_gone(server: RedisServer) -> N
     wait(lambda: not threads())
     wait(lambda: len(server.client().client_list()) == 1)
     gc.collect()
-    assert not [thing for thing in gc.get_objects() if isinstance(thing, follower.Follower)]
+    assert not [thing for thing in gc.get_objects() if type(thing) is follower.Follower]
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="nothing lists the descriptors here")
@@ -201,7 +201,7 @@ def test_two_hundred_rounds_of_enable_and_disable_leave_nothing_behind(
     gc.collect()
     assert descriptors() <= before
     assert len(server.client().client_list()) == 1
-    assert not [thing for thing in gc.get_objects() if isinstance(thing, follower.Follower)]
+    assert not [thing for thing in gc.get_objects() if type(thing) is follower.Follower]
 
 
 def test_a_log_handler_that_raises_stops_no_thread(server: RedisServer) -> None:
