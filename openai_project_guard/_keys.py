@@ -21,7 +21,7 @@ _KEY = re.compile(
 _TYPED = ("sk-proj-", "sk-svcacct-", "sk-admin-", "sk-None-")
 _HINT_PREFIX = re.compile(r"(?:[se]k|sess)-(?:[A-Za-z]{1,12}-)?")
 _TOKEN = re.compile(r"(?<![/A-Za-z0-9_])[A-Za-z0-9_][A-Za-z0-9_-]{19,}")  # no part of a path
-_QUOTED_TOKEN = re.compile(r"(?<=['\"\s=,;])[A-Za-z0-9_-]{20,}(?=['\"\s,;])")
+_WORD_OF_VALUE = re.compile(r"(?<=['\"\s=,;])[A-Za-z0-9_-]{20,}(?=['\"\s,;])")
 _LONG_PIECE = re.compile(r"[A-Za-z0-9]{16}")  # longer than most words in a name
 # A key may stand behind a scheme, in quotes, in a list, in a path, behind its name: each piece that
 # may be one, from what ends at the fewest characters to what ends at any that few keys have.
@@ -163,11 +163,11 @@ def _without_user_info(word: re.Match[str]) -> str:
 def shown(value: object) -> str:
     """A value as an error message may show it.
 
-    What stands in quotes there and looks random is shown by its hint: it may be a key of an unknown
-    form in the wrong place. A name, an id, a path or a URL stays as it is.
+    A word of it that looks random is shown by its hint: it may be a key of an unknown form in the
+    wrong place. A name, an id, a path or a URL stays as it is.
     """
     text = repr(redact(value)) if isinstance(value, str) else redact(repr(value))
-    return _QUOTED_TOKEN.sub(_hidden_if_random, text)
+    return _WORD_OF_VALUE.sub(_hidden_if_random, text)
 
 
 def without_random(text: str) -> str:

@@ -52,8 +52,8 @@ class Follower:
         self._refusal = ""  # why what was learned cannot be written
         self._write_due = 0.0
         self._client: Client | None = None
-        # Whose turn it is; `None` once stopped. No event, for a finalizer sets it, without a lock.
-        self._turn: object | None = object()
+        # Whose turn it is; `None` where stopped. No event, for a finalizer sets it, without a lock.
+        self._turn: object | None = None
 
     def open(self) -> None:
         """Loads the registry, from Redis or the fallback file, or raises a `RegistryError`."""
@@ -65,8 +65,9 @@ class Follower:
             fix = error.fix
         if problem:
             self._use_fallback(problem, fix)
+        turn = self._turn = object()
         try:
-            self._start()
+            self._start(turn)
         except RuntimeError as error:  # the system's limit of threads
             self._disconnect()
             raise RegistryError(f"{self._url.name}: it cannot be followed: {error}.") from None
@@ -81,9 +82,9 @@ class Follower:
         if self._turn is not None:
             self._active.restart_after_fork()
             self._disconnect()
-            self._turn = object()
+            turn = self._turn = object()
             # Not here: it waits for the thread, and gevent would do the parent's work meanwhile.
-            _thread.start_new_thread(self._try_to_start, ())
+            _thread.start_new_thread(self._try_to_start, (turn,))
 
     def status(self) -> Status:
         """How the source is doing now."""
@@ -98,18 +99,18 @@ class Follower:
         """Takes in what the server said of a key. It is written soon, and counts until then."""
         return not self._is_read_only and self._active.learn(key_digest, key_hint, project)
 
-    def _start(self) -> None:
+    def _start(self, turn: object) -> None:
         name = "openai-project-guard redis"
-        Thread(target=self._run, args=(self._turn,), name=name, daemon=True).start()
+        Thread(target=self._run, args=(turn,), name=name, daemon=True).start()
 
-    def _try_to_start(self) -> None:
+    def _try_to_start(self, turn: object) -> None:
         with suppress(RuntimeError):  # the system's limit of threads
-            self._start()
+            self._start(turn)
 
     def _run(self, turn: object) -> None:
         pause = _SHORTEST
         while self._turn is turn:
-            problem = fix = ""
+            problem, fix = None, ""
             try:
                 client = self._client or self._connect()
                 if self._is_lost:
@@ -124,7 +125,7 @@ class Follower:
                 problem = self._url.without_password(f"{type(error).__name__}: {error}")
             if self._turn not in (turn, None):
                 Event().wait()  # a copy, in a child of gevent's, where no thread can end in peace
-            if problem:
+            if problem is not None:
                 self._lose(problem, fix)
             self._disconnect()
             self._wait(pause * _chance.uniform(0.5, 1))  # spreads a fleet's attempts

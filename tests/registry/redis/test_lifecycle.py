@@ -80,18 +80,20 @@ def until(number):
     while threading.active_count() != number and time.monotonic() < end:
         time.sleep(0.01)
     return threading.active_count()
-started = until(2)
+started = until(2) if sys.argv[2:] else "at once"
 opg.disable()
+time.sleep(0.2)
 os.write(1, f"{started} {until(1)}".encode())
 os._exit(0)
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_forked_child_can_let_it_end(server: RedisServer) -> None:
+@pytest.mark.parametrize("when", [("later",), ()])
+def test_a_forked_child_can_let_it_end(server: RedisServer, when: tuple[str, ...]) -> None:
     add(server, KEY)
-    out, err = python(FORK_AND_DISABLE, server.url).communicate(timeout=90)
-    assert out == "2 1", err
+    out, err = python(FORK_AND_DISABLE, server.url, *when).communicate(timeout=90)
+    assert out == ("2 1" if when else "at once 1"), err
     assert "Traceback" not in err
     assert len(server.client().client_list()) == 1
 
