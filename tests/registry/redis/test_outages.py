@@ -185,7 +185,8 @@ def test_attempts_to_connect_grow_rarer_and_differ(monkeypatch: pytest.MonkeyPat
             following.stop()
 
     monkeypatch.setattr(following, "_wait", wait)
-    following._run()
+    following._turn = object()
+    following._run(following._turn)
     longest = [min(follower._SHORTEST * 2**number, follower._LONGEST) for number in range(12)]
     assert all(most / 2 <= waited <= most for waited, most in zip(waits, longest, strict=True))
     assert len(set(waits)) == 12
