@@ -129,13 +129,15 @@ def _call(original: Any, instance: Any, /, *args: Any, **kwargs: Any) -> Any:
 
 
 def unhook_all(packages: Collection[str] | None = None) -> None:
-    """Puts every original back, or those of some packages; wrapped hooks are remembered."""
-    for patch in reversed(list(_made.values())):
-        if packages is None or patch.path.partition(".")[0] in packages:
-            patch.remove()
+    """Puts every original back, or those of some packages. A wrapped hook is found again."""
+
+    def is_meant(patch: Patch) -> bool:
+        return packages is None or patch.path.partition(".")[0] in packages
+
+    for patch in filter(is_meant, reversed(list(_made.values()))):
+        patch.remove()
     for key, patch in list(_patches.items()):
-        is_meant = packages is None or patch.path.partition(".")[0] in packages
-        if is_meant and not patch.is_reached():
+        if is_meant(patch):
             _patches.pop(key, None)
 
 

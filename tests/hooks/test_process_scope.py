@@ -267,6 +267,7 @@ def test_off_it_costs_nothing_for_nothing_of_theirs_is_replaced(api: LoopbackAPI
     hooked = set(_hooks.reached())
     assert {"requests.adapters.HTTPAdapter.send", BUILD_REQUEST} <= hooked
     enable(scope="sdk")
+    assert opg.is_enabled()
     assert are_theirs() == {True}
     assert {name for name in hooked - set(_hooks.reached()) if "aiohttp" not in name} == {
         "requests.adapters.HTTPAdapter.send",
@@ -280,6 +281,7 @@ def test_off_it_costs_nothing_for_nothing_of_theirs_is_replaced(api: LoopbackAPI
     assert _hooks.reached() == ()
     enable(scope="process")  # now all are hooked in one go
     enable(scope="sdk")
+    assert opg.is_enabled()
     assert are_theirs() == {True}
     assert BUILD_REQUEST in _hooks.reached()
 
