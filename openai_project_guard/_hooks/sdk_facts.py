@@ -19,7 +19,6 @@ from openai_project_guard._hooks.client_site import site_of
 
 BASE_MODULE = "openai._base_client"
 """The module that has `SyncAPIClient` and `AsyncAPIClient` in every release from 1.20.0 on."""
-_OURS = "openai_project_guard."
 
 
 def frames() -> Iterator[FrameType]:
@@ -48,11 +47,8 @@ def header_sources_of_http() -> HeaderSources:
         if _is_base(frame) and "self" in (found := frame.f_locals):
             client = client or found["self"]
             # Later releases keep what the caller gave, which a `_prepare_options()` may change.
-            given = found.get("input_options")
-            options = given or options or found.get("options")
-            if given is not None:
-                break
-        elif options is not None and not module_of(frame).startswith(_OURS):
+            options = found.get("input_options") or options or found.get("options")
+        elif options is not None:
             break
     if client is None:
         return HeaderSources(is_sdk=False)

@@ -46,6 +46,13 @@ def active_registry(clean: pytest.MonkeyPatch, tmp_path: Path) -> None:
     opg.enable(registry="openai-projects.toml")
 
 
+class OwnSend(http.Client):
+    """Checked before it: from then on, a hook of ours is between two frames of the SDK's."""
+
+    def send(self, request: Any, **options: Any) -> Any:
+        return super().send(request, **options)
+
+
 def refusal(client: Any, headers: dict[str, Any] | None = None) -> list[str]:
     with pytest.raises(opg.ProjectGuardError) as refused:
         chat(client, extra_headers=headers or {})
@@ -152,14 +159,20 @@ def test_a_subclass(sent: Recorder) -> None:
     "a copy of the options that the caller gave",
 )
 @pytest.mark.parametrize("given", [None, {"OpenAI-Project": "proj_a"}])
+@pytest.mark.parametrize("with_more_hooks", [False, True])
 def test_what_a_subclass_does_to_the_options_is_not_of_the_call(
-    given: dict[str, str] | None, sent: Recorder
+    with_more_hooks: bool, given: dict[str, str] | None, sent: Recorder
 ) -> None:
     class Tenant(openai.OpenAI):
         def _prepare_options(self, options: Any) -> Any:
             options.headers = {**(options.headers or {}), "OpenAI-Project": "proj_b"}
             return super()._prepare_options(options)
 
+    if with_more_hooks:
+        other = openai.OpenAI(
+            api_key=A, project="proj_a", http_client=OwnSend(transport=http.MockTransport(sent))
+        )
+        chat(other)
     client = Tenant(
         api_key=A, http_client=http.Client(transport=http.MockTransport(sent)), max_retries=0
     )
@@ -168,6 +181,30 @@ def test_what_a_subclass_does_to_the_options_is_not_of_the_call(
         "That OpenAI-Project comes from outside the SDK's settings (a subclass, an event hook or "
         "an auth flow)."
     )
+
+
+@pytest.mark.parametrize("own_send", [False, True])
+def test_of_a_call_that_another_makes_its_own_headers_are_named(
+    own_send: bool, sent: Recorder
+) -> None:
+    """The frames of the outer one are on the stack as well, with its own options."""
+    said: list[str] = []
+
+    def make_another(request: Any) -> Any:
+        kind = OwnSend if own_send else http.Client
+        with kind(transport=http.MockTransport(sent)) as inner:
+            client = openai.OpenAI(api_key=A, http_client=inner, max_retries=0)
+            said.append(refusal(client, {"OpenAI-Project": "proj_b"})[2])
+        return sent(request)
+
+    outer = openai.OpenAI(
+        api_key=A,
+        project="proj_a",
+        http_client=http.Client(transport=http.MockTransport(make_another)),
+        max_retries=0,
+    )
+    chat(outer, extra_headers={"X-Outer": "1"})
+    assert said == ["That OpenAI-Project comes from `extra_headers` of this call."]
 
 
 def test_nothing_sets_the_header(sent: Recorder) -> None:

@@ -311,6 +311,7 @@ TESTS: dict[str, list[str]] = {
     "_hooks/sdk_facts": [
         "hooks/test_workload_identity.py",
         "check/test_where_did_the_value_come_from.py",
+        "check/test_error_texts.py",
         "hooks/test_websockets_of_the_sdk.py",
         "hooks/test_websockets_opened_directly.py",
         "hooks/test_process_scope.py::test_the_error_does_not_speak_of_a_client_that_is_not_there",
