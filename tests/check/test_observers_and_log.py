@@ -560,21 +560,26 @@ def test_many_kinds_of_verdicts_at_once_are_each_a_first_time_again(
     assert said == [True] * kinds + [False] * (kinds if kinds == 500 else 0)
 
 
-def test_one_thread_waits_while_there_are_counts_and_keeps_no_process_from_ending() -> None:
-    def waiting() -> list[bool]:
-        each = threading.enumerate()
-        return [thread.daemon for thread in each if thread.name == "openai-project-guard-log"]
+def timers() -> list[Any]:
+    """The threads that log what is counted; one of an earlier test may still be ending."""
+    return [each for each in threading.enumerate() if each.name == "openai-project-guard-log"]
 
+
+def waiting_timers() -> list[Any]:
+    return [timer for timer in timers() if not timer.finished.is_set()]
+
+
+def test_one_thread_waits_while_there_are_counts_and_keeps_no_process_from_ending() -> None:
     client = sync_client(Recorder(), project="proj_b")
     for _ in range(2):
         for _ in range(3):
             client.models.list()
-        assert waiting() == [True]
+        assert [timer.daemon for timer in waiting_timers()] == [True]
         _log.flush()
         deadline = time.monotonic() + 30
-        while waiting() and time.monotonic() < deadline:
+        while timers() and time.monotonic() < deadline:
             time.sleep(0.01)
-        assert waiting() == []
+        assert timers() == []
 
 
 def test_what_was_logged_after_its_minute_is_not_logged_again_at_the_end(
@@ -626,7 +631,7 @@ def test_disabling_logs_the_counts_and_leaves_neither_thread_nor_handler(
     client = sync_client(Recorder(), project="proj_b")
     for _ in range(3):
         client.models.list()
-    (timer,) = (each for each in threading.enumerate() if each.name == "openai-project-guard-log")
+    (timer,) = waiting_timers()
     opg.disable()
     assert [text.partition(" (and ")[2] for _, text in lines(caplog)] == ["", "2 more)"]
     assert signal.getsignal(signal.SIGTERM) is before
