@@ -58,8 +58,7 @@ def deactivate() -> None:
 def isolated() -> Iterator[None]:
     """Brings the guard back to where it was, whatever happens to it inside.
 
-    Keys that are registered inside are forgotten; those that were registered are known inside. No
-    scope of those around it holds inside.
+    Keys that are registered inside are forgotten; those that were registered are known inside.
     """
     with changing:
         before = {name: getattr(STATE, name) for name in STATE.__slots__}
@@ -67,7 +66,6 @@ def isolated() -> Iterator[None]:
         STATE.registered.snapshot = registered.copy()
         STATE.audit = None  # or switching the guard off inside would close it
     scope, counts = SCOPE.get(), log.take_counts()
-    SCOPE.set(None)
     try:
         yield
     finally:

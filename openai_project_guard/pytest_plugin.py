@@ -96,12 +96,14 @@ def openai_project_guard(request: pytest.FixtureRequest) -> Iterator[IsolatedGua
     from openai_project_guard._activation import activate, deactivate
     from openai_project_guard._check.observers import add_observer
     from openai_project_guard._registry.model import Snapshot
+    from openai_project_guard._scope import SCOPE
     from openai_project_guard._settings import Settings
     from openai_project_guard._state import STATE
     from openai_project_guard._types import Mode, Policy
 
     guard = IsolatedGuard()
     with _isolated(request) as project:
+        SCOPE.set(None)
         STATE.registered.snapshot = Snapshot()
         policy = Policy(Mode.ENFORCE, "block", project)
         deactivate()  # the hooks of another scope, too
@@ -121,13 +123,12 @@ def _pin(request: pytest.FixtureRequest) -> Iterator[None]:
     from openai_project_guard._scope import SCOPE
     from openai_project_guard._state import active_settings
 
-    around = SCOPE.get()
     with _isolated(request) as project:
         settings = active_settings().pinned_to(project)
         deactivate()  # the hooks of another scope, too
         activate(settings)
-        SCOPE.set(around)  # the mode of what outlives the test holds, a project that it names not
-        with nullcontext() if around is None else guard(project=project):
+        # Of a scope that outlives the test the mode holds, a project that it names does not.
+        with nullcontext() if SCOPE.get() is None else guard(project=project):
             yield
 
 

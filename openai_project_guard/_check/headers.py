@@ -214,7 +214,7 @@ def candidate_digests(headers: RawHeaders) -> list[bytes]:
     words = values.replace(b",", b" ").split()
     parts = [word.strip(b"\"'") for word in words] + _BETWEEN.split(values)
     for text in {*words, *parts}:
-        for encoded in (text, text.translate(_FROM_URLSAFE)):
+        for encoded in {text, text.translate(_FROM_URLSAFE)}:
             with suppress(ValueError):  # it is not base64
                 parts += _BETWEEN.split(b64decode(encoded + b"=="))  # what it may lack
     return [sha256(part).digest() for part in parts]
