@@ -9,7 +9,12 @@ import pytest
 from support import A, B, frames_holding
 
 from openai_project_guard import ConfigurationError
-from openai_project_guard._cli.env_files import environment_of, read_env_file, read_env_files
+from openai_project_guard._cli.env_files import (
+    EnvFile,
+    environment_of,
+    read_env_file,
+    read_env_files,
+)
 
 dotenv = pytest.importorskip("dotenv")
 
@@ -161,26 +166,26 @@ def test_a_value_that_doubles_at_each_line_is_an_error(tmp_path: Path) -> None:
     assert len(values["B"]) == 131_070
 
 
-def test_a_value_that_refers_to_ever_more_that_is_not_set_is_an_error(tmp_path: Path) -> None:
-    path = tmp_path / "a.env"
-    lines = [f"A{n}=${{A{n - 1}}}${{UNKNOWN{n}}}\n" for n in range(1, 300)]
+def up_to_the_limit(path: Path, more: str, good: int, problem: str) -> EnvFile:
+    """What the good lines say, of 299 that each add something; with all of them it is an error."""
+    lines = [f"A{n}=${{A{n - 1}}}{more.replace('NUMBER', str(n))}\n" for n in range(1, 300)]
     path.write_text("".join(lines))
-    problem = r"a\.env, line 200: this value refers to 201 variables that are not set"
     with pytest.raises(ConfigurationError, match=problem):
         read_env_file(str(path), {})
-    path.write_text("".join(lines[:199]))
-    assert len(read_env_file(str(path), {}).unknown["A199"]) == 200
+    path.write_text("".join(lines[:good]))
+    return read_env_file(str(path), {})
+
+
+def test_a_value_that_refers_to_ever_more_that_is_not_set_is_an_error(tmp_path: Path) -> None:
+    problem = r"a\.env, line 200: this value refers to 201 variables that are not set"
+    file = up_to_the_limit(tmp_path / "a.env", "${UNKNOWNNUMBER}", 199, problem)
+    assert len(file.unknown["A199"]) == 200
 
 
 def test_values_that_grow_by_a_little_at_each_line_are_an_error_in_the_end(tmp_path: Path) -> None:
-    path = tmp_path / "a.env"
-    lines = [f"A{n}=${{A{n - 1}}}{'x' * 100}\n" for n in range(1, 300)]
-    path.write_text("".join(lines))
     problem = r"a\.env, line 206: with what their \$\{\.\.\.\} stand for, .* 2,097,152 fit in an"
-    with pytest.raises(ConfigurationError, match=problem):
-        read_env_file(str(path), {})
-    path.write_text("".join(lines[:205]))
-    assert len(read_env_file(str(path), {}).values["A205"]) == 20_500
+    file = up_to_the_limit(tmp_path / "a.env", "x" * 100, 205, problem)
+    assert len(file.values["A205"]) == 20_500
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="Windows has none")
