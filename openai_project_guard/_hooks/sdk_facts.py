@@ -69,13 +69,8 @@ def header_sources_of_websocket() -> HeaderSources:
 
 def header_sources(client: Any, call_headers: Any) -> HeaderSources:
     """Where the headers of a client's call come from, given the `extra_headers` of the call."""
-    call_headers = _mapping(call_headers)
-    if getattr(client, "_api_key_provider", None) is not None:
-        # The key of an `api_key=` that is a function: the SDK hands it on there, from some 3.x on.
-        provided = f"Bearer {client.api_key}"
-        call_headers = {name: each for name, each in call_headers.items() if each != provided}
     return HeaderSources(
-        call_headers=call_headers,
+        call_headers=_mapping(call_headers),
         client_headers=_mapping(getattr(client, "_custom_headers", None)),
         http_headers=_mapping(getattr(getattr(client, "_client", None), "headers", None)),
         settings={each.argument: getattr(client, each.argument, None) for each in SETTINGS},
