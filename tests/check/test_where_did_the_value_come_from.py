@@ -302,10 +302,13 @@ def test_an_unregistered_key_of_a_derived_client_is_put_right_where_that_was_der
 
 
 @pytest.mark.skipif(not support.VERSION >= (3,), reason="OPENAI_CUSTOM_HEADERS came with openai 2")
+@pytest.mark.parametrize("name", ["Authorization", "authorization"])
 def test_an_unregistered_key_of_the_variable_for_headers_is_put_right_there(
-    clean: pytest.MonkeyPatch,
+    name: str, clean: pytest.MonkeyPatch
 ) -> None:
-    clean.setenv("OPENAI_CUSTOM_HEADERS", f"no header\nauthorization : Bearer  {STRANGER}\n")
+    if name == "authorization" and not hasattr(openai._base_client, "_merge_headers"):
+        pytest.skip(f"openai {openai.__version__} sends the client's own key besides, which blocks")
+    clean.setenv("OPENAI_CUSTOM_HEADERS", f"no header\n{name} : Bearer  {STRANGER}\n")
     origin, text = refused(sync_client(Recorder(), project="proj_a"))
     assert origin == "OPENAI_CUSTOM_HEADERS"
     assert "The key comes from OPENAI_CUSTOM_HEADERS in the environment." in text
