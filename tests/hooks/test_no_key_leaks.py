@@ -198,7 +198,7 @@ def test_what_stops_the_program_at_a_websocket_passes_through_our_frames(is_asyn
     assert SECRET not in our_locals(stopped.value)
 
 
-@needs_sdk(VERSION >= (3,), "WebSocket with the client's project")
+@needs_sdk(VERSION >= (3, 15), "WebSocket with the client's project")
 @pytest.mark.parametrize("project", ["proj_a", "proj_b"])
 @pytest.mark.parametrize("is_async", [False, True])
 def test_a_websocket_that_fails(project: str, is_async: bool) -> None:
