@@ -169,11 +169,20 @@ def host_names(given: Sequence[str] | None = None) -> Iterator[str]:
 
 
 def registry_names() -> tuple[str, ...]:
-    """`OPENAI_PROJECT_GUARD_REGISTRY`, or the two default files if they are there."""
+    """`OPENAI_PROJECT_GUARD_REGISTRY`, or the two default files if they are there.
+
+    Raises:
+        ConfigurationError: it is set, but names none, or one of its commas belongs to a URL.
+    """
     named = text(REGISTRY)
     if named is not None:
         parts = (part.strip() for part in _NAMES.findall(named))
         names = tuple(os.path.expanduser(part) for part in parts if part)  # no URL begins with ~
+        if not names:
+            raise ConfigurationError(
+                f"{REGISTRY} names no registry: there is nothing between its commas. Name one, or "
+                "unset it."
+            )
         check_commas(names)
         return names
     return tuple(filter(os.path.lexists, default_registries()))[:1]

@@ -125,9 +125,10 @@ def _pinned(project: str | None) -> str | None:
 
 def _install_hooks() -> None:
     from openai_project_guard import _hooks
+    from openai_project_guard._state import active_settings
 
     if not _hooks.is_installed(scopes=True):
-        _hooks.install(scopes=True)
+        _hooks.install(all_clients=active_settings().scope == "process" or None, scopes=True)
 
 
 class _Steps(Block):

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from openai_project_guard._check.call import Call
+from openai_project_guard._check.check import is_active
 from openai_project_guard._hooks.patch import Function, Maker
 from openai_project_guard._hooks.sdk_facts import frames
 from openai_project_guard._state import STATE
@@ -115,7 +116,8 @@ def calls_on_stack() -> Iterator[Call]:
 
 def judges_other_calls() -> bool:
     """Whether calls of other libraries are judged, too: `scope="process"`."""
-    return STATE.settings is not None and STATE.settings.scope == "process"
+    settings = STATE.active
+    return settings is not None and settings.scope == "process" and is_active()
 
 
 class OtherCall(Call):

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from openai_project_guard._keys import digest, fingerprint_of, redact
+from openai_project_guard._registry.validate import is_project_id
 from openai_project_guard.loopback._api import LoopbackAPI, loopback_api
 from openai_project_guard.loopback._directory import ADMIN_KEY
 
-_KEY_ENV = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=([A-Za-z0-9_-]+)")
+_KEY_ENV = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 _DEFAULT = ("proj_one", "proj_two")
 
 
@@ -82,8 +83,11 @@ def _given(
     keys: dict[str, tuple[str, tuple[str, ...]]] = {}
     for key_env in key_envs:
         matched = _KEY_ENV.fullmatch(key_env)
-        if matched is None:
-            parser.error("--key-env takes NAME=PROJECT: the name of a variable, and a project id")
+        if matched is None or not is_project_id(matched[2]):
+            parser.error(
+                "--key-env takes NAME=PROJECT: the name of a variable, and a project id, such as "
+                "OPENAI_API_KEY=proj_one"
+            )
         name, project = matched.groups()
         key = os.environ.get(name)
         if not key:

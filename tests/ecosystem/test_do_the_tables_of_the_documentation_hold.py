@@ -102,7 +102,7 @@ HEADERS = {  # what a call sends, where it is not what the client says
     "the same, with": {"OpenAI-Project": ""},
     "header is another": {"OpenAI-Project": "proj_8hRsLm2x"},
     "header is there more": {"OpenAI-Project": " proj_5fPqTn0w"},
-    "two keys": {"Authorization": f'Bearer "{KEY}"'},
+    "two keys": {"Authorization": "Bearer sk-proj-of-a-stranger", "api-key": KEY},
     "`OpenAI-Organization`": {"OpenAI-Organization": "org-theirs"},
 }
 

@@ -119,6 +119,30 @@ def test_a_wrong_call_is_refused_in_the_librarys_own_shape(post: Post, api: Loop
 
 
 @EVERY
+def test_a_scope_alone_checks_them_if_the_environment_says_so(
+    post: Post, api: LoopbackAPI, clean: pytest.MonkeyPatch
+) -> None:
+    clean.setenv("OPENAI_PROJECT_GUARD_SCOPE", "process")
+    opg.register(A, "proj_a")
+    with opg.guard():
+        assert post(f"{api.base_url}/responses", headers(A, "proj_a")) == 200
+        connections = api.connections
+        with pytest.raises(opg.ProjectMismatchError):
+            post(f"{api.base_url}/responses", headers(A, "proj_b"))
+        assert api.connections == connections
+    assert post(f"{api.base_url}/responses", headers(A, "proj_b")) == 401
+
+
+@EVERY
+def test_a_scope_alone_leaves_them_alone_if_the_environment_says_nothing(
+    post: Post, api: LoopbackAPI
+) -> None:
+    opg.register(A, "proj_a")
+    with opg.guard():
+        assert post(f"{api.base_url}/responses", headers(A, "proj_b")) == 401
+
+
+@EVERY
 def test_refusals_of_a_library_are_of_one_type(post: Post, api: LoopbackAPI) -> None:
     """So whatever groups errors by type groups them, and no type is made for each."""
     enable()

@@ -166,6 +166,9 @@ def test_it_ends_well_also_while_a_client_is_connected(number: signal.Signals) -
     [
         (("--key-env", f"{A}=proj_a"), "--key-env takes NAME=PROJECT"),
         (("--key-env", "ONE_KEY"), "--key-env takes NAME=PROJECT"),
+        (("--key-env", f"ONE_KEY={A}"), "--key-env takes NAME=PROJECT"),
+        (("--key-env", f"ONE_KEY=proj_{A}"), "--key-env takes NAME=PROJECT"),
+        (("--key-env", "ONE_KEY=support"), "--key-env takes NAME=PROJECT"),
         (("--key-env", "NO_SUCH_KEY=proj_a"), "NO_SUCH_KEY, which --key-env names, is not set"),
         ((A,), "unrecognized arguments"),
         (("--port", "many"), "--port"),

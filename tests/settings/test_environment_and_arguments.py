@@ -447,6 +447,20 @@ def test_a_file_may_follow_a_url(clean: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert _env.registry_names() == names
 
 
+@pytest.mark.parametrize("named", [",", " , ,"])
+def test_commas_alone_name_no_registry(
+    named: str, clean: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As of `"$TEAM,$COMMON"` where neither is set: a default file that is there is not read."""
+    clean.chdir(tmp_path)
+    (tmp_path / "openai-projects.toml").write_text("version = 1\n", "utf-8")
+    clean.setenv(GUARD + "_REGISTRY", named)
+    with pytest.raises(opg.ConfigurationError, match="_REGISTRY names no registry"):
+        opg.enable()
+    assert not opg.is_enabled()
+    opg.enable(registry={"proj_a": A})
+
+
 @pytest.mark.parametrize(
     ("named", "names"),
     [
