@@ -33,7 +33,7 @@ def open_named(
         for name in names:
             if not isinstance(name, (str, PathLike)) or name == "":
                 what = "is" if name is registry else "has"
-                kind = "an empty string" if name == "" else f"a {type(name).__name__}"
+                kind = "an empty string" if name == "" else f"a value of type {type(name).__name__}"
                 raise ConfigurationError(
                     f"registry= {what} {kind}. Accepted: a path or a URL, a list "
                     "of these, a Registry, or a mapping {project id: key or list of keys}."

@@ -6,14 +6,14 @@ import os
 from contextlib import suppress
 
 from openai_project_guard._check import errors  # not its names: it may be what is importing this
-from openai_project_guard._check.corrections import place_of, register_key
+from openai_project_guard._check.corrections import correct_entries, place_of, register_key
 from openai_project_guard._check.header_settings import Origin
 from openai_project_guard._check.headers import HeaderTexts, KeyFlaw, shortened
 from openai_project_guard._check.log import code_sites
 from openai_project_guard._check.verdict import Verdict, is_well_formed
 from openai_project_guard._env import POLICY_UNREGISTERED, PREFIX, default_registries
 from openai_project_guard._keys import fingerprint_of, redact
-from openai_project_guard._registry.model import KeyRecord, records_of
+from openai_project_guard._registry.model import LEARNED_PLACE, KeyRecord, records_of
 from openai_project_guard._registry.source import Source
 from openai_project_guard._registry.validate import is_project_id
 from openai_project_guard._state import STATE
@@ -157,10 +157,14 @@ def _fix(
             f"{register_key(verdict.actual or '', records, also=True)}"
         )
     needle = fingerprint_of(headers.key_digest or b"")
-    places = " and in ".join(place_of(record, needle) for record in records)
+    if any(record.project.place.name == LEARNED_PLACE for record in records):  # no line to correct
+        correct = correct_entries(records, needle, has_others=False)
+    else:
+        places = " and in ".join(place_of(record, needle) for record in records)
+        correct = f"correct it in {places}"
     return (
         f"{fix}, or use a key of project {verdict.actual}. If this key does belong to "
-        f"{verdict.actual}, the registry's entry is wrong: correct it in {places}"
+        f"{verdict.actual}, the registry's entry is wrong: {correct}"
     )
 
 

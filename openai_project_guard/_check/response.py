@@ -105,9 +105,10 @@ def add_note(error: BaseException, call: Call, adapter: MessageAdapter) -> None:
     texts = HeaderTexts.of(call.values)
     if decide(texts.project, texts.organization, records, _STRICT) != ALLOWED:
         return  # it was sent with a warning, and the server refused what the guard had warned of
-    checked = " or ".join(
-        f"{record.project.id} (in {place_of(record, needle)})" for record in records
-    )
+    places: dict[str, list[str]] = {}
+    for record in records:
+        places.setdefault(record.project.id, []).append(f"in {place_of(record, needle)}")
+    checked = " or ".join(f"{project} ({' and '.join(found)})" for project, found in places.items())
     note = (
         "openai-project-guard let this call pass: the registry has its key for project "
         f"{checked}, and that is what its OpenAI-Project header said. "

@@ -17,6 +17,13 @@ class Entry:
         organization: the organization's id, or `None` where it is not checked.
         note: whatever was noted with the key, or `None`.
         place: where the entry stands: a file and its line, a variable, a line of code.
+
+    Example:
+        >>> from openai_project_guard import Registry
+        >>> registry = Registry()
+        >>> registry.register("sk-proj-0123456789Ab3d", "proj_support")
+        >>> [(entry.project, entry.hint) for entry in registry]
+        [('proj_support', 'sk-proj-…Ab3d')]
     """
 
     fingerprint: str

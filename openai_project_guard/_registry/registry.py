@@ -113,6 +113,9 @@ class Registry:
         Args:
             key: the API key itself.
 
+        Raises:
+            ConfigurationError: the key is no string.
+
         Example:
             >>> Registry().lookup("sk-proj-0123456789Ab3d")
             ()

@@ -154,6 +154,9 @@ def test_a_wrong_entry_in_a_file_and_in_code_is_to_be_corrected_in_both(run: She
     opg.enable()
     said = note("proj_old")
     assert len(commands(said, "proj_new")) == 2
+    assert re.search(
+        r" for project proj_old \(in openai-.*, line \d+ and in register\(\) at ", said
+    )
     assert re.search(r"; and correct it in register\(\) at .*_registry\.py:\d+\.$", said)
 
 
@@ -171,6 +174,8 @@ def test_what_a_process_learned_wrongly_it_forgets_when_it_is_started_again(
         time.sleep(0.01)
     said = note("proj_old")
     assert said.endswith("restart the program, which keeps in memory what it learned.")
+    of_refusal = refusal("proj_new").partition("the registry's entry is wrong: ")[2]
+    assert of_refusal == said.partition("so the registry is out of date: ")[2]
     assert [argv[0] for argv in follow(said, "proj_new", run)] == (
         ["remove", "register"] if is_kept else []
     )
@@ -312,7 +317,7 @@ def test_a_new_version_that_cannot_be_read_is_told_from_the_last_good_one(run: S
     assert said.splitlines()[1] == (
         "This key is not in any registry, as far as they can be read: not in a.toml, the last good "
         "version of gone.toml. gone.toml: there is no such file. `openai-project-guard register` "
-        "makes one."
+        "makes one, with `--registry` and this path."
     )
     given = commands(said.splitlines()[-1], "proj_new")
     assert given == [["register", "proj_new", "--key-env", "KEY_OF_A_TEST", "--registry", "a.toml"]]

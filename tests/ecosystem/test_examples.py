@@ -134,7 +134,9 @@ def test_a_notebook_warns_and_then_enforces(tmp_path: Path) -> None:
 
 
 def test_a_test_suite_with_the_plugin(tmp_path: Path) -> None:
-    # A copy, so that neither our settings of pytest nor our conftest.py is found.
+    # As in a checkout without what the settings of our own tests need.
+    settings = '[tool.pytest.ini_options]\naddopts = "--strict-config"\nof_another_plugin = 1\n'
+    (tmp_path / "pyproject.toml").write_text(settings, "utf-8")
     suite = shutil.copytree(EXAMPLES / "with_pytest", tmp_path / "with_pytest")
     # Where the package is installed, its entry point loads the plugin.
     is_installed = any(entry_points(group="pytest11", name="openai_project_guard"))

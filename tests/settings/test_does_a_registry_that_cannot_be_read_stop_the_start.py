@@ -62,8 +62,9 @@ def test_its_keys_count_as_unregistered_until_it_is_read(
     assert probe() == ""
     (said,) = errors(caplog)
     assert said == (
-        f"{path}: there is no such file. `openai-project-guard register` makes one. Its keys count "
-        "as unregistered until it can be read; that is tried again."
+        f"{path}: there is no such file. `openai-project-guard register` makes one, with "
+        "`--registry` and this path. Its keys count as unregistered until it can be read; that is "
+        "tried again."
     )
     write_registry(path, support=f"proj_a:{A}")
     until(lambda: probe() == "a")

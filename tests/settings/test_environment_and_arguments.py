@@ -447,6 +447,11 @@ def test_a_file_may_follow_a_url(clean: pytest.MonkeyPatch, tmp_path: Path) -> N
     assert _env.registry_names() == names
 
 
+def test_a_key_for_a_path_is_not_to_be_made_a_registry() -> None:
+    with pytest.raises(opg.RegistryError, match="no such file, and a key is where its path or a"):
+        opg.enable(registry=A)
+
+
 @pytest.mark.parametrize("named", [",", " , ,"])
 def test_commas_alone_name_no_registry(
     named: str, clean: pytest.MonkeyPatch, tmp_path: Path

@@ -121,12 +121,12 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "hosts of another type": ({"hosts": 5}, "hosts=5 is"),
     "registry of another type": (
         {"registry": 5},
-        "registry= is a int. Accepted: a path or a URL, a list of these, a Registry, or a mapping "
-        "{project id: key or list of keys}.",
+        "registry= is a value of type int. Accepted: a path or a URL, a list of these, a Registry, "
+        "or a mapping {project id: key or list of keys}.",
     ),
     "registry as a list of something else": (
         {"registry": ["some.toml", KEYS]},
-        "registry= has a dict. Accepted:",
+        "registry= has a value of type dict. Accepted:",
     ),
     "registry as an empty string": (
         {"registry": ""},

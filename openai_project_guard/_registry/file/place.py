@@ -160,7 +160,13 @@ def load(place: FilePlace) -> bytes:
             return data
         problem = problem or _TOO_LARGE
     except FileNotFoundError:
-        problem = "there is no such file. `openai-project-guard register` makes one"
+        problem = "there is no such file"
+        if redact(place.path) == place.path:
+            problem += (
+                ". `openai-project-guard register` makes one, with `--registry` and this path"
+            )
+        else:
+            problem += ", and a key is where its path or a URL belongs"
     except PermissionError:
         problem = "this process may not read the file. Fix the file's owner or permissions"
     except (OSError, ValueError) as error:  # ValueError: a null character in the path

@@ -168,7 +168,7 @@ class Follower:
         if new is None and old is None:
             raise ServerError(
                 f"there is no registry under the prefix {redact(self._url.prefix)}. "
-                "`openai-project-guard register` makes one"
+                "`openai-project-guard register` makes one, with `--registry` and this URL"
             )
         if new is None:
             raise ServerError("the server is there, but has lost the registry")
