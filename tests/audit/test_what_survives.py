@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 from audit.seen import MISMATCH, counts, files, lines, verdict
+from pytest_mock import MockerFixture
 from support import python
 
 from openai_project_guard._audit import files as audit_files
@@ -265,6 +266,19 @@ if __name__ == "__main__":
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert total(folder) == 145
+
+
+def test_a_fault_while_a_call_is_counted_is_told_and_raises_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, mocker: MockerFixture
+) -> None:
+    audit = Audit(str(tmp_path))
+    mocker.patch.object(recording, "Tally", side_effect=ValueError("a fault of ours"))
+    with caplog.at_level(logging.ERROR, "openai_project_guard"):
+        audit.record(verdict(**MISMATCH))
+        audit.record_allowed("here", "sk-…AAAA", "proj_a", "api.openai.com", "POST")
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "cannot be written: a fault of ours" in caplog.text
+    audit.close()
 
 
 def test_a_folder_that_cannot_be_made_is_told_once(
