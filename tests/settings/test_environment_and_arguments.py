@@ -452,6 +452,15 @@ def test_a_key_for_a_path_is_not_to_be_made_a_registry() -> None:
         opg.enable(registry=A)
 
 
+def test_a_folder_that_is_named_like_a_key_does_not_make_a_path_a_key(
+    clean: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (folder := tmp_path / A).mkdir()
+    clean.chdir(folder)
+    with pytest.raises(opg.RegistryError, match=r"^gone\.toml: there is no such file. `openai-"):
+        opg.enable(registry="gone.toml")
+
+
 @pytest.mark.parametrize("named", [",", " , ,"])
 def test_commas_alone_name_no_registry(
     named: str, clean: pytest.MonkeyPatch, tmp_path: Path

@@ -8,7 +8,7 @@ import stat
 from typing import NamedTuple
 
 from openai_project_guard._errors import RegistryError
-from openai_project_guard._keys import digest, redact
+from openai_project_guard._keys import digest, find_key, redact
 from openai_project_guard._registry.file.lines import strings
 from openai_project_guard._registry.model import Place
 
@@ -161,12 +161,12 @@ def load(place: FilePlace) -> bytes:
         problem = problem or _TOO_LARGE
     except FileNotFoundError:
         problem = "there is no such file"
-        if redact(place.path) == place.path:
+        if find_key(os.path.basename(place.path)):
+            problem += ", and a key is where its path or a URL belongs"
+        else:
             problem += (
                 ". `openai-project-guard register` makes one, with `--registry` and this path"
             )
-        else:
-            problem += ", and a key is where its path or a URL belongs"
     except PermissionError:
         problem = "this process may not read the file. Fix the file's owner or permissions"
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
