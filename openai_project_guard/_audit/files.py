@@ -49,7 +49,7 @@ def read(path: str) -> Iterator[Record | Header | None]:
         while line := file.readline(_LONGEST_LINE):
             is_whole = line.endswith(b"\n")
             while not line.endswith(b"\n") and line:  # the rest of one that is too long
-                line = file.readline(1 << 20)
+                line = file.readline(_LONGEST_LINE)
             if not line.strip() and is_whole:
                 continue
             yield parse(line) if is_whole else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import logging
@@ -10,18 +11,22 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
 import openai
 import pytest
+import support
+from pytest_mock import MockerFixture
 
 import openai_project_guard
 from openai_project_guard._cli import main
 from openai_project_guard._cli.demo import scenarios
 from openai_project_guard._cli.demo.scenarios import A, B, C
 from openai_project_guard._state import STATE
+from openai_project_guard.loopback import loopback_api
 
 ROOT = Path(openai_project_guard.__file__).parent.parent
 PICTURE = ROOT / "docs" / "picture.py"
@@ -96,7 +101,7 @@ def test_the_table_fits_80_columns_and_all_is_as_expected(tmp_path: Path) -> Non
     assert_holds_no_key(done.stdout)
     rows = {line.split("│")[0].strip(): line for line in lines if "│" in line}
     for call, error in REFUSALS.items():
-        if call in rows or call != "OPENAI_CUSTOM_HEADERS":
+        if call in rows or call != "OPENAI_CUSTOM_HEADERS" or support.VERSION >= (3,):
             assert re.search(
                 rf"│ ✗ (401 +│ nobody|200 +│ proj_(lab|old)) .*{error} +│ +0$", rows[call]
             )
@@ -147,6 +152,18 @@ def test_json_says_the_same_and_nothing_leaves_the_machine(tmp_path: Path) -> No
     assert results["with_options(api_key=B)"]["without_guard"]["answer"] == "401 mismatched_project"
     assert results["key B, no project="]["without_guard"]["billed"] == "proj_lab"
     assert results["no project=, inject"]["without_guard"]["project_header"] is None
+
+
+def test_each_call_is_made_in_the_way_that_its_name_says(mocker: MockerFixture) -> None:
+    run = mocker.spy(asyncio, "run")
+    for scenario in scenarios.scenarios():
+        with loopback_api(scenarios.OWNERS) as api:
+            with suppress(openai.AuthenticationError):
+                scenario.make(api.base_url)
+            (request,) = api.ledger
+        assert request.stream is ("streamed" in scenario.call)
+        assert run.call_count == ("async" in scenario.call)
+        run.reset_mock()
 
 
 def test_a_stream_that_takes_ascii_only_gets_ascii(tmp_path: Path) -> None:

@@ -154,6 +154,17 @@ def test_a_registered_key_of_any_form_in_the_place_of_an_id_is_not_shown(
     assert "d5Ws" in ran.out + ran.err or variable != "OPENAI_PROJECT_ID"
 
 
+@pytest.mark.parametrize("length", range(1, 13))
+@pytest.mark.parametrize("variable", ["OPENAI_API_KEY", "OPENAI_ADMIN_KEY"])
+def test_a_key_of_the_environment_is_no_part_of_a_text_if_it_is_long_enough_to_tell(
+    clean: pytest.MonkeyPatch, variable: str, length: int
+) -> None:
+    key = OF_A_GATEWAY[:length]
+    clean.setenv(variable, key)
+    assert key not in key_input.without_keys(f"'{key}'")
+    assert (key in key_input.without_keys(f"in {key}s")) is (length < 8)
+
+
 @pytest.mark.parametrize("option", ["--alias", "--note", "--organization"])
 def test_the_key_itself_beside_the_key_is_not_written(run: Shell, option: str) -> None:
     ran = run("register", "proj_a", option, OF_A_GATEWAY, stdin=OF_A_GATEWAY)

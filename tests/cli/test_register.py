@@ -61,7 +61,8 @@ def test_registering_again_says_that_it_is_there(run: Shell) -> None:
     run("register", "proj_a", stdin=A)
     assert "is registered for project proj_a already" in run("register", "proj_a", stdin=A).out
     ran = run("register", "proj_a", "--note", "new", "--organization", "org-a", stdin=A)
-    assert "was registered for project proj_a; its entry is" in ran.out
+    said = " ".join(ran.out.split())
+    assert "was registered for project proj_a; its entry is renewed. openai-projects.toml" in said
 
 
 @pytest.mark.parametrize(

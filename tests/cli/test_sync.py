@@ -244,6 +244,7 @@ def test_a_named_variable_must_hold_a_key(
         ("sk-proj-****...", False),
         ("sk-proj-Ab3d", False),
         (CHAT, False),
+        (f"{CHAT[:-3]}...{CHAT[-4:]}", False),  # of a longer one
         ("", False),
     ],
 )

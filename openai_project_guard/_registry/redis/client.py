@@ -236,7 +236,7 @@ class Client:
         if isinstance(error, errors.NoPermissionError) or "NOPERM" in text:
             return ForbiddenError(text, self.url.acl(writing=self._is_writing))
         if isinstance(error, errors.ResponseError):
-            return RefusedError(text)
+            return RefusedError(text, self.url.if_taken() if "WRONGTYPE" in text else "")
         if isinstance(error, errors.AuthenticationError):
             text += "; check user and password in the URL"
         return ServerError(text)

@@ -32,6 +32,14 @@ class RedisURL:
         """What `projects`, `keys`, `revision` or `changes` is called in Redis."""
         return f"{self.prefix}:{part}"
 
+    def if_taken(self) -> str:
+        """What to do if a name of the registry is that of something else, as an error ends."""
+        names = ", ".join(redact(self.key(part)) for part in ("projects", "keys", "revision"))
+        return (
+            f" Another program uses one of these names: {names}. Delete what is not the "
+            "registry's, or give the registry another prefix: ?prefix=NAME at the end of its URL."
+        )
+
     def acl(self, *, writing: bool) -> str:
         """The command that makes a user who may read this registry, or change it."""
         user, commands, keys = _ADMINISTRATOR if writing else _SERVICE

@@ -333,7 +333,7 @@ def test_an_interrupted_sync_goes_on(shell: Shell, server: RedisServer, api: Loo
 
     shell.patch.setattr(Administration, "keys", keys)
     assert shell("sync").status == 130
-    (notes,) = Path("cache").rglob("*.sync")
+    (notes,) = Path("cache", "openai-project-guard").glob("*.sync")
     assert PASSWORD not in notes.read_text() + str(notes)
     assert notes.stat().st_mode & 0o777 == 0o600
     assert shell("sync").status == 0

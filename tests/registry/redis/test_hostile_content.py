@@ -139,8 +139,10 @@ def test_a_value_of_another_type_is_an_outage(
     assert "WRONGTYPE" in log()[0] or "wrong kind" in log()[0]
     with pytest.raises(RegistryError, match="wrong kind"):
         open_source(server.url)
-    with pytest.raises(RegistryError, match="wrong kind"):
+    with pytest.raises(RegistryError, match="wrong kind") as caught:
         add(server, OTHER)
+    assert name in str(caught.value)
+    assert "?prefix=NAME" in str(caught.value)
     with client.pipeline() as at_once:  # or the keys are read while there are none
         at_once.delete(name)
         if part == "revision":
