@@ -12,6 +12,7 @@ from support import STRANGER, A, fingerprint, python
 
 import openai_project_guard as opg
 from openai_project_guard import _env
+from openai_project_guard._cli.api_probe import Answer
 from openai_project_guard.loopback import loopback_api
 
 
@@ -35,6 +36,14 @@ def test_json_of_what_passes(good: Shell) -> None:
         "live": None,
         "error": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("status", "is_good"),
+    [(None, False), (199, False), (200, True), (299, True), (300, False), (401, False)],
+)
+def test_which_answers_count_as_taken(status: int | None, is_good: bool) -> None:
+    assert Answer(status).is_good is is_good
 
 
 def test_json_of_what_is_refused(good: Shell) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import openai
 import pytest
 from cli_shell import VERDICT, Shell, command
+from machine import free_port
 from openai._base_client import BaseClient
-from support import STRANGER, A, B, fingerprint, http
+from support import STRANGER, VERSION, A, B, fingerprint, http
 
 import openai_project_guard as opg
 from openai_project_guard import _env
@@ -150,8 +151,9 @@ def test_of_what_may_set_a_value_the_variables_of_the_sdk_and_what_is_set_are_sh
 ) -> None:
     good.patch.setenv("OPENAI_PROJECT", "proj_b")
     table = good("doctor").out.partition("What a default OpenAI()")[2].partition("Registry")[0]
-    rows = [line.split("│") for line in table.splitlines() if "│" in line][1:]
-    assert [(row[0].strip(), row[1].strip()) for row in rows if row[0].strip()] == [
+    rows = [line.split("│") for line in table.splitlines() if "│" in line]
+    assert [cell.strip() for cell in rows[0]] == ["Value", "Variable", "Says", "Taken"]
+    assert [(row[0].strip(), row[1].strip()) for row in rows[1:] if row[0].strip()] == [
         ("Authorization", "OPENAI_API_KEY"),
         ("OpenAI-Project", "OPENAI_PROJECT_ID"),
         ("OpenAI-Project", "OPENAI_PROJECT"),
@@ -234,6 +236,29 @@ def test_live_is_part_of_the_picture(good: Shell) -> None:
             "The registry is out of date: it has the key sk-proj-…AAAA for bot (proj_a), and the "
             "API says it belongs to proj_moved."
         )
+
+
+def test_an_api_out_of_reach_is_looked_for_in_the_url_and_the_network(good: Shell) -> None:
+    good.patch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{free_port()}/v1")
+    good.patch.setenv("OPENAI_PROJECT_GUARD_HOSTS", "127.0.0.1")
+    (mistake,) = good("doctor", "--live", "--json").json["mistakes"]
+    assert mistake["name"] == "server_disagrees"
+    assert mistake["cure"] == "Look at the base URL and the network."
+
+
+def test_a_registry_that_cannot_be_read_is_told_where_the_registries_are(good: Shell) -> None:
+    FILE.write_text("version = 2\n")
+    ran = good("doctor")
+    registry = ran.out.partition("\nRegistry\n")[2].partition("\nSettings\n")[0]
+    assert (ran.status, registry[:32]) == (2, "✗ openai-projects.toml, line 1: ")
+
+
+@pytest.mark.skipif(not VERSION >= (3,), reason="OPENAI_CUSTOM_HEADERS came with openai 2")
+def test_a_variable_that_the_sdk_passes_over_is_no_mistake(good: Shell) -> None:
+    good.patch.setenv("OPENAI_PROJECT_ID", "proj_é")
+    good.patch.setenv("OPENAI_CUSTOM_HEADERS", "OpenAI-Project: proj_a")
+    ran = good("doctor", "--json")
+    assert (ran.status, ran.json["verdict"], ran.json["mistakes"]) == (0, VERDICT, [])
 
 
 def test_an_override_is_shown_first(good: Shell) -> None:

@@ -221,6 +221,26 @@ def test_what_outlives_the_test_and_who_does_not_use_it_are_left_alone(run: Run)
     ).assert_outcomes(passed=4)
 
 
+def test_of_a_fixture_that_is_overridden_the_one_that_is_used_counts(run: Run) -> None:
+    run(
+        """
+        @pytest.fixture(scope="session")
+        def service():
+            opg.enable(registry={"proj_a": A})
+
+        class TestOverriding:
+            @pytest.fixture
+            def service(self):
+                from openai_project_guard._state import STATE
+                return STATE.settings.policy.pinned
+
+            @pytest.mark.openai_project("proj_a")
+            def test_it_is_made_after_the_pin(self, service):
+                assert service == "proj_a"
+        """
+    ).assert_outcomes(passed=1)
+
+
 def test_a_scope_that_outlives_the_test_does_not_hold_in_it(run: Run) -> None:
     run(
         """

@@ -18,14 +18,25 @@ has_admin = pytest.mark.skipif(
 
 def test_administration_needs_an_admin_key(api: LoopbackAPI) -> None:
     path = "/v1/organization/projects"
-    assert raw(api, path=path)[0] == 403
+    status, _, body = raw(api, path=path)
+    assert (status, body["error"]["message"]) == (403, f"{path} cannot be called with this key.")
     assert raw(api, path=path, key=None)[0] == 401
     assert raw(api, path=path, key=ADMIN_KEY)[0] == 200
     assert [line.billed_project for line in api.ledger] == [None] * 3
 
 
 def test_an_admin_key_is_for_administration_only(api: LoopbackAPI) -> None:
-    assert raw(api, key=ADMIN_KEY)[0] == 403
+    status, _, body = raw(api, key=ADMIN_KEY)
+    message = "/v1/models cannot be called with an admin key."
+    assert (status, body["error"]["message"]) == (403, message)
+
+
+@pytest.mark.parametrize(
+    ("limit", "status"), [("0", 400), ("1", 200), ("100", 200), ("101", 400), ("ten", 400)]
+)
+def test_a_page_is_as_long_as_the_api_allows(api: LoopbackAPI, limit: str, status: int) -> None:
+    path = f"/v1/organization/projects?limit={limit}"
+    assert raw(api, path=path, key=ADMIN_KEY)[0] == status
 
 
 def test_an_admin_key_may_come_with_any_project(api: LoopbackAPI) -> None:
@@ -112,6 +123,9 @@ def test_the_sdk_pages_through_projects_and_keys() -> None:
     assert [project.id for project in projects] == [f"proj_{number:02}" for number in range(45)]
     assert [key.redacted_value[-4:] for key in found] == ["Ab00", "Ab01", "Ab02"]
     assert found[0].owner.type == "service_account"
+    assert [key.owner.service_account.role for key in found] == ["member"] * 3
+    assert [key.last_used_at for key in found] == [None] * 3
+    assert projects[0].created_at < found[0].created_at < found[1].created_at
     assert len(api.ledger) == 5
 
 

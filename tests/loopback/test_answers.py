@@ -148,7 +148,8 @@ def test_text_completion(client: openai.OpenAI) -> None:
     asked: dict[str, Any] = {"model": "gpt-3.5-turbo-instruct", "prompt": "hi"}
     plain = client.completions.create(**asked)
     assert plain.choices[0].text == "Hello from the loopback API."
-    chunks = client.completions.create(**asked, stream=True)
+    chunks = list(client.completions.create(**asked, stream=True))
+    assert {chunk.object for chunk in chunks} == {"text_completion"}
     assert "".join(chunk.choices[0].text for chunk in chunks) == plain.choices[0].text
 
 
@@ -158,6 +159,7 @@ def test_response(client: openai.OpenAI) -> None:
     assert (answer.output_text, answer.status) == ("Hello from the loopback API.", "completed")
     assert answer.usage is not None
     assert answer.usage.total_tokens == 6
+    assert answer.usage.output_tokens_details.reasoning_tokens == 0
 
 
 @has_responses

@@ -9,7 +9,7 @@ import openai
 import pytest
 from loopback_calls import KEY_A, KEYS, SAY_HI, client_of, dial, raw
 
-from openai_project_guard.loopback import ADMIN_KEY, LoopbackAPI
+from openai_project_guard.loopback import ADMIN_KEY, LoopbackAPI, LoopbackProject
 
 
 def test_connections_are_kept_alive_and_counted(api: LoopbackAPI, client: openai.OpenAI) -> None:
@@ -39,6 +39,15 @@ def test_half_a_request_counts_as_bytes_but_is_no_call(api: LoopbackAPI) -> None
             peer.shutdown(socket.SHUT_WR)
             assert peer.recv(1) == b""
         assert (api.connections, api.bytes_received, api.ledger) == (1, len(start), ())
+
+
+def test_what_it_gives_is_a_value(api: LoopbackAPI, client: openai.OpenAI) -> None:
+    client.models.list()
+    for value in (api.ledger[0], LoopbackProject("proj_a")):
+        assert value in {value}
+        for name in vars(value):
+            with pytest.raises(AttributeError):
+                setattr(value, name, "changed")
 
 
 def test_clear_starts_over(api: LoopbackAPI, client: openai.OpenAI) -> None:

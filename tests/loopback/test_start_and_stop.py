@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from http.client import HTTPException
 
 import openai
 import pytest
@@ -52,6 +53,18 @@ def test_it_writes_nothing(
         peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     client.models.list()
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_mistake_of_its_own_is_logged(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("openai_project_guard.loopback._http.Handler._answer", lambda *_: 1 / 0)
+    with loopback_api() as api, pytest.raises((ConnectionError, HTTPException)):
+        raw(api)
+    (record,) = caplog.records
+    assert (record.name, record.levelname) == ("openai_project_guard.loopback", "ERROR")
+    assert record.exc_info
+    assert record.exc_info[0] is ZeroDivisionError
 
 
 def test_importing_it_brings_in_no_sdk() -> None:

@@ -21,6 +21,7 @@ def test_a_websocket_greets_and_closes(api: LoopbackAPI, path: str) -> None:
     ) as peer:
         assert json.loads(peer.recv())["type"] == "session.created"
         assert peer.ping(b"there?").wait(5)
+        assert peer.ping(b"!" * 125).wait(5)  # as long as a ping may be
         peer.send("x" * 70_000)
         peer.send("y" * 300)
         assert peer.ping(b"still there?").wait(5)

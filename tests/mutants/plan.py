@@ -342,6 +342,8 @@ TESTS: dict[str, list[str]] = {
     "_guard": [*_SCOPES, "hooks/test_threads_imports_and_signals.py"],
     "_block": _SCOPES,
     "_registry/": ["registry"],
+    "_registry/registry": ["registry", "settings/test_register.py"],
+    "_registry/transfer": ["cli/test_copy.py", "registry"],
     "_registry/retrying": [
         "registry/redis/test_out_of_reach_at_the_start.py",
         "settings/test_does_a_registry_that_cannot_be_read_stop_the_start.py",
@@ -377,7 +379,11 @@ TESTS: dict[str, list[str]] = {
     "_cli/": ["cli"],
     "_cli/sync/checkpoint": ["cli", "registry/redis/test_commands.py"],
     "_cli/commands/report": ["audit/test_report_command.py", "cli"],
-    "_startup/": ["ecosystem/test_zero_code.py", "cli/test_run.py"],
+    "_startup/": [
+        "settings/test_environment_and_arguments.py",
+        "ecosystem/test_zero_code.py",
+        "cli/test_run.py",
+    ],
     "loopback/": ["loopback"],
     "otel": ["ecosystem/test_opentelemetry_prometheus_structlog.py"],
     "prometheus": ["ecosystem/test_opentelemetry_prometheus_structlog.py"],

@@ -54,6 +54,15 @@ KINDS: dict[str, tuple[Callable[[], object], str]] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("name", "why"), [("x" * 5000, "File name too long"), ("x\0", "embedded null byte")]
+)
+def test_what_the_system_says_of_a_path_that_it_cannot_open_is_told(name: str, why: str) -> None:
+    with pytest.raises(RegistryError) as refused:
+        Registry.from_file(name)
+    assert str(refused.value).endswith(f": the file cannot be read ({why}).")
+
+
 @pytest.mark.parametrize(("make", "problem"), KINDS.values(), ids=KINDS)
 def test_enable_says_what_it_is(make: Callable[[], object], problem: str) -> None:
     make()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -166,6 +168,29 @@ def test_no_call_waits_for_a_store_that_is_out_of_reach(
     assert probe() == "a"
     assert shelf.refreshed
     assert len(errors(caplog)) == 1
+
+
+def test_what_is_not_used_any_more_is_let_go_of_and_not_tried_again(tmp_path: Path) -> None:
+    before = {*threading.enumerate()}
+    opg.enable("warn", registry=tmp_path / "gone.toml")
+    (thread,) = {*threading.enumerate()} - before
+    source = weakref.ref(STATE.settings.sources[0]) if STATE.settings else None
+    opg.disable()
+    assert source is not None
+    until(lambda: source() is None and not thread.is_alive())
+
+
+def test_attempts_to_reach_a_server_grow_rarer(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[float] = []
+
+    class Late:
+        def open(self) -> bool:
+            return len(waits) == 8
+
+    monkeypatch.setattr(time, "sleep", waits.append)
+    retrying._keep_trying(lambda: Late(), 3.0)  # type: ignore[arg-type]
+    monkeypatch.undo()
+    assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.0, 3.0, 3.0]
 
 
 def test_where_no_thread_could_be_started_a_later_call_starts_one(

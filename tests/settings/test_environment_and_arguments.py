@@ -121,6 +121,21 @@ def test_a_bad_value_stops_the_import_and_says_what_is_accepted(
     assert "0123456789" not in run.stderr
 
 
+@pytest.mark.parametrize("variable", [GUARD, GUARD + "_SCOPE", GUARD + "_AUDIT"])
+def test_no_frame_of_an_import_that_fails_holds_a_key_that_a_variable_has(variable: str) -> None:
+    code = f"""
+import os
+try:
+    import openai_project_guard
+except ValueError as error:
+    refused = error
+del os.environ["{variable}"]
+from support import A, frames_holding
+print(frames_holding(refused, A, A.lower()))
+"""
+    assert output(code, **{GUARD: "enforce", variable: A}) == "[]"
+
+
 def test_a_failed_import_fails_again_and_enables_nothing() -> None:
     environment = {GUARD: "enforce", GUARD + "_PROJECT": "no-such-bot"}
     code = """

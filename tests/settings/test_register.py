@@ -154,6 +154,14 @@ def test_what_cannot_be_registered_is_refused_without_showing_a_key(
     assert len(STATE.registered) == 0
 
 
+@pytest.mark.parametrize("named", [A, f"{A}/x.toml", f"{A}\0"])
+def test_a_key_in_the_place_of_a_registry_file_stands_in_no_frame(named: str) -> None:
+    with pytest.raises(opg.ConfigurationError) as refused:
+        opg.Registry.from_file(named)
+    assert A not in str(refused.value)
+    assert frames_holding(refused.value, A) == []
+
+
 @pytest.mark.parametrize(
     "register",
     [

@@ -28,6 +28,7 @@ import openai_project_guard as opg
 from openai_project_guard import RegistryError
 from openai_project_guard._registry import stores as edit
 from openai_project_guard._registry.file.atomic import locked
+from openai_project_guard._registry.redis import fallback as fallback_file
 from openai_project_guard._registry.redis import follower, open_source
 from openai_project_guard._registry.redis.url import parse_url
 
@@ -173,6 +174,40 @@ def test_a_fallback_file_of_another_registry_is_left_alone(
     server.kill()
     with pytest.raises(RegistryError, match="Nor is there a last good version"):
         open_source(server.url)
+
+
+def test_a_last_good_version_that_cannot_be_kept_is_told_once_and_tried_again(
+    looks: None,
+    server: RedisServer,
+    monkeypatch: pytest.MonkeyPatch,
+    log: Callable[[], list[str]],
+) -> None:
+    monkeypatch.setattr(fallback_file, "_PAUSE", 0.0)
+    monkeypatch.setenv("OPENAI_PROJECT_GUARD_SNAPSHOT", "folder/last.toml")
+    Path("folder").write_text("")
+    tried = []
+    write = fallback_file.FallbackFile._write
+    monkeypatch.setattr(
+        fallback_file.FallbackFile, "_write", lambda *args: (tried.append(1), write(*args))
+    )
+    add(server, KEY)
+    source = open_source(server.url)
+    assert has(source, KEY)
+    for number in range(3):
+        add(server, f"key {number}")
+        wait(lambda number=number: len(tried) > number)
+    assert sum("The last good version cannot be kept: " in text for text in log()) == 1
+    Path("folder").unlink()
+    Path("folder").mkdir()
+    wait(Path("folder/last.toml").exists)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "spelled"),
+    [(0.04, "0.0 s"), (119.4, "119.4 s"), (120, "2 min"), (7199, "120 min"), (7200, "2 h")],
+)
+def test_an_age_is_told_as_people_say_it(seconds: float, spelled: str) -> None:
+    assert follower._spelled(seconds) == spelled
 
 
 def test_attempts_to_connect_grow_rarer_and_differ(monkeypatch: pytest.MonkeyPatch) -> None:
