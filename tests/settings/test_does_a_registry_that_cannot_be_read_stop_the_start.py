@@ -170,11 +170,15 @@ def test_no_call_waits_for_a_store_that_is_out_of_reach(
     assert len(errors(caplog)) == 1
 
 
-def test_what_is_not_used_any_more_is_let_go_of_and_not_tried_again(tmp_path: Path) -> None:
-    before = {*threading.enumerate()}
+def test_what_is_not_used_any_more_is_let_go_of_and_not_tried_again(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before, tried, opens = {*threading.enumerate()}, [], stores.open_source
+    monkeypatch.setattr(stores, "open_source", lambda path: (tried.append(path), opens(path)))
     opg.enable("warn", registry=tmp_path / "gone.toml")
     (thread,) = {*threading.enumerate()} - before
     source = weakref.ref(STATE.settings.sources[0]) if STATE.settings else None
+    until(lambda: len(tried) > 1)  # by the thread
     opg.disable()
     assert source is not None
     until(lambda: source() is None and not thread.is_alive())
