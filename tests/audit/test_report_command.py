@@ -197,7 +197,20 @@ def test_lines_that_cannot_be_read_are_told(run: Report, folder: Path) -> None:
         file.write(b'{"torn')
     status, out, _ = run(folder)
     assert status == 0
-    assert "1 line could not be read" in out
+    assert "1 line could not be read, and is left out" in " ".join(out.split())
+
+
+@pytest.mark.parametrize(("more", "said"), [(0, False), (1, True)])
+def test_of_the_calls_in_order_the_most_frequent_are_shown(
+    run: Report, tmp_path: Path, more: int, said: bool
+) -> None:
+    audit = Audit(str(tmp_path))
+    for number in range(50 + more):
+        audit.record(verdict(client_site=f"app/llm.py:{number + 1} in make"))
+    audit.close()
+    out = run(tmp_path).out
+    assert out.count("app/llm.py:") == 50
+    assert ("and 1 more, which --json lists" in out, " more, " in out) == (said, said)
 
 
 # --- the exit status ----------------------------------------------------------------------------

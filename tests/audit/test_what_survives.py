@@ -478,18 +478,20 @@ def test_hours_are_kept_as_long_as_they_take_less_than_half_of_what_a_file_may_h
     audit.close()
 
 
-def test_a_file_stays_small_though_the_clock_is_put_back_again_and_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("pace", [-86_400, -3600, 86_400])
+def test_a_file_stays_small_over_the_years_and_though_the_clock_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pace: int
 ) -> None:
     monkeypatch.setattr(audit_files, "LIMIT", 20_000)
     audit = Audit(str(tmp_path))
     now = time.time()
     for turn in range(400):
-        monkeypatch.setattr(time, "time", lambda turn=turn: now - turn * 3600)
+        monkeypatch.setattr(time, "time", lambda turn=turn: now + turn * pace)
         audit.record(verdict(**MISMATCH))
         audit.flush()
     audit.close()
     assert files(tmp_path)[0].stat().st_size < 20_000
+    assert "…AAAA" in files(tmp_path)[0].read_text("utf-8")  # as people look for it
     assert total(tmp_path) == 400
 
 

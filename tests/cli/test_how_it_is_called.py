@@ -287,6 +287,17 @@ def test_a_bad_variable_does_not_keep_our_own_command_from_running(command: list
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize(
+    "name", ["list", "check", "doctor", "validate", "copy", "sync", "run", "report"]
+)
+def test_the_help_of_a_command_for_ci_says_what_its_exit_status_means(
+    run: Shell, name: str
+) -> None:
+    ran = run(name, "--help")
+    assert ran.status == 0
+    assert "Exit status: " in ran.out
+
+
 # What if the output cannot be written
 
 

@@ -106,6 +106,16 @@ def test_a_narrow_terminal_breaks_the_widest_column(monkeypatch: pytest.MonkeyPa
     ]
 
 
+def test_a_cell_is_broken_between_words_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    stream = Stream()
+    Terminal(stream).table(("Key", "No"), [(Cell("the key sk-proj-…Ab3d"), Cell("7"))])
+    assert [line.split("│")[0].strip() for line in stream.getvalue().splitlines()[2:]] == [
+        "the key",
+        "sk-proj-…Ab3d",
+    ]
+
+
 def test_a_table_that_just_fits_is_not_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     wide = shown(Stream())
     width = max(map(len, wide))

@@ -84,13 +84,14 @@ def test_a_rate_limit_is_waited_for(
     assert bound(CHAT) == ["proj_chat"]
 
 
-def test_a_rate_limit_that_never_ends_is_an_error(
-    shell: Shell, api: LoopbackAPI, waits: list[float]
+@pytest.mark.parametrize(("pause", "times"), [(400.0, 2), (450.0, 2), (450.5, 1), (901.0, 0)])
+def test_a_rate_limit_that_takes_more_than_15_minutes_is_an_error(
+    shell: Shell, api: LoopbackAPI, waits: list[float], pause: float, times: int
 ) -> None:
     shell.use(api)
-    api.fail_next(429, times=9, headers={"retry-after": "400", "x-should-retry": "false"})
+    api.fail_next(429, times=9, headers={"retry-after": f"{pause}", "x-should-retry": "false"})
     assert shell.sync() == 2
-    assert waits == [400.0, 400.0]
+    assert waits == [pause] * times
     assert "answered 429" in shell.err
     assert "Run the command again: it continues there." in shell.err
 

@@ -130,7 +130,9 @@ def test_chat_completion(client: openai.OpenAI) -> None:
 
 
 def test_chat_completion_stream(api: LoopbackAPI, client: openai.OpenAI) -> None:
-    chunks = list(client.chat.completions.create(**SAY_HI, stream=True))
+    stream = client.chat.completions.create(**SAY_HI, stream=True)
+    assert stream.response.headers["content-type"] == "text/event-stream"
+    chunks = list(stream)
     words = [chunk.choices[0].delta.content for chunk in chunks]
     assert "".join(word or "" for word in words) == "Hello from the loopback API."
     assert chunks[-1].choices[0].finish_reason == "stop"

@@ -467,13 +467,20 @@ MISTAKES = {
         f'version = 1\nx = "{CANARY}\n',
         "line 2: this is not TOML. Illegal character",
     ),
-    "an escape that is none": ('version = 1\nx = "\\q"\n', "line 2: this is not TOML."),
+    "an escape that is none": (
+        'version = 1\nx = "\\q"\n',
+        "line 2: this is not TOML. It cannot be read.",
+    ),
     "too deep": (
         "version = 1\nx = " + "[" * 20_000,
         "line 2: brackets are nested too deep here.",
     ),
     "too deep, in front of more lines": (
         project("x = " + "[" * 3_000 + "]" * 3_000, "y = [['[[', # [[[", "'''\n[[[''']]"),
+        "line 4: brackets are nested too deep here.",
+    ),
+    "too deep in two lines": (
+        project("x = " + "[" * 3_000 + "]" * 3_000, "y = " + "[" * 3_000 + "]" * 3_000),
         "line 4: brackets are nested too deep here.",
     ),
     "tables too deep": (
@@ -501,6 +508,14 @@ MISTAKES = {
 @pytest.mark.parametrize(("text", "words"), MISTAKES.values(), ids=MISTAKES)
 def test_a_mistake_is_named_with_file_line_and_field(text: str | bytes, words: str) -> None:
     assert error_of(text).startswith(f"{NAME}, {words}")
+
+
+def test_a_file_that_is_not_utf_8_any_more_still_shows_the_line_of_a_key() -> None:
+    text = project(f'keys = [\n{{ fingerprint = "{fingerprint(CANARY)}" }},\n]')
+    write(text)
+    registry = Registry.from_file(NAME)
+    write(text.encode().replace(b"[projects.bot]", b"[projects.bot] # \xff"))
+    assert registry.lookup(CANARY)[0].place == f"{NAME}, line 5"
 
 
 def test_a_missing_file_is_named() -> None:

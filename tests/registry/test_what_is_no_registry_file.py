@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from openai_project_guard import Registry, RegistryError
-from openai_project_guard._registry.file.place import LARGEST
 from openai_project_guard._registry.file.watch import WatchedFile
 from openai_project_guard._registry.stores import add, find
 
@@ -156,7 +155,7 @@ def test_a_pipe_that_takes_the_files_place_while_it_is_opened_is_not_waited_for(
 
 @pytest.mark.parametrize("more", [0, 1])
 def test_the_largest_file_is_read(more: int) -> None:
-    Path(NAME).write_text(GOOD + "#" * (LARGEST - len(GOOD) + more))
+    Path(NAME).write_text(GOOD + "#" * ((64 << 20) - len(GOOD) + more))
     if more:
         with pytest.raises(RegistryError, match="this is larger than 64 MiB"):
             Registry.from_file(NAME)
