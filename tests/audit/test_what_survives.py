@@ -532,6 +532,25 @@ allowed(2, "elsewhere")
     assert total(tmp_path) == 5
 
 
+def test_where_no_thread_could_be_started_another_kind_of_call_starts_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(recording, "INTERVAL", 0.02)
+    audit = Audit(str(tmp_path))
+    with monkeypatch.context() as patch:
+        patch.setattr("threading.Thread.start", refuse)
+        audit.record(verdict())
+    audit.record(verdict(client_site="elsewhere"))
+    deadline = time.monotonic() + 120
+    while not (files(tmp_path) and total(tmp_path) == 2) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert total(tmp_path) == 2
+    audit.close()
+
+
 def test_an_audit_that_was_closed_is_kept_by_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

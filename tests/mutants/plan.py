@@ -92,6 +92,7 @@ TESTS: dict[str, list[str]] = {
         "check/test_observers_and_log.py",
         "check/test_whichever_way_a_call_takes.py",
         "check/test_errors_and_verdicts_are_values.py",
+        _REACHED,
         "ecosystem/test_opentelemetry_prometheus_structlog.py",
         *(f"{_CALLED}::{name}" for name in _STARTED),
     ],
@@ -377,6 +378,7 @@ TESTS: dict[str, list[str]] = {
     "_audit/": ["audit"],
     "__main__": ["cli/test_how_it_is_called.py"],
     "_cli/": ["cli"],
+    "_cli/commands/": ["cli", "registry/redis/test_commands.py"],
     "_cli/sync/checkpoint": ["cli", "registry/redis/test_commands.py"],
     "_cli/commands/report": ["audit/test_report_command.py", "cli"],
     "_startup/": [
