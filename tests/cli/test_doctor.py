@@ -143,6 +143,7 @@ def test_the_text_fits_eighty_columns(good: Shell) -> None:
     for title in ("Versions", "Hooks", "What a default OpenAI()", "Registry", "Settings"):
         assert f"\n{title}" in f"\n{ran.out}"
     assert "the SDK does not" in ran.out
+    assert " Source               │ Projects │ Keys │ Changed\n" in ran.out.replace("  \n", "\n")
     assert "✓ OpenAI: matching call let through, wrong call refused" in ran.out
 
 

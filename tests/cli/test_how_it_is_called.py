@@ -298,6 +298,11 @@ def test_the_help_of_a_command_for_ci_says_what_its_exit_status_means(
     assert "Exit status: " in ran.out
 
 
+def test_the_help_says_whether_json_is_one_object_or_a_list(run: Shell) -> None:
+    assert "--json prints a list of objects:\n" in run("demo", "--help").out
+    assert "--json prints one object:\n" in run("check", "--help").out
+
+
 # What if the output cannot be written
 
 

@@ -460,7 +460,7 @@ def test_in_warn_a_registry_that_cannot_be_read_is_told_of_once(machine: Machine
         (["--", "-I", "app.py"], "Python's option -I ignores PYTHONPATH"),
         (["--", sys.executable, "-X", "dev", "-bE", "app.py"], "option -E ignores PYTHONPATH"),
         (["--", sys.executable, "--check-hash-based-pycs", "never", "-I", "app.py"], "option -I"),
-        (["--", sys.executable, "-Sc", "pass"], "option -S ignores sitecustomize"),
+        (["--", sys.executable, "-Sc", "pass"], "option -S ignores sitecustomize, by which"),
     ],
 )
 def test_a_command_that_cannot_run_or_would_run_unguarded(

@@ -100,8 +100,16 @@ def test_a_rate_limit_that_takes_more_than_15_minutes_is_an_error(
     ("variables", "said"),
     [
         ({"OPENAI_ADMIN_KEY": ""}, "OPENAI_ADMIN_KEY is not set"),
-        ({"OPENAI_ADMIN_KEY": "sk-admin-CANARY-of-somebody"}, "answered 401 invalid_api_key"),
-        ({"OPENAI_ADMIN_KEY": CHAT}, "answered 403 insufficient_permissions"),
+        (
+            {"OPENAI_ADMIN_KEY": "sk-admin-CANARY-of-somebody"},
+            "answered 401 invalid_api_key (Incorrect API key provided: sk-admin-…body). "
+            "Check OPENAI_ADMIN_KEY.",
+        ),
+        (
+            {"OPENAI_ADMIN_KEY": CHAT},
+            "answered 403 insufficient_permissions (/v1/organization/projects cannot be called "
+            "with this key). Check OPENAI_ADMIN_KEY.",
+        ),
         ({"OPENAI_BASE_URL": "http://127.0.0.1:9/v1"}, "gave no answer"),
     ],
 )
