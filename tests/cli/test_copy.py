@@ -58,6 +58,15 @@ def test_what_cannot_be_rewritten_safely_is_named_and_left(two: Shell) -> None:
     assert Path("in.toml").read_text() == text
 
 
+def test_a_key_without_a_hint_is_shown_by_the_beginning_of_its_fingerprint(two: Shell) -> None:
+    Path("from.toml").write_text(
+        'version = 1\n[projects.new]\nid = "proj_c"\n'
+        f'keys = [{{ fingerprint = "sha256:{"0123456789abcdef" * 4}" }}]\n'
+    )
+    ran = two("copy", "from.toml", "--merge", "--dry-run")
+    assert "+ key sha256:01234567… of proj_c\n" in ran.out
+
+
 def test_a_dry_run_shows_and_writes_nothing(two: Shell) -> None:
     before = Path(NAME).read_text()
     ran = two("copy", str(OTHER), "--dry-run", "--yes")

@@ -74,6 +74,10 @@ def test_projects_are_listed_without_the_archived_ones() -> None:
         "proj_a": "active",
         "proj_b": "active",
     }
+    assert [item["archived_at"] for item in active] == [None, None]
+    assert [
+        item["id"] for item in everything if (item["archived_at"] or 0) > item["created_at"]
+    ] == ["proj_old"]
 
 
 def test_a_project_without_a_name_has_its_id_as_one() -> None:

@@ -179,6 +179,7 @@ def test_what_is_not_used_any_more_is_let_go_of_and_not_tried_again(
     (thread,) = {*threading.enumerate()} - before
     source = weakref.ref(STATE.settings.sources[0]) if STATE.settings else None
     until(lambda: len(tried) > 1)  # by the thread
+    assert 0 < STATE.settings.sources[0].status().age < 60 if STATE.settings else False
     opg.disable()
     assert source is not None
     until(lambda: source() is None and not thread.is_alive())

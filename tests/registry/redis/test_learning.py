@@ -53,6 +53,16 @@ def test_what_one_process_learns_all_know(server: RedisServer) -> None:
     wait(lambda: not has(first, OTHER) and not has(second, OTHER))
 
 
+def test_a_key_that_is_stored_is_not_learned_for_another_project(
+    server: RedisServer, source: Source
+) -> None:
+    assert source.remember(digest(KEY), hint(KEY), "proj_b")  # as if it had come too late
+    assert source.remember(digest(OTHER), hint(OTHER), "proj_b")
+    wait(lambda: "proj_b" in {entry.project for entry in edit.read(server.url).lookup(OTHER)})
+    assert projects(source, KEY) == ["proj_a"]
+    assert [entry.project for entry in edit.read(server.url).lookup(KEY)] == ["proj_a"]
+
+
 @pytest.mark.usefixtures("clean")
 def test_what_a_call_teaches_is_kept_in_the_shared_registry_alone(server: RedisServer) -> None:
     add(server, KEY)
