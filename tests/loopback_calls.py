@@ -15,6 +15,7 @@ from openai_project_guard.loopback import LoopbackAPI
 KEY_A = "sk-proj-demo-a-not-a-real-key-Aa1a"
 KEY_B = "sk-proj-demo-b-not-a-real-key-Bb2b"
 LEGACY = "sk-DemoLegacyNotRealCc3c"
+PATIENCE = 120.0  # seconds for an answer on a busy machine
 KEYS = {KEY_A: "proj_a", KEY_B: "proj_b", LEGACY: ("proj_b", "proj_a")}
 SAY_HI: dict[str, Any] = {
     "model": "gpt-4o-mini",
@@ -28,7 +29,9 @@ def client_of(api: LoopbackAPI, key: str = KEY_A, **options: Any) -> openai.Open
 
 
 def dial(api: LoopbackAPI) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", urlsplit(api.base_url).port or 0), timeout=5)
+    return socket.create_connection(
+        ("127.0.0.1", urlsplit(api.base_url).port or 0), timeout=PATIENCE
+    )
 
 
 def raw(
@@ -41,7 +44,7 @@ def raw(
     """One exchange without the SDK: status, headers by lower-case name, JSON."""
     if key:
         headers["Authorization"] = f"Bearer {key}"
-    connection = http.client.HTTPConnection(urlsplit(api.base_url).netloc, timeout=5)
+    connection = http.client.HTTPConnection(urlsplit(api.base_url).netloc, timeout=PATIENCE)
     try:
         connection.request(
             method, path, headers={name.replace("_", "-"): value for name, value in headers.items()}

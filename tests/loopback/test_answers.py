@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import openai
 import pydantic
 import pytest
-from loopback_calls import KEY_A, SAY_HI, raw
+from loopback_calls import KEY_A, PATIENCE, SAY_HI, raw
 
 from openai_project_guard.loopback import LoopbackAPI
 
@@ -248,7 +248,7 @@ def test_an_upload_is_accepted(api: LoopbackAPI, client: openai.OpenAI) -> None:
 
 
 def test_a_chunked_body_is_understood(api: LoopbackAPI) -> None:
-    connection = http.client.HTTPConnection(urlsplit(api.base_url).netloc, timeout=5)
+    connection = http.client.HTTPConnection(urlsplit(api.base_url).netloc, timeout=PATIENCE)
     connection.request(
         "POST",
         "/v1/completions",

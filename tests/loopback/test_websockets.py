@@ -7,7 +7,7 @@ import json
 
 import openai
 import pytest
-from loopback_calls import KEY_A, client_of, raw
+from loopback_calls import KEY_A, PATIENCE, client_of, raw
 
 from openai_project_guard.loopback import LoopbackAPI
 
@@ -20,11 +20,11 @@ def test_a_websocket_greets_and_closes(api: LoopbackAPI, path: str) -> None:
         additional_headers={"Authorization": f"Bearer {KEY_A}", "OpenAI-Project": "proj_a"},
     ) as peer:
         assert json.loads(peer.recv())["type"] == "session.created"
-        assert peer.ping(b"there?").wait(5)
-        assert peer.ping(b"!" * 125).wait(5)  # as long as a ping may be
+        assert peer.ping(b"there?").wait(PATIENCE)
+        assert peer.ping(b"!" * 125).wait(PATIENCE)  # as long as a ping may be
         peer.send("x" * 70_000)
         peer.send("y" * 300)
-        assert peer.ping(b"still there?").wait(5)
+        assert peer.ping(b"still there?").wait(PATIENCE)
         assert peer.response.headers["openai-project"] == "proj_a"
     assert peer.close_code == 1000
     (line,) = api.ledger
