@@ -156,6 +156,7 @@ def test_the_project_of_a_scope_is_not_called_that_of_the_key(run: Report, tmp_p
     page = tmp_path / "page.html"
     shown = " ".join(run(tmp_path, "--html", str(page)).out.split())
     assert "AAAA, in a scope pinned to proj_p, sent with OpenAI-Project proj_a" in shown
+    assert "of proj_p, sent" not in shown
     assert "<dt>Project of the scope</dt><dd><code>proj_p</code></dd>" in page.read_text()
 
 

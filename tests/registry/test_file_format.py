@@ -530,7 +530,7 @@ def test_a_directory_is_no_registry() -> None:
 
 
 def test_a_null_character_in_the_path_is_told() -> None:
-    with pytest.raises(RegistryError, match="the file cannot be read"):
+    with pytest.raises(RegistryError, match=r": the file cannot be read \(.*embedded null .*\)\.$"):
         read("a\0b")
 
 

@@ -53,13 +53,10 @@ KINDS: dict[str, tuple[Callable[[], object], str]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "why"), [("x" * 5000, "File name too long"), ("x\0", "embedded null byte")]
-)
-def test_what_the_system_says_of_a_path_that_it_cannot_open_is_told(name: str, why: str) -> None:
+def test_what_the_system_says_of_a_path_that_it_cannot_open_is_told() -> None:
     with pytest.raises(RegistryError) as refused:
-        Registry.from_file(name)
-    assert str(refused.value).endswith(f": the file cannot be read ({why}).")
+        Registry.from_file("x" * 5000)
+    assert str(refused.value).endswith(": the file cannot be read (File name too long).")
 
 
 @pytest.mark.parametrize(("make", "problem"), KINDS.values(), ids=KINDS)
