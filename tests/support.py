@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import openai
 import pytest
@@ -207,6 +207,7 @@ def needs_sdk(condition: object, what: str) -> pytest.MarkDecorator:
 
 
 needs_send_request = needs_sdk(hasattr(openai.OpenAI, "_send_request"), "_send_request()")
+needs_custom_headers = needs_sdk(VERSION >= (3,), "OPENAI_CUSTOM_HEADERS")
 needs_notes = pytest.mark.skipif(sys.version_info < (3, 11), reason="errors have no notes")
 
 
@@ -292,6 +293,11 @@ def expect_twice(request: pytest.FixtureRequest, is_async: bool) -> None:
         request.applymarker(
             pytest.mark.xfail(strict=True, reason="judged when made, and again at the handshake")
         )
+
+
+def starts_no_thread(_: object) -> NoReturn:
+    """In the place of `Thread.start`: the system's limit of threads is reached."""
+    raise RuntimeError("can't start new thread")
 
 
 def in_thread(fn: Callable[[], Any]) -> Any:

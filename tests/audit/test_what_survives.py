@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import pytest
 from audit.seen import MISMATCH, counts, files, lines, verdict
 from pytest_mock import MockerFixture
-from support import python
+from support import python, starts_no_thread
 
 from openai_project_guard._audit import files as audit_files
 from openai_project_guard._audit import record as recording
@@ -43,6 +44,13 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has
 
 def total(folder: Path) -> int:
     return sum(record.count for record in summarize([str(folder)]).records)
+
+
+def until(is_so: Callable[[], bool]) -> None:
+    """Waits for what comes about by itself; whoever calls looks at what came of it."""
+    deadline = time.monotonic() + 120
+    while not is_so() and time.monotonic() < deadline:
+        time.sleep(0.01)
 
 
 def run(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -92,9 +100,7 @@ while True:
         text=True,
     )
     try:
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline and not (files(tmp_path) and total(tmp_path) >= 20):
-            time.sleep(0.02)
+        until(lambda: bool(files(tmp_path)) and total(tmp_path) >= 20)
     finally:
         process.send_signal(signal.SIGKILL)
         assert process.stdout is not None
@@ -137,9 +143,7 @@ def test_the_thread_writes_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyP
     audit = Audit(str(tmp_path))
     assert audit._thread is None  # it starts with the first call
     audit.record(verdict(**MISMATCH))
-    deadline = time.monotonic() + 120
-    while not (files(tmp_path) and lines(tmp_path)) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: bool(files(tmp_path)) and bool(lines(tmp_path)))
     assert counts(tmp_path) == {("warned", "mismatch", "proj_a"): 1}
     thread = audit._thread
     assert thread is not None
@@ -535,18 +539,13 @@ allowed(2, "elsewhere")
 def test_where_no_thread_could_be_started_another_kind_of_call_starts_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_: object) -> None:
-        raise RuntimeError("can't start new thread")
-
     monkeypatch.setattr(recording, "INTERVAL", 0.02)
     audit = Audit(str(tmp_path))
     with monkeypatch.context() as patch:
-        patch.setattr("threading.Thread.start", refuse)
+        patch.setattr("threading.Thread.start", starts_no_thread)
         audit.record(verdict())
     audit.record(verdict(client_site="elsewhere"))
-    deadline = time.monotonic() + 120
-    while not (files(tmp_path) and total(tmp_path) == 2) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(lambda: bool(files(tmp_path)) and total(tmp_path) == 2)
     assert total(tmp_path) == 2
     audit.close()
 

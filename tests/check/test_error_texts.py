@@ -13,7 +13,18 @@ from urllib.parse import quote
 import openai
 import pytest
 from openai import _base_client
-from support import STRANGER, VERSION, A, B, Recorder, Sync, chat, fingerprint, http, needs_sdk
+from support import (
+    STRANGER,
+    A,
+    B,
+    Recorder,
+    Sync,
+    chat,
+    fingerprint,
+    http,
+    needs_custom_headers,
+    needs_sdk,
+)
 
 import openai_project_guard as opg
 from openai_project_guard._cli import main
@@ -102,7 +113,7 @@ def test_a_variable_that_this_client_did_not_take_over_is_not_blamed(
     assert refusal(client)[2].startswith("That OpenAI-Project comes from the client's `project=`")
 
 
-@pytest.mark.skipif(not VERSION >= (3,), reason="OPENAI_CUSTOM_HEADERS came with openai 2")
+@needs_custom_headers
 def test_custom_headers_variable(sent: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", "X-A: 1\nOpenAI-Project: proj_b")
     assert (

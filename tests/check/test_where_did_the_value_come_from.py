@@ -301,7 +301,7 @@ def test_an_unregistered_key_of_a_derived_client_is_put_right_where_that_was_der
     assert f"if it is not, correct the `api_key=` of that {method}(), at " in text
 
 
-@pytest.mark.skipif(not support.VERSION >= (3,), reason="OPENAI_CUSTOM_HEADERS came with openai 2")
+@support.needs_custom_headers
 @pytest.mark.parametrize("name", ["Authorization", "authorization"])
 def test_an_unregistered_key_of_the_variable_for_headers_is_put_right_there(
     name: str, clean: pytest.MonkeyPatch
@@ -448,7 +448,7 @@ def test_a_project_of_a_websocket_that_is_opened_without_the_sdk(
     ) in text
 
 
-@pytest.mark.skipif(not support.VERSION >= (3,), reason="OPENAI_CUSTOM_HEADERS came with openai 2")
+@support.needs_custom_headers
 def test_a_project_of_the_variable_for_headers_is_put_right_there(
     clean: pytest.MonkeyPatch,
 ) -> None:
@@ -596,7 +596,7 @@ def test_a_project_that_something_takes_out() -> None:
     assert "To fix it: look for the code that removes OpenAI-Project (expected: proj_a)" in text
 
 
-@pytest.mark.skipif(not support.VERSION >= (3,), reason="OPENAI_CUSTOM_HEADERS came with openai 2")
+@support.needs_custom_headers
 def test_a_variable_for_headers_that_empties_the_project(clean: pytest.MonkeyPatch) -> None:
     clean.setenv("OPENAI_CUSTOM_HEADERS", "OpenAI-Project:")
     origin, text = refused(sync_client(Recorder(), project="proj_a"))

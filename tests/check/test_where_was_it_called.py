@@ -689,11 +689,6 @@ class Pickled(Tenant):
         return tenant_again, ()
 
 
-needs_resources_of_its_own = pytest.mark.skipif(
-    not hasattr(openai.OpenAI, "models"), reason="a copy's resources go on using the first client"
-)
-
-
 class Restored(Pickled):
     def __reduce__(self) -> Any:
         return copyreg.__newobj__, (Restored,), {}  # type: ignore[attr-defined]
@@ -704,6 +699,11 @@ class Restored(Pickled):
 
 def tenant_again() -> Tenant:
     return Tenant(project="proj_b", http_client=over(Recorder()))  # again
+
+
+needs_resources_of_its_own = pytest.mark.skipif(
+    not hasattr(openai.OpenAI, "models"), reason="a copy's resources go on using the first client"
+)
 
 
 @needs_resources_of_its_own

@@ -50,9 +50,8 @@ def test_a_target_may_be_named_and_is_made(two: Shell) -> None:
 
 
 def test_what_cannot_be_rewritten_safely_is_named_and_left(two: Shell) -> None:
-    Path("in.toml").write_text(
-        text := 'version = 1\nprojects = {bot = {id="proj_a"}, lab = {id="proj_b"}}\n'
-    )
+    text = 'version = 1\nprojects = {bot = {id="proj_a"}, lab = {id="proj_b"}}\n'
+    Path("in.toml").write_text(text)
     ran = two("copy", str(OTHER), "in.toml", "--yes")
     assert (ran.status, "in.toml: projects.bot is laid out" in ran.err) == (2, True)
     assert Path("in.toml").read_text() == text

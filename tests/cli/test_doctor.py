@@ -11,7 +11,7 @@ import pytest
 from cli_shell import VERDICT, Shell, command
 from machine import free_port
 from openai._base_client import BaseClient
-from support import STRANGER, VERSION, A, B, fingerprint, http
+from support import STRANGER, A, B, fingerprint, http, needs_custom_headers
 
 import openai_project_guard as opg
 from openai_project_guard import _env
@@ -143,7 +143,7 @@ def test_the_text_fits_eighty_columns(good: Shell) -> None:
     for title in ("Versions", "Hooks", "What a default OpenAI()", "Registry", "Settings"):
         assert f"\n{title}" in f"\n{ran.out}"
     assert "the SDK does not" in ran.out
-    assert " Source               │ Projects │ Keys │ Changed\n" in ran.out.replace("  \n", "\n")
+    assert "\n Source               │ Projects │ Keys │ Changed\n" in ran.out
     assert "✓ OpenAI: matching call let through, wrong call refused" in ran.out
 
 
@@ -254,7 +254,7 @@ def test_a_registry_that_cannot_be_read_is_told_where_the_registries_are(good: S
     assert (ran.status, registry[:32]) == (2, "✗ openai-projects.toml, line 1: ")
 
 
-@pytest.mark.skipif(not VERSION >= (3,), reason="OPENAI_CUSTOM_HEADERS came with openai 2")
+@needs_custom_headers
 def test_a_variable_that_the_sdk_passes_over_is_no_mistake(good: Shell) -> None:
     good.patch.setenv("OPENAI_PROJECT_ID", "proj_é")
     good.patch.setenv("OPENAI_CUSTOM_HEADERS", "OpenAI-Project: proj_a")

@@ -27,6 +27,7 @@ from support import (
     chat,
     frames_holding,
     http,
+    starts_no_thread,
     sync_client,
 )
 
@@ -127,10 +128,7 @@ def test_a_thread_that_cannot_be_started_while_learning_is_logged(
     clean.setenv("OPENAI_PROJECT_GUARD_LEARNED", str(tmp_path / "learned.toml"))
     opg.enable(unregistered="learn", registry={})
 
-    def refuse(_: Any) -> None:
-        raise RuntimeError("can't start new thread")
-
-    clean.setattr(threading.Thread, "start", refuse)
+    clean.setattr(threading.Thread, "start", starts_no_thread)
     client = sync_client(Answering("proj_a"), api_key=STRANGER, project="proj_a")
     assert client.models.list().data == []
     assert (

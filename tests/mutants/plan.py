@@ -377,9 +377,7 @@ TESTS: dict[str, list[str]] = {
     "_registry/redis/": ["registry/redis"],
     "_audit/": ["audit"],
     "__main__": ["cli/test_how_it_is_called.py"],
-    "_cli/": ["cli"],
-    "_cli/commands/": ["cli", "registry/redis/test_commands.py"],
-    "_cli/sync/checkpoint": ["cli", "registry/redis/test_commands.py"],
+    "_cli/": ["cli", "registry/redis/test_commands.py"],
     "_cli/commands/report": ["audit/test_report_command.py", "cli"],
     "_startup/": [
         "settings/test_environment_and_arguments.py",

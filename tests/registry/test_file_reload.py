@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support import starts_no_thread
 
 from openai_project_guard import RegistryError
 from openai_project_guard._registry.file import watch as reload
@@ -410,10 +411,7 @@ def test_after_a_silence_all_callers_wait_for_the_one_reading(
 def test_where_no_thread_can_be_had_the_call_reads_itself(
     monkeypatch: pytest.MonkeyPatch, loads: list[str]
 ) -> None:
-    def refuse(self: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(threading.Thread, "start", refuse)
+    monkeypatch.setattr(threading.Thread, "start", starts_no_thread)
     file = watched("a")
     rename(content("b"))
     assert busy(file, lambda: has(file, "b"))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import A, B, Probe, write_registry
+from support import A, B, Probe, starts_no_thread, write_registry
 
 import openai_project_guard as opg
 from openai_project_guard._registry import retrying, stores
@@ -189,12 +189,19 @@ def test_what_is_not_used_any_more_is_let_go_of_and_not_tried_again(
 
 def test_attempts_to_reach_a_server_grow_rarer(monkeypatch: pytest.MonkeyPatch) -> None:
     waits: list[float] = []
+    here, sleep = threading.current_thread(), time.sleep
 
     class Late:
         def open(self) -> bool:
             return len(waits) == 8
 
-    monkeypatch.setattr(time, "sleep", waits.append)
+    def wait(seconds: float) -> None:
+        if threading.current_thread() is here:
+            waits.append(seconds)
+        else:  # of another test's
+            sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", wait)
     retrying._keep_trying(lambda: Late(), 3.0)  # type: ignore[arg-type]
     monkeypatch.undo()
     assert waits == [0.1, 0.2, 0.4, 0.8, 1.6, 3.0, 3.0, 3.0]
@@ -203,12 +210,9 @@ def test_attempts_to_reach_a_server_grow_rarer(monkeypatch: pytest.MonkeyPatch) 
 def test_where_no_thread_could_be_started_a_later_call_starts_one(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, probe: Probe
 ) -> None:
-    def refuse(_: object) -> None:
-        raise RuntimeError("can't start new thread")
-
     path = tmp_path / "team.toml"
     with monkeypatch.context() as patch:
-        patch.setattr("threading.Thread.start", refuse)
+        patch.setattr("threading.Thread.start", starts_no_thread)
         opg.enable(registry=path, on_error="log")
         assert probe() == ""
     write_registry(path, support=f"proj_a:{A}")

@@ -23,6 +23,7 @@ from redis_server import (
     python,
     wait,
 )
+from support import starts_no_thread
 
 import openai_project_guard as opg
 from openai_project_guard._keys import digest
@@ -257,11 +258,8 @@ def test_a_log_handler_may_use_the_registry(server: RedisServer, source: Source)
 def test_a_thread_that_cannot_be_started_is_an_error(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def start(self: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
-
     add(server, KEY)
-    monkeypatch.setattr(threading.Thread, "start", start)
+    monkeypatch.setattr(threading.Thread, "start", starts_no_thread)
     with pytest.raises(opg.RegistryError, match="can't start new thread"):
         opg.enable(registry=server.url)
     monkeypatch.undo()
