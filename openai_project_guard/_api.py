@@ -110,7 +110,8 @@ def is_enabled() -> bool:
     """Whether calls are checked: enabled, and every hook still in place.
 
     Returns:
-        False also when another tool took one of the hooks off; a warning then names it.
+        False also when another tool took one of the hooks off, or imported a package past the
+            guard; a warning then names it.
 
     Example:
         >>> is_enabled()
@@ -122,7 +123,8 @@ def is_enabled() -> bool:
     if lost:
         log(
             logging.WARNING,
-            "Another package took the guard's hook off %s. Call enable() again.",
+            "The guard's hook on %s is gone: another package took it off, or imported that past "
+            "the guard. Call enable() again.",
             " and ".join(lost),
         )
     return not lost

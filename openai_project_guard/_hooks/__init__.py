@@ -1,6 +1,7 @@
 """The hooks: where the guard takes hold in the SDK, the HTTP clients and websockets.
 
-Only these modules know those packages. A package that is not imported yet is hooked when it is.
+Only these modules know those packages. A package that is not imported yet is hooked when it is, and
+one that is imported again, or reloaded, is hooked again.
 """
 
 from __future__ import annotations
@@ -9,10 +10,10 @@ import importlib
 import sys
 from collections.abc import Callable, Collection
 from types import ModuleType
-
-import wrapt
+from weakref import WeakSet
 
 from openai_project_guard._hooks import httpx, other_clients, patch, sdk, threads, websockets
+from openai_project_guard._hooks.imports import ImportWatch
 from openai_project_guard._state import changing
 
 Installer = Callable[[ModuleType], None]
@@ -41,8 +42,8 @@ _INSTALLERS = {**_SDK, **_ALL_CLIENTS, **_SCOPES}
 _installed: frozenset[str] = frozenset()
 """The packages that are hooked, or will be at their import: all of a table above, or none."""
 
-_announced: set[str] = set()
-"""The packages whose import wrapt tells us of."""
+_hooked: WeakSet[ModuleType] = WeakSet()
+"""The modules in which the hooks were put."""
 
 
 def is_installed(*, scopes: bool = False) -> bool:
@@ -69,10 +70,8 @@ def install(
     """
     global _installed
     wanted = {*_SDK, *(_ALL_CLIENTS if all_clients else ()), *(_SCOPES if scopes else ())}
+    _WATCH.start()
     while True:
-        for name in sorted(wanted - _announced - _loaded(wanted)):
-            _announced.add(name)
-            wrapt.register_post_import_hook(_imported, name)
         loaded = _loaded(wanted | _installed)
         for name in loaded:  # perhaps another thread is just importing it: wait for that
             importlib.import_module(name)
@@ -84,7 +83,7 @@ def install(
             was_installed = _installed
             try:
                 for name in sorted(loaded):
-                    _INSTALLERS[name](sys.modules[name])
+                    _hook(name, sys.modules[name])
                 _installed = was_installed | wanted
                 if then is not None:
                     then()
@@ -112,8 +111,20 @@ def reached() -> tuple[str, ...]:
 
 
 def unreached() -> tuple[str, ...]:
-    """The hooks that somebody else took off, by name, and an SDK that was imported anew."""
-    return tuple(dict.fromkeys((*patch.unreached(), *sdk.unhooked())))
+    """What is not hooked, by name.
+
+    The hooks that somebody else took off, an SDK that was reloaded in part, and a module that
+    another finder brought in without a word to ours.
+    """
+    loaded = ((name, sys.modules.get(name)) for name in sorted(_installed))
+    unseen = (name for name, module in loaded if _is_whole(module) and module not in _hooked)
+    return tuple(dict.fromkeys((*patch.unreached(), *sdk.unhooked(), *unseen)))
+
+
+def _is_whole(module: ModuleType | None) -> bool:
+    """Whether it is a module that is imported, and not just being so, nor a mock of one."""
+    spec = module.__spec__ if type(module) is ModuleType else None
+    return spec is not None and not getattr(spec, "_initializing", False)
 
 
 def _loaded(names: Collection[str]) -> set[str]:
@@ -131,16 +142,18 @@ def _load_what_calls_need() -> None:
 
 
 def _imported(module: ModuleType) -> None:
+    """Hooks what was just imported. An error of it fails the import, this time and each time."""
     name = module.__name__
-    try:
-        if name == "openai" and name in _installed:
-            _load_what_calls_need()
-        with changing:
-            if name in _installed:
-                _INSTALLERS[name](module)
-    except BaseException:
-        # This import fails now. Should the application try again, it must not come through.
-        sys.modules.pop(name, None)
-        wrapt.register_post_import_hook(_imported, name)
-        raise
-    _announced.discard(name)  # wrapt tells of an import only once
+    if name == "openai" and name in _installed:
+        _load_what_calls_need()
+    with changing:
+        if name in _installed:
+            _hook(name, module)
+
+
+def _hook(name: str, module: ModuleType) -> None:
+    _INSTALLERS[name](module)
+    _hooked.add(module)
+
+
+_WATCH = ImportWatch(_INSTALLERS, _imported)

@@ -23,7 +23,7 @@ from openai_project_guard._check.call_site import (
 from openai_project_guard._check.header_settings import PROJECT, SETTINGS, Setting
 from openai_project_guard._check.waiting import module_of, outwards
 from openai_project_guard._errors import OWN_FAULTS
-from openai_project_guard._hooks.patch import Function, hook
+from openai_project_guard._hooks.patch import Function, forgetting_ref, hook
 from openai_project_guard._scope import SCOPE
 from openai_project_guard._state import STATE
 
@@ -59,7 +59,7 @@ def _building_hook(original: Function) -> Function:
 def _note(client: Any) -> None:
     try:
         key = id(client)
-        _sites[key] = ref(client, lambda _: _sites.pop(key, None)), _site(client)
+        _sites[key] = forgetting_ref(client, _sites, key), _site(client)
     except OWN_FAULTS:  # a client that cannot be noted is built all the same
         pass
 

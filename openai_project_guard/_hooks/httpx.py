@@ -23,6 +23,7 @@ from openai_project_guard._hooks.call import OtherCall, judges_other_calls
 from openai_project_guard._hooks.message import MessageReader
 from openai_project_guard._hooks.patch import (
     Function,
+    forgetting_ref,
     hook,
     is_reached,
     owner_of,
@@ -85,8 +86,9 @@ HTTP = Http(header_sources_of_http)
 
 _methods_of = attrgetter(*_METHODS)
 
-_HOOKED: dict[type, tuple[Any, ...]] = {}
-"""The hooked client classes, and these methods as the library has them: the last one hooked."""
+_HOOKED: dict[int, tuple[ref[Any], ref[Any]]] = {}
+"""By its `id()`, each client class and the hook in it, which has `library_methods`: `_METHODS` as
+the library has them, the last one hooked. Strong references here would keep every import alive."""
 
 _BYPASSING_CLIENTS: dict[int, ref[Any]] = {}
 """HTTP clients of the SDK whose own `send()` may bypass the transport hook. Whatever they send is a
@@ -101,9 +103,10 @@ def install(module: ModuleType) -> None:
     """
     for client, make in ((module.Client, _sync_hook), (module.AsyncClient, _async_hook)):
         require(client, *_METHODS)
-        hook(client, SEND_SINGLE_REQUEST, functools.partial(make, module=module))
+        ours: Any = hook(client, SEND_SINGLE_REQUEST, functools.partial(make, module=module))
         steps = (_of_the_library(client, name, module) for name in _METHODS[:-1])
-        _HOOKED[client] = (*steps, client.__dict__[SEND_SINGLE_REQUEST])
+        ours.library_methods = (*steps, client.__dict__[SEND_SINGLE_REQUEST])
+        _HOOKED[id(client)] = forgetting_ref(client, _HOOKED, id(client)), ref(ours)
 
 
 def _of_the_library(client: type, name: str, module: ModuleType) -> Any:
@@ -185,7 +188,7 @@ def note_bypassing_client(client: Any) -> None:
     """Remembers an HTTP client of the SDK that may bypass the transport hook."""
     key = id(client)  # it need not be hashable
     with suppress(TypeError):  # no weak reference: what it sends is judged where it is sent
-        _BYPASSING_CLIENTS[key] = ref(client, lambda _: _BYPASSING_CLIENTS.pop(key, None))
+        _BYPASSING_CLIENTS[key] = forgetting_ref(client, _BYPASSING_CLIENTS, key)
 
 
 def reaches_transport_hook(client: Any) -> bool:
@@ -194,18 +197,22 @@ def reaches_transport_hook(client: Any) -> bool:
     A stand-in for an HTTP client, or one with a `send()` of its own, may bypass it.
     """
     cls = type(client)
-    base = next(filter(_HOOKED.__contains__, cls.__mro__), None)
-    if base is None or not client.__dict__.keys().isdisjoint(_METHODS):
+    key = next(filter(_HOOKED.__contains__, map(id, cls.__mro__)), None)
+    if key is None or not client.__dict__.keys().isdisjoint(_METHODS):
         return False
+    base, hook_in_base = (each() for each in _HOOKED[key])
+    if base is None or hook_in_base is None:
+        return False
+    known = hook_in_base.library_methods
     if cls.__getattribute__ is not object.__getattribute__:  # type: ignore[comparison-overlap]
         given: list[Any] = []
         with suppress(Exception):  # of its own, which the SDK is to hear of
             given += (getattr(getattr(client, name), "__func__", None) for name in _METHODS)
         if given != [*_methods_of(cls)]:
             return False
-    return _methods_of(cls) == _HOOKED[base] or all(
-        owner_of(cls, name) is base and _still_calls(base, name, known)
-        for name, known in zip(_METHODS, _HOOKED[base], strict=True)
+    return _methods_of(cls) == known or all(
+        owner_of(cls, name) is base and _still_calls(base, name, method)
+        for name, method in zip(_METHODS, known, strict=True)
     )
 
 

@@ -13,14 +13,21 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from inspect import isroutine
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakKeyDictionary, ref
 
 from openai_project_guard._errors import UnsupportedSDKError
 
+Key = TypeVar("Key")
 Function = Callable[..., Any]
 Maker = Callable[[Function], Function]
 """Makes a hook around a method: both take the instance as their first argument."""
+
+
+def forgetting_ref(thing: Any, table: dict[Key, Any], key: Key) -> ref[Any]:
+    """A weak reference. Once the thing is gone, so is what the table has under this key."""
+    forget = table.pop  # by itself: as the interpreter exits, the table's name is gone first
+    return ref(thing, lambda _: forget(key, None))
 
 
 class Patch:
@@ -33,8 +40,7 @@ class Patch:
     __slots__ = ("_attribute", "_hook", "_owner", "name", "path")
 
     def __init__(self, owner: Any, attribute: str, hook: Function) -> None:
-        key = (id(owner), attribute)
-        self._owner = ref(owner, lambda _: _patches.pop(key, None))
+        self._owner = forgetting_ref(owner, _patches, (id(owner), attribute))
         self._hook = ref(hook)
         self._attribute = attribute
         is_class = isinstance(owner, type)
@@ -63,18 +69,21 @@ _made: WeakKeyDictionary[Function, Patch] = WeakKeyDictionary()
 """Every hook that somebody still holds: a mock that outlives the guard puts its back."""
 
 
-def hook(owner: Any, name: str, make: Maker) -> None:
+def hook(owner: Any, name: str, make: Maker) -> Function:
     """Hooks a method or a function, once: where the hook is still reached nothing is done.
 
     The caller holds the lock under which settings change.
 
+    Returns:
+        The hook that is reached.
+
     Raises:
         UnsupportedSDKError: there is none of that name.
     """
-    key, made_before = (id(owner), name), _hook_of(owner, name)
-    if made_before is not None:
-        _patches[key] = made_before
-        return
+    key, reached = (id(owner), name), _hook_of(owner, name)
+    if reached is not None:
+        _patches[key] = _made[reached]
+        return reached
     require(owner, name)
     original = owner.__dict__[name]
     # Not isinstance(): a wrapper of wrapt claims to be a function, but has to be bound to the
@@ -84,14 +93,15 @@ def hook(owner: Any, name: str, make: Maker) -> None:
     functools.update_wrapper(ours, original)
     setattr(owner, name, ours)
     _patches[key] = _made[ours] = Patch(owner, name, ours)
+    return ours
 
 
-def _hook_of(owner: Any, name: str) -> Patch | None:
+def _hook_of(owner: Any, name: str) -> Function | None:
     """The hook through which a call of this class or module passes, if there is one."""
     for link in wrapper_chain(owner.__dict__.get(name)):
         patch = _made.get(link) if type(link) is FunctionType else None
         if patch is not None and patch.is_of(owner, name):
-            return patch
+            return link  # type: ignore[no-any-return]
     return None
 
 

@@ -258,8 +258,8 @@ def test_a_tools_removal_that_drops_our_hook_is_noticed_and_enable_repairs_it(
     assert [record.getMessage() for record in caplog.records if record.levelno > logging.INFO][
         -1
     ] == (
-        f"Another package took the guard's hook off {HOOKED[name].__name__}.{name}. "
-        "Call enable() again."
+        f"The guard's hook on {HOOKED[name].__name__}.{name} is gone: another package took it off, "
+        "or imported that past the guard. Call enable() again."
     )
     verdicts.clear()
     assert probe() == "ab"  # the hook that is left still holds
