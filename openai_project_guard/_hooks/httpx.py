@@ -39,6 +39,8 @@ SEND_SINGLE_REQUEST = "_send_single_request"
 _METHODS = ("send", "_send_handling_auth", "_send_handling_redirects", SEND_SINGLE_REQUEST)
 """The way from the SDK to the transport hook, in httpx and httpx2 alike."""
 
+_LIBRARIES = ("httpx", "httpx2")
+
 CALL = "openai_project_guard"
 """Under this name a request's `extensions` hold its `Call`; httpx hands them on at redirects."""
 
@@ -51,10 +53,14 @@ class Http(MessageReader):
 
     def headers(self, message: Any) -> RawHeaders:
         """Its headers, as they stand."""
-        try:  # what `.raw` is made from in httpx and httpx2, at a third of the cost
-            return message.headers._list  # type: ignore[no-any-return]
+        headers = message.headers
+        try:
+            if type(headers).__module__ in _LIBRARIES:  # a subclass may have a `raw` of its own
+                # What `raw`, which is sent, is made from; at a third of the cost.
+                return headers._list  # type: ignore[no-any-return]
         except AttributeError:
-            return [(name, name.lower(), value) for name, value in message.headers.raw]
+            pass
+        return [(name, name.lower(), value) for name, value in headers.raw]
 
     def host(self, message: Any) -> str:
         """The host of its URL as DNS has it: `url.host` shows `xn--…` in other letters."""

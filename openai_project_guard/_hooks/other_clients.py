@@ -52,11 +52,13 @@ def install_urllib3(connectionpool: ModuleType) -> None:
         method, url = send.argument("method", 1), send.argument("url", 2)
         if method is None or url is None:
             return None
-        given = send.argument("headers", 4)
-        # A copy, for the caller's mapping is not ours to change.
-        headers = header_dict(pool.headers if given is None else given)
-        send.replace(headers, "headers", 4)
-        return Message(method, _url(pool, url), headers)
+        if send.argument("headers", 4) is None:
+            send.replace(pool.headers, "headers", 4)
+        if not hasattr(send.argument("headers", 4), "items"):
+            return None  # its own error says that it takes no such headers
+        # A copy, for the caller's mapping is not ours to change. No local here holds the headers.
+        send.replace(header_dict(send.argument("headers", 4)), "headers", 4)
+        return Message(method, _url(pool, url), send.argument("headers", 4))
 
     hook(connectionpool.HTTPConnectionPool, "urlopen", judging(_judge(family, read)))
 

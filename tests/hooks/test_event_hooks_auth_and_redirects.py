@@ -90,6 +90,26 @@ def test_what_was_right_and_is_made_wrong_is_refused(
 
 
 @BOTH
+@CHANGES
+def test_headers_of_a_kind_of_their_own_are_read_as_they_leave(way: Any, what: str) -> None:
+    headers, error = WRONG_HEADERS[what]
+    given = {name.lower().encode(): value.encode() for name, value in headers.items()}
+
+    class Mine(http.Headers):  # type: ignore[misc, name-defined]
+        @property
+        def raw(self) -> list[tuple[bytes, bytes]]:  # which is what a transport sends
+            return [(name, given.get(name.lower(), value)) for name, value in super().raw]
+
+    def put(request: Any) -> None:
+        request.headers = Mine(request.headers)
+
+    sent = Recorder()
+    client = way.client(sent, {"event_hooks": {"request": [way.function(put)]}}, project="proj_a")
+    refused(way, lambda: chat(client), error)
+    assert sent.requests == []
+
+
+@BOTH
 def test_a_refusal_at_the_transport_is_not_retried(way: Any, sent: Recorder) -> None:
     """Before `_send_request` came, the SDK retries whatever its HTTP client raises."""
     attempts: list[str] = []

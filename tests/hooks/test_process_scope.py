@@ -12,7 +12,7 @@ from typing import Any
 
 import openai
 import pytest
-from support import A, B
+from support import A, B, frames_holding
 
 import openai_project_guard as opg
 from openai_project_guard import _hooks
@@ -424,6 +424,24 @@ def test_urllib3_takes_its_arguments_by_position(number: int, api: LoopbackAPI) 
         enable(mode="inject")
         assert get(None) == 200
     assert [line.project_header for line in api.ledger] == ["proj_a", "proj_a"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [f"Bearer {A}", [("Authorization", f"Bearer {A}")], [{"x": A}, A], 5, {"x": None}, {3: A}],
+    ids=["text", "pairs", "list", "number", "no value", "no name"],
+)
+def test_urllib3_itself_says_which_headers_it_does_not_take(given: Any) -> None:
+    urllib3 = pytest.importorskip("urllib3")
+    said = []
+    for is_guarded in (False, True):
+        if is_guarded:
+            enable()
+        with urllib3.HTTPConnectionPool("127.0.0.1", 9) as pool, pytest.raises(Exception) as caught:
+            pool.urlopen("GET", "/", headers=given, retries=False)
+        assert frames_holding(caught.value, A) == []
+        said.append((type(caught.value), str(caught.value)))
+    assert said[0] == said[1]
 
 
 def test_urllib3_itself_says_which_argument_is_missing() -> None:
