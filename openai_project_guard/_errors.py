@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
@@ -57,6 +58,18 @@ def hide_frames(fn: F) -> F:
             return fn(*passing.pop(), **passing.pop())
         except Exception as error:  # a TypeError for a wrong argument, too
             error.__context__ = None
+            if isinstance(error, ConfigurationError):
+                error.args = tuple(map(_without_registered_keys, error.args))
             raise error.with_traceback(None) from None
 
     return cast("F", wrapper)
+
+
+def _without_registered_keys(text: Any) -> Any:
+    """A message without a key that is registered just now, of whatever form."""
+    state = sys.modules.get("openai_project_guard._state")
+    if state is None or not isinstance(text, str):
+        return text
+    from openai_project_guard._keys import without_known_keys
+
+    return without_known_keys(text, state.STATE.knows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from itertools import pairwise
 
@@ -18,18 +18,18 @@ _KEY = re.compile(
     # Behind letters (task-…, disk_…) only what no name looks like: one long piece.
     r"|(?:[se]k[-_]|sess-)(?:(?=[a-z]{0,31}[A-Z0-9])[A-Za-z0-9]{20}|[a-z]{32})[A-Za-z0-9_-]*"
 )
-_TYPED = ("sk-proj-", "sk-svcacct-", "sk-admin-", "sk-None-")
+_FIRST = ("sk", "ek", "sess")
+_KINDS = ("proj", "svcacct", "admin", "None")
+_TYPED = tuple(f"sk-{kind}-" for kind in _KINDS)
+_NAME = re.compile(r"[a-z]{2,12}")
 _HINT_PREFIX = re.compile(r"(?:[se]k|sess)-(?:[A-Za-z]{1,12}-)?")
 _TOKEN = re.compile(r"(?<![/A-Za-z0-9_])[A-Za-z0-9_][A-Za-z0-9_-]{19,}")  # no part of a path
-_WORD_OF_VALUE = re.compile(r"(?<=['\"\s=,;])[A-Za-z0-9_-]{20,}(?=['\"\s,;])")
+_WORD_OF_VALUE = re.compile(r"(?<=['\"\s=,;])[\w:.+@!%~-]{20,}={0,2}(?=['\"\s,;])", re.ASCII)
 _LONG_PIECE = re.compile(r"[A-Za-z0-9]{16}")  # longer than most words in a name
-# A key may stand behind a scheme, in quotes, in a list, in a path, behind its name: each piece that
-# may be one, from what ends at the fewest characters to what ends at any that few keys have.
-_PIECES = (
-    re.compile(r"[^\s,;\"']+"),
-    re.compile(r"[\w.~+-]+", re.ASCII),
-    re.compile(r"[\w-]+", re.ASCII),
-)
+# A key may stand behind a scheme, in quotes, in a list, in a path, behind its name.
+_SEPARATOR = re.compile(r"[^\w-]", re.ASCII)
+_MOST_SEPARATORS = 8  # within a key; base64 has + / =, and a gateway's key perhaps a colon
+_LOOKED_AT = 2000  # characters, in which such a key may begin; fewer are shown of a call
 _ASSIGNMENT = re.compile(r"\A[A-Za-z_]+=")
 _ONE_SLASH = re.compile(r":/(?!/)")
 _NO_SCHEME = re.compile(r"(?:\A|/)([^/:@]{2,}:)(?!/)")  # one letter is a drive: C:
@@ -47,6 +47,11 @@ _UNSPEAKABLE = re.compile(
 )
 _SHORTEST_RANDOM = 20  # characters; with ten different ones or more, beyond all guessing
 _MIN_SECRET = 8  # a shorter secret would be half given away by its last four characters
+
+
+def is_secret(key: str) -> bool:
+    """Whether a key is longer than a word that somebody also gives to a project, such as `dev`."""
+    return len(key) >= _MIN_SECRET
 
 
 def digest(key: str) -> bytes:
@@ -67,19 +72,22 @@ def digest_of(fingerprint: str) -> bytes:
 def hint(key: str) -> str:
     """Prefix up to the second dash, an ellipsis, the last four characters.
 
+    What stands before a dash is a prefix only if it is no part of the secret: in a random key, such
+    as a gateway makes, there may be a dash anywhere.
+
     Example:
         >>> hint("sk-proj-0123456789Ab3d")
         'sk-proj-…Ab3d'
     """
     first, dash, rest = key.partition("-")
-    if not dash or len(first) > 4:
-        prefix, rest = "", key  # not a key of OpenAI's: a token's dashes mean nothing
+    if not dash or first not in _FIRST:
+        prefix, rest = "", key  # not a key of OpenAI's
     else:
         prefix = first + dash
         kind, dash, secret = rest.partition("-")
-        if dash and kind.isalpha() and len(kind) <= 12:
+        if dash and (kind in _KINDS or (_NAME.fullmatch(kind) and len(secret) >= _SHORTEST_RANDOM)):
             prefix, rest = prefix + kind + dash, secret
-    return f"{prefix}…{rest[-4:] if len(rest) >= _MIN_SECRET else ''}"
+    return f"{prefix}…{rest[-4:] if is_secret(rest) else ''}"
 
 
 def find_key(text: str) -> str | None:
@@ -117,15 +125,24 @@ def without_known_keys(text: str, is_key: Callable[[bytes], bool]) -> str:
         text: the text.
         is_key: whether this is the digest of a key.
     """
-    pieces = {text.strip()}
-    for each in _PIECES:
-        pieces.update(each.findall(text))
-    for piece in pieces - {""}:
+    for piece in sorted({text.strip(), *_pieces(text)} - {""}, key=len, reverse=True):
         if is_key(digest(piece)) or (
             not piece.isascii() and is_key(sha256(piece.encode("latin-1", "replace")).digest())
         ):
             text = text.replace(piece, hint(piece))
     return redact(text)
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """What may be a key in a text: from behind a character that few keys have to before another."""
+    for found in _WORD.finditer(text):
+        start, last = found.span()
+        yield found.group()
+        ends = [*(each.start() for each in _SEPARATOR.finditer(text, start, last)), last]
+        for at, end in enumerate(ends):
+            joined = _MOST_SEPARATORS if start < _LOOKED_AT else 0
+            yield from (text[start:after] for after in ends[at : at + 1 + joined])
+            start = end + 1
 
 
 def _hidden(found: re.Match[str]) -> str:
@@ -219,7 +236,7 @@ def _has_key(text: object, key: str) -> bool:
     """Whether this key is in a text, or one of a known form; `dev` may be in `dev-team`."""
     if not isinstance(text, str):
         return False
-    if key in text and len(key) >= _MIN_SECRET:
+    if key in text and is_secret(key):
         return True
     as_a_word = rf"(?<![\w-]){re.escape(key)}(?![\w-])"
     return re.search(as_a_word, text) is not None or find_key(text) is not None

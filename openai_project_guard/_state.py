@@ -11,6 +11,7 @@ from threading import RLock
 from typing import TYPE_CHECKING
 
 from openai_project_guard._forks import fork_safe
+from openai_project_guard._registry.model import records_of
 from openai_project_guard._registry.registry import Registry
 from openai_project_guard._settings import Settings, build
 from openai_project_guard._start_log import log_started
@@ -43,6 +44,11 @@ class State:
     def active(self) -> Settings | None:
         """The settings of the enabled guard, or else those of scopes, once they are read."""
         return self.settings or self.scope_settings
+
+    def knows(self, key_digest: bytes) -> bool:
+        """Whether a key is registered."""
+        registries = (self.registered,) if self.active is None else self.active.registries
+        return bool(records_of(registries, key_digest))
 
 
 STATE = State()

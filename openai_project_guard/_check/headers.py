@@ -163,10 +163,7 @@ class HeaderTexts(NamedTuple):
         return without_known_keys(text, self._is_key)
 
     def _is_key(self, key_digest: bytes) -> bool:
-        settings = STATE.active
-        return key_digest == self.key_digest or (
-            settings is not None and settings.knows(key_digest)
-        )
+        return key_digest == self.key_digest or STATE.knows(key_digest)
 
 
 def shortened(text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from openai_project_guard._errors import ConfigurationError
-from openai_project_guard._keys import fingerprint_of, shown
+from openai_project_guard._keys import fingerprint_of, shown, without_known_keys
 from openai_project_guard._registry.validate import is_project_id
 
 LEARNED = "learned"
@@ -255,7 +255,8 @@ def project_id(registries: Sequence[HasSnapshot], name: str, argument: str = "pr
         if known
         else "No registry has an alias"
     )
+    without_keys = without_known_keys(shown(name), lambda key: bool(records_of(registries, key)))
     raise ConfigurationError(
-        f"{argument} {shown(name)} is neither a project id (proj_ and letters, digits, _ or -) "
+        f"{argument} {without_keys} is neither a project id (proj_ and letters, digits, _ or -) "
         f"nor a known alias. {aliases}."
     )

@@ -92,7 +92,7 @@ class Registry:
         if organization:
             validate_argument("organization", validate.organization, organization)
         if note:
-            validate_argument("note", validate.note, note)
+            validate_argument("note", validate.text, note)
         known = self.snapshot.projects.get(project) if isinstance(project, str) else None
         self.add(
             digest(key),

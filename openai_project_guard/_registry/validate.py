@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from openai_project_guard._errors import ConfigurationError
-from openai_project_guard._keys import FINGERPRINT, digest, digest_of, find_key, shown
+from openai_project_guard._keys import FINGERPRINT, digest, digest_of, find_key, is_secret, shown
 from openai_project_guard._keys import hint as hint_of
 
 HOW_TO_FINGERPRINT = (
@@ -123,9 +123,12 @@ def hint(value: object, key_digest: bytes) -> str:
     return shown_of_key
 
 
-def note(value: object) -> str:
-    """Whatever was noted with a key."""
-    return text(value)
+def note(value: object, key_digest: bytes) -> str:
+    """Whatever was noted with the key with this digest."""
+    noted = text(value)
+    if is_secret(noted) and digest(noted) == key_digest:
+        raise FieldError(f"this is the raw key. {NO_KEY_HERE}")
+    return noted
 
 
 def validate_project_id(value: object) -> str:

@@ -493,7 +493,7 @@ def test_a_project_that_several_registries_have_is_named_once(good: Shell) -> No
         (LEGACY, True),
         ("sk-None-DemoUserNotARealKeyLm9n", True),
         ("sk-svcacct-DemoNotARealKeyLm9n", False),
-        ("sk-or-v1-0123456789abcdef", False),
+        ("sk-or-v1-0123456789abcdef0123456789abcdef", False),
         ("gateway.key.7777", False),
     ],
 )

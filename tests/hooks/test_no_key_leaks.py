@@ -15,7 +15,7 @@ import openai
 import pytest
 import wrapt
 from openai._base_client import BaseClient
-from support import VERSION, Async, Recorder, Sync, chat, needs_sdk
+from support import VERSION, Async, Recorder, Sync, chat, frames_holding, needs_sdk
 
 import openai_project_guard as opg
 from openai_project_guard._state import STATE
@@ -252,6 +252,37 @@ def test_a_bad_setting(case: str) -> None:
     with pytest.raises(opg.ConfigurationError) as refused:
         BAD_SETTINGS[case]()
     assert_safe(refused.value)
+
+
+WRONG_PLACES: dict[str, Callable[[str], object]] = {
+    "mode": lambda key: opg.enable(key),  # type: ignore[arg-type]
+    "unregistered": lambda key: opg.enable(unregistered=key),  # type: ignore[arg-type]
+    "host": lambda key: opg.enable(hosts=[f"{key}:443/"]),
+    "pinned project": lambda key: opg.enable(project=key),
+    "guard": lambda key: opg.guard(project=f"it is {key}").__enter__(),
+    "guard mode": lambda key: opg.guard(mode=key),  # type: ignore[call-overload]
+    "project": lambda key: opg.register("another-key-of-ours", key),
+    "observer": lambda key: opg.add_observer(key),  # type: ignore[arg-type]
+    "registry": lambda key: opg.Registry().register("another-key-of-ours", key),
+    "a registry of it": lambda key: opg.enable(project=key, registry={"proj_a": key}),
+}
+
+
+@pytest.mark.parametrize("is_enabled", [True, False])
+@pytest.mark.parametrize(
+    "key", ["the-gateway-key-of-team-7", "gw:of/team+7==", "q7Zr2LmX:v9Kp4TnB8c/W"]
+)
+@pytest.mark.parametrize("where", WRONG_PLACES)
+def test_a_registered_key_of_whatever_form_in_a_wrong_place(
+    where: str, key: str, is_enabled: bool
+) -> None:
+    opg.register(key, "proj_a")
+    if is_enabled:
+        opg.enable(registry={"proj_a": CANARY})
+    with pytest.raises(opg.ConfigurationError) as refused:
+        WRONG_PLACES[where](key)
+    assert key not in f"{refused.value} {refused.value.args}"
+    assert frames_holding(refused.value, key) == []
 
 
 @pytest.mark.parametrize(

@@ -438,6 +438,22 @@ MISTAKES = {
         project(f'keys = [{{ fingerprint = "{fingerprint("CANARY")}", hint = "CANARY" }}]'),
         f"line 4: projects.bot.keys[0].hint: this is the raw key. {NO_KEY}",
     ),
+    "note a gateway's key": (
+        project(f'keys = [{{ fingerprint = "{fingerprint("CANARY-7")}", note = "CANARY-7" }}]'),
+        f"line 4: projects.bot.keys[0].note: this is the raw key. {NO_KEY}",
+    ),
+    "name a gateway's key": (
+        "version = 1\n[projects.CANARY-7]\nid = 'proj_a'\n"
+        '[projects.bot]\nid = "proj_b"\n'
+        f'keys = [{{ fingerprint = "{fingerprint("CANARY-7")}" }}]\n',
+        f'line 2: projects."…": its name is a raw key. {NO_KEY}',
+    ),
+    "something else wrong where the name is a gateway's key": (
+        "version = 1\n[projects.CANARY-7]\nid = 3\n"
+        '[projects.bot]\nid = "proj_b"\n'
+        f'keys = [{{ fingerprint = "{fingerprint("CANARY-7")}" }}]\n',
+        'line 3: projects."…".id: this is a whole number',
+    ),
     "hint of two lines": (
         project(f'keys = [{{ fingerprint = "{A}", hint = "a\\nb" }}]'),
         "line 4: projects.bot.keys[0].hint: a hint is text of one line.",

@@ -146,10 +146,14 @@ def test_what_looks_random_in_a_value_that_is_shown_is_hidden(form: str) -> None
         ("sk-0123456789-01234567Ab3d", "sk-…Ab3d"),
         ("sess-0123456789Ab3d", "sess-…Ab3d"),
         ("gateway-token-0123456789", "…6789"),
-        ("abcd-token-0123456789", "abcd-token-…6789"),
-        ("abcde-token-0123456789", "…6789"),
-        ("sk-abcdefghijkl-0123456789Ab3d", "sk-abcdefghijkl-…Ab3d"),
-        ("sk-abcdefghijklm-0123456789Ab3d", "sk-…Ab3d"),
+        ("abcd-token-0123456789", "…6789"),
+        ("sk-team-0123456789012345Ab3d", "sk-team-…Ab3d"),
+        ("sk-team-012345678901234Ab3d", "sk-…Ab3d"),  # of 19 characters no more than four
+        ("sk-or-0123456789012345Ab3d", "sk-or-…Ab3d"),
+        ("sk-o-0123456789012345Ab3d", "sk-…Ab3d"),
+        ("sk-Team-0123456789012345Ab3d", "sk-…Ab3d"),
+        ("sk-abcdefghijkl-0123456789012345Ab3d", "sk-abcdefghijkl-…Ab3d"),
+        ("sk-abcdefghijklm-0123456789012345Ab3d", "sk-…Ab3d"),
         ("ek_0123456789Ab3d", "…Ab3d"),
         ("sk-proj-1234567", "sk-proj-…"),
         ("sk-proj-12345678", "sk-proj-…5678"),
@@ -159,6 +163,14 @@ def test_what_looks_random_in_a_value_that_is_shown_is_hidden(form: str) -> None
 )
 def test_a_hint_is_the_prefix_and_the_last_four_characters(key: str, shown: str) -> None:
     assert hint(key) == shown
+
+
+def test_of_a_gateways_random_key_four_characters_are_shown() -> None:
+    """Its letters may have a dash among them, and what stands before that is a part of it."""
+    chance = random.Random(7)
+    secrets = ["".join(chance.choices(LETTERS_AND_DIGITS + "_-", k=22)) for _ in range(100_000)]
+    assert {hint(f"sk-{secret}") for secret in secrets} == {f"sk-…{each[-4:]}" for each in secrets}
+    assert {hint(secret) for secret in secrets} == {f"…{each[-4:]}" for each in secrets}
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,8 @@ def commit(message: str) -> None:
 
 
 def add(key: str, project: str, alias: str | None = None) -> None:
-    stores.add(NAME, project, fingerprint_of(digest(key)), alias=alias, hint=f"…{key}", note=key)
+    fingerprint = fingerprint_of(digest(f"the key {key}"))
+    stores.add(NAME, project, fingerprint, alias=alias, hint=f"…{key}", note=key)
 
 
 def merged(*branches: Callable[[], object]) -> set[tuple[str, str, str | None]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
 from openai_project_guard._keys import redact
@@ -75,15 +76,21 @@ def syntax_error(error: Exception, text: str) -> Mistake:
     return Mistake(line, f"this is not TOML. {reason}.")
 
 
-def spelled_path(field: Path) -> str:
-    """The field as the file would spell it, such as `projects.support-bot.keys[0].hint`."""
+def spelled_path(field: Path, is_key: Callable[[str], bool] | None = None) -> str:
+    """The field as the file would spell it, such as `projects.support-bot.keys[0].hint`.
+
+    Args:
+        field: the way to it.
+        is_key: whether a name is a key of the file. Default: what looks like one is.
+    """
     path = ""
     for part in field:
         if isinstance(part, int):
             path += f"[{part}]"
             continue
         shown = part
-        if redact(part) != part or len(part) > _LONGEST_NAME or not part.isprintable():
+        is_shown = redact(part) == part and len(part) <= _LONGEST_NAME and part.isprintable()
+        if not is_shown or (is_key is not None and is_key(part)):
             shown = '"…"'  # it may be a key; the line says where it stands
         elif not BARE_NAME.fullmatch(part):
             shown = f'"{part}"'

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, TypeVar
 
 from openai_project_guard._errors import RegistryError
-from openai_project_guard._keys import find_key
+from openai_project_guard._keys import digest, find_key, is_secret
 from openai_project_guard._registry import validate
 from openai_project_guard._registry.file.lines import Lines, Path
 from openai_project_guard._registry.file.mistakes import (
@@ -114,9 +114,9 @@ def _read(data: bytes, place: FilePlace, most: int | None = None) -> tuple[Snaps
     lines = Lines(text)
     mistakes = []
     for field, message, first in reader.mistakes[:most]:
-        text = f"{spelled_path(field)}: {message}"
+        text = f"{spelled_path(field, reader.is_key)}: {message}"
         if first:
-            text += f" The first is {spelled_path(first)}, line {lines.of(first)}."
+            text += f" The first is {spelled_path(first, reader.is_key)}, line {lines.of(first)}."
         mistakes.append(Mistake(lines.of(field), text))
     return reader.snapshot, mistakes
 
@@ -153,6 +153,12 @@ class Reader:
         projects = self._checked(("projects",), validate.typed, found.get("projects", {}), dict)
         for name, table in (projects or {}).items():
             self.read_project(name, table)
+        for name in filter(self.is_key, projects or ()):
+            self._add(("projects", name), f"its name is a raw key. {validate.NO_KEY_HERE}")
+
+    def is_key(self, name: str) -> bool:
+        """Whether this is a key of the registry itself."""
+        return is_secret(name) and digest(name) in self.snapshot.keys
 
     def read_project(self, name: str, table: Any) -> None:
         """Reads one project's table."""
@@ -216,7 +222,7 @@ class Reader:
                 if hint != "":
                     validate.hint(hint, key_digest)
                 if note is not None:
-                    validate.note(note)
+                    validate.note(note, key_digest)
                 is_fit = key_digest not in before and len(key) == 1 + ("hint" in key) + (
                     note is not None
                 )
@@ -247,7 +253,7 @@ class Reader:
             self._add(field, "this fingerprint is in the project twice.", first)
         self._checked((*path, "hint"), validate.hint, key.get("hint", ""), key_digest or b"")
         if "note" in key:
-            self._checked((*path, "note"), validate.note, key["note"])
+            self._checked((*path, "note"), validate.note, key["note"], key_digest or b"")
 
     def _check_names(self, path: Path, table: dict[str, Any], known: tuple[str, ...]) -> None:
         for name in table:

@@ -59,7 +59,7 @@ def read_key(field: bytes, value: bytes, known: Collection[str] = ()) -> tuple[b
         key_hint = found.get("hint")
         if key_hint:
             _read("hint", partial(validate.hint, key_digest=key_digest), key_hint)
-        note = _optional("note", validate.note, found.get("note"))
+        note = _optional("note", partial(validate.note, key_digest=key_digest), found.get("note"))
         bindings[project] = KeyBinding(key_hint or "", note)
     if not bindings:
         raise InvalidEntry("it names no project")
