@@ -62,6 +62,11 @@ class Guard(Block):
                 f"guard cannot decorate {shown(fn)}. It decorates functions, methods, coroutines, "
                 "and generators; as a context manager write `with guard(project=...):`."
             )
+        if _makes_context_manager(fn):
+            raise ConfigurationError(
+                f"guard cannot decorate {shown(fn)}, which contextlib made: a call of it runs "
+                "nothing yet. Write @guard(...) below @contextmanager, next to the function."
+            )
         return functools.wraps(fn)(_around(self, fn))  # type: ignore[return-value]
 
 
@@ -174,6 +179,12 @@ def _first_step(body: AsyncGenerator[Any, Any], _: object) -> Awaitable[Any]:
         return body.asend(None)
     finally:
         sys.set_asyncgen_hooks(*hooks)
+
+
+def _makes_context_manager(fn: Any) -> bool:
+    """Whether this is what `contextlib.contextmanager` or its async twin makes of a generator."""
+    made_in = getattr(fn, "__globals__", {}).get("__name__")
+    return made_in == "contextlib" and hasattr(fn, "__wrapped__")
 
 
 def _flags(fn: Any) -> int:

@@ -31,6 +31,7 @@ KEY_HELP = (
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 API_KEY, ADMIN_KEY = "OPENAI_API_KEY", "OPENAI_ADMIN_KEY"
 _SHORTEST = 8  # characters; a shorter value would be found in every other word: it must be alone
+_LONGEST = 65_536  # characters; a key has a few hundred, a token a few thousand
 _SCHEME = re.compile(r"\ABearer\s", re.IGNORECASE)
 _WRAPPING = re.compile(r"\A[\s\"'‘’“”]*")
 
@@ -148,12 +149,17 @@ def _from_stdin() -> str:
 
 def _from_pipe() -> str:
     try:
-        key = sys.stdin.read()
+        key = sys.stdin.read(_LONGEST + 1)
     except UnicodeDecodeError:
         key = "\ufffd" * 2  # the error itself holds what was read
     key = re.sub(r"\r?\n\Z", "", key)
     if not key:
         raise ConfigurationError(
             "There is no key on standard input. Pipe it in, or name a variable with --key-env."
+        )
+    if len(key) > _LONGEST:
+        raise ConfigurationError(
+            f"There is no key on standard input, but more than {_LONGEST} characters. Pipe in the "
+            "key alone."
         )
     return key

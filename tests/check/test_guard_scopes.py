@@ -12,7 +12,7 @@ import gc
 import operator
 import weakref
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, asynccontextmanager, contextmanager, nullcontext
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -154,6 +154,37 @@ def test_what_cannot_be_decorated_is_refused_at_once() -> None:
         guard("support-bot")
     with pytest.raises(opg.ConfigurationError, match="guard cannot decorate <class 'object'>"):
         guard(object)
+
+
+@pytest.mark.parametrize("make", [contextmanager, asynccontextmanager])
+def test_a_context_manager_is_decorated_at_its_generator(make: Any, probe: Probe) -> None:
+    """Above `@contextmanager` there is nothing to pin: what is called there runs nothing."""
+
+    def steps() -> Iterator[None]:
+        assert probe() == "a"
+        yield
+        assert probe() == "a"
+
+    async def async_steps() -> AsyncIterator[None]:
+        assert probe() == "a"
+        yield
+        assert probe() == "a"
+
+    is_async = make is asynccontextmanager
+    body: Any = async_steps if is_async else steps
+    with pytest.raises(opg.ConfigurationError, match=r"below @contextmanager, next to the functio"):
+        guard(project="proj_a")(make(body))
+
+    async def enter_async() -> None:
+        async with make(guard(project="proj_a")(body))():
+            assert probe() == "ab"
+
+    opg.enable(registry={"proj_a": A, "proj_b": B})
+    if is_async:
+        asyncio.run(enter_async())
+    else:
+        with make(guard(project="proj_a")(body))():
+            assert probe() == "ab"
 
 
 # --- aliases --------------------------------------------------------------------------------------

@@ -58,6 +58,20 @@ def test_input_that_is_no_text_is_refused(run: Shell) -> None:
     assert (ran.status, "cannot be registered" in ran.err) == (2, True)
 
 
+@pytest.mark.parametrize("command", [("register", "proj_a"), ("fingerprint",)])
+def test_input_without_end_is_not_read_to_its_end(run: Shell, command: tuple[str, ...]) -> None:
+    class Endless(io.StringIO):
+        def read(self, size: int | None = -1) -> str:
+            assert size is not None
+            assert 0 <= size < 1_000_000
+            return "\0" * size
+
+    run.patch.setattr(sys, "stdin", Endless())
+    ran = run.as_it_is(*command)
+    assert ran.status == 2
+    assert "no key on standard input, but more than 65536 characters" in " ".join(ran.err.split())
+
+
 def test_no_standard_input_at_all_is_said(run: Shell) -> None:
     run.patch.setattr(sys, "stdin", None)
     assert "--key-env" in run.as_it_is("register", "proj_a").err
