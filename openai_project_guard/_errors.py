@@ -67,9 +67,5 @@ def hide_frames(fn: F) -> F:
 
 def _without_registered_keys(text: Any) -> Any:
     """A message without a key that is registered just now, of whatever form."""
-    state = sys.modules.get("openai_project_guard._state")
-    if state is None or not isinstance(text, str):
-        return text
-    from openai_project_guard._keys import without_known_keys
-
-    return without_known_keys(text, state.STATE.knows)
+    module = sys.modules.get("openai_project_guard._state")  # without it none is
+    return module.STATE.without_keys(text) if module and isinstance(text, str) else text

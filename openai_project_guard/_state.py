@@ -11,6 +11,7 @@ from threading import RLock
 from typing import TYPE_CHECKING
 
 from openai_project_guard._forks import fork_safe
+from openai_project_guard._keys import without_known_keys
 from openai_project_guard._registry.model import records_of
 from openai_project_guard._registry.registry import Registry
 from openai_project_guard._settings import Settings, build
@@ -49,6 +50,10 @@ class State:
         """Whether a key is registered."""
         registries = (self.registered,) if self.active is None else self.active.registries
         return bool(records_of(registries, key_digest))
+
+    def without_keys(self, text: str) -> str:
+        """A text without a key that is registered, of whatever form."""
+        return without_known_keys(text, self.knows)
 
 
 STATE = State()
