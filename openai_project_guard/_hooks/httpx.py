@@ -12,7 +12,7 @@ from contextlib import suppress
 from operator import attrgetter
 from types import FunctionType, ModuleType
 from typing import Any
-from weakref import ref
+from weakref import WeakKeyDictionary, ref
 
 from openai_project_guard._check.call import Call
 from openai_project_guard._check.check import refusal
@@ -92,9 +92,9 @@ HTTP = Http(header_sources_of_http)
 
 _methods_of = attrgetter(*_METHODS)
 
-_HOOKED: dict[int, tuple[ref[Any], ref[Any]]] = {}
-"""By its `id()`, each client class and the hook in it, which has `library_methods`: `_METHODS` as
-the library has them, the last one hooked. Strong references here would keep every import alive."""
+_HOOKED: WeakKeyDictionary[type, ref[Any]] = WeakKeyDictionary()
+"""The hooked client classes, and the hook in each, which has `library_methods`: `_METHODS` as the
+library has them, the last one hooked. Strong references here would keep every import alive."""
 
 _BYPASSING_CLIENTS: dict[int, ref[Any]] = {}
 """HTTP clients of the SDK whose own `send()` may bypass the transport hook. Whatever they send is a
@@ -112,7 +112,7 @@ def install(module: ModuleType) -> None:
         ours: Any = hook(client, SEND_SINGLE_REQUEST, functools.partial(make, module=module))
         steps = (_of_the_library(client, name, module) for name in _METHODS[:-1])
         ours.library_methods = (*steps, client.__dict__[SEND_SINGLE_REQUEST])
-        _HOOKED[id(client)] = forgetting_ref(client, _HOOKED, id(client)), ref(ours)
+        _HOOKED[client] = ref(ours)
 
 
 def _of_the_library(client: type, name: str, module: ModuleType) -> Any:
@@ -202,24 +202,33 @@ def reaches_transport_hook(client: Any) -> bool:
 
     A stand-in for an HTTP client, or one with a `send()` of its own, may bypass it.
     """
-    cls = type(client)
-    key = next(filter(_HOOKED.__contains__, map(id, cls.__mro__)), None)
-    if key is None or not client.__dict__.keys().isdisjoint(_METHODS):
+    cls: Any = type(client)
+    base: Any = None
+    try:
+        is_as_in_library = _methods_of(cls) == cls._send_single_request.library_methods
+    except AttributeError:  # no client of the library, or something stands over the hook
+        is_as_in_library = False
+    if not is_as_in_library:
+        base = next(filter(_HOOKED.__contains__, cls.__mro__), None)
+        if base is None:
+            return False
+    if not client.__dict__.keys().isdisjoint(_METHODS):
         return False
-    base, hook_in_base = (each() for each in _HOOKED[key])
-    if base is None or hook_in_base is None:
-        return False
-    known = hook_in_base.library_methods
-    if cls.__getattribute__ is not object.__getattribute__:  # type: ignore[comparison-overlap]
+    if cls.__getattribute__ is not object.__getattribute__:
         given: list[Any] = []
         with suppress(Exception):  # of its own, which the SDK is to hear of
             given += (getattr(getattr(client, name), "__func__", None) for name in _METHODS)
         if given != [*_methods_of(cls)]:
             return False
-    return _methods_of(cls) == known or all(
+    return is_as_in_library or all(
         owner_of(cls, name) is base and _still_calls(base, name, method)
-        for name, method in zip(_METHODS, known, strict=True)
+        for name, method in zip(_METHODS, _library_methods(base), strict=True)
     )
+
+
+def _library_methods(base: type) -> tuple[Any, ...]:
+    hook_in_base = _HOOKED[base]()  # `None` where somebody took it off for good
+    return getattr(hook_in_base, "library_methods", (None,) * len(_METHODS))
 
 
 def _still_calls(base: type, name: str, known: Any) -> bool:
