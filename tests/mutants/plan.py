@@ -65,6 +65,7 @@ _STARTED = (
     "test_a_reload_is_one_record",
 )
 _UNSUPPORTED = "hooks/test_unsupported_sdk.py"
+_KEPT_ALIVE = "hooks/test_imported_again.py::test_no_import_is_kept_alive_by_the_guard"
 _SOCKETS = "hooks/test_websockets_of_the_sdk.py"
 _AFTERWARDS = "hooks/test_nothing_outlives_a_call.py"
 _HOOKS = [
@@ -254,6 +255,7 @@ TESTS: dict[str, list[str]] = {
         "hooks/test_process_scope.py",
         "hooks/test_workload_identity.py",
         *_ANSWERS,
+        _KEPT_ALIVE,
     ],
     "_hooks/call": [
         "hooks/test_process_scope.py",
@@ -264,6 +266,7 @@ TESTS: dict[str, list[str]] = {
         *_HOOKS,
         "hooks/test_no_key_leaks.py",
     ],
+    "_hooks/imports": ["hooks/test_imported_again.py", "hooks/test_unsupported_sdk.py"],
     "_hooks/__init__": [
         "hooks/test_unsupported_sdk.py",
         "hooks/test_import_order.py",
@@ -276,6 +279,7 @@ TESTS: dict[str, list[str]] = {
         "check/test_guard_scopes.py",
         "check/test_guard_in_tasks_and_threads.py",
         "cli/test_doctor.py::test_a_hook_that_another_tool_took_off_is_named",
+        "hooks/test_imported_again.py",
     ],
     "_hooks/patch": [
         "hooks/test_other_wrappers.py",
@@ -289,6 +293,7 @@ TESTS: dict[str, list[str]] = {
         f"{_AFTERWARDS}::test_a_class_made_anew_at_each_rerun_is_freed",
         "hooks/test_no_key_leaks.py::"
         "test_an_error_that_passes_through_our_frames_over_another_tools_wrapper",
+        _KEPT_ALIVE,
     ],
     "_hooks/sdk_legacy": [  # with openai 2.30 or before: newer releases do not come by it
         "hooks/test_older_sdks.py",
