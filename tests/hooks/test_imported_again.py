@@ -204,6 +204,77 @@ def test_what_came_in_unseen_is_not_called_checked(name: str) -> None:
     assert f"{gone}{name} is gone: another package took it off, or imported that" in run.stderr
 
 
+def test_a_finder_behind_the_guards_is_asked_as_it_was() -> None:
+    said = output(
+        f"""
+import sys
+from importlib.machinery import PathFinder
+import openai_project_guard as opg
+
+class ByItself:
+    def find_spec(self, name, path=None, target=None):
+        asked.append((name, target))
+        return PathFinder.find_spec(name, path) if name == "websockets.sync.client" else None
+
+class OfOld:
+    def find_module(self, name, path=None):  # all that a finder had once
+        return None
+
+asked = []
+opg.enable(registry={{"proj_a": {A!r}}})
+sys.meta_path[1:1] = [OfOld(), ByItself()]
+import websockets.sync.client
+assert opg.is_enabled()
+from importlib import reload
+reload(websockets.sync.client)
+print(opg.is_enabled(), asked.count(("websockets.sync.client", None)))
+print(asked.count(("websockets.sync.client", websockets.sync.client)))
+"""
+    )
+    assert said.splitlines() == ["True 1", "1"]
+
+
+def test_a_loader_that_does_not_say_when_code_runs_stays_as_it_is() -> None:
+    said = output(
+        f"""
+import sys
+from importlib.machinery import ModuleSpec
+import openai_project_guard as opg
+
+class Old:
+    def load_module(self, name):
+        raise AssertionError
+
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        return ModuleSpec(name, Old()) if name == "openai" else None
+
+before = [*sys.meta_path]
+opg.enable(registry={{"proj_a": {A!r}}})
+(ours,) = [finder for finder in sys.meta_path if finder not in before]
+sys.meta_path.insert(1, Finder())
+print(type(ours.find_spec("openai").loader).__name__, ours.find_spec("json"))
+"""
+    )
+    assert said == "Old None"
+
+
+@pytest.mark.parametrize("what", ["mock.Mock()", "types.ModuleType('requests.adapters')", "None"])
+def test_what_stands_in_for_a_module_is_not_taken_for_one_past_the_guard(what: str) -> None:
+    said = output(
+        f"""
+import sys, types
+from unittest import mock
+import openai_project_guard as opg
+opg.enable(registry={{"proj_a": {A!r}}}, scope="process")
+with mock.patch.dict(sys.modules, {{"requests.adapters": {what}}}):
+    print(opg.is_enabled())
+print(opg.is_enabled())
+"""
+    )
+    assert said.splitlines() == ["True", "True"]
+
+
 def test_a_module_in_the_middle_of_its_import_is_not_called_unchecked() -> None:
     said = output(
         f"""

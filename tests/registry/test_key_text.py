@@ -22,6 +22,7 @@ from openai_project_guard._keys import (
     validate_key,
     weakness,
     without_known_keys,
+    without_random,
 )
 
 LETTERS_AND_DIGITS = string.ascii_letters + string.digits
@@ -119,6 +120,41 @@ def test_what_is_known_to_be_a_key_is_hidden_and_no_other_word(encoding: str) ->
     assert without_known_keys(text, lambda _: False) == text
 
 
+@pytest.mark.parametrize(
+    ("text", "key", "is_found"),
+    [
+        ("{}", "a:b:c:d:e:f:g:h:0123456789", True),  # eight characters that few keys have
+        ("{}", "a:b:c:d:e:f:g:h:i:0123456789", True),  # a whole word may have more
+        ("x={}", "a:b:c:d:e:f:g:h:0123456789", True),
+        ("x={}", "a:b:c:d:e:f:g:h:i:0123456789", False),
+        ("x" * 1998 + "={}", "gw/0123456789", True),  # it begins within the first 2,000
+        ("x" * 1999 + "={}", "gw/0123456789", False),
+        ("x" * 1999 + "={}", "gw-0123456789", True),
+        ("x=" * 5000 + "{}=x", "gw-0123456789", True),
+    ],
+)
+def test_a_key_with_separators_in_it_is_found_among_others(
+    text: str, key: str, is_found: bool
+) -> None:
+    cleaned = without_known_keys(text.format(key), digest(key).__eq__)
+    assert cleaned == text.format(hint(key) if is_found else key)
+
+
+def test_of_a_key_within_a_key_no_part_is_left() -> None:
+    inner = "0123456789Ab3d"
+    known = {digest(inner), digest(f"gw:{inner}"), digest(f"gw:{inner}==")}
+    said = without_known_keys(f"/x/gw:{inner}==/gw:{inner}/{inner}", known.__contains__)
+    assert said == "/x/…3d==/…Ab3d/…Ab3d"
+
+
+@pytest.mark.parametrize("text", ["{}", "it is {}.", "({})", "a={}"])
+def test_what_looks_random_in_a_text_is_hidden_unless_it_is_in_a_path(text: str) -> None:
+    secret = "Zq8vN3xK1mB7cT5wR9yP2sL6d"
+    assert without_random(text.format(secret)) == text.format("…sL6d")
+    assert without_random(f"/srv/{secret}") == f"/srv/{secret}"
+    assert without_random(text.format("sk-team-…Ab3d")) == text.format("sk-team-…Ab3d")
+
+
 @pytest.mark.parametrize("key", ["abcd-1234", "abcd1234"])
 def test_a_key_within_a_word_beside_it_is_refused_unless_it_is_as_short_as_a_word(key: str) -> None:
     with pytest.raises(ConfigurationError, match="has a key in it"):
@@ -155,6 +191,7 @@ def test_what_looks_random_in_a_value_that_is_shown_is_hidden(form: str) -> None
         ("sk-abcdefghijkl-0123456789012345Ab3d", "sk-abcdefghijkl-…Ab3d"),
         ("sk-abcdefghijklm-0123456789012345Ab3d", "sk-…Ab3d"),
         ("ek_0123456789Ab3d", "…Ab3d"),
+        ("ek-0123456789Ab3d", "ek-…Ab3d"),
         ("sk-proj-1234567", "sk-proj-…"),
         ("sk-proj-12345678", "sk-proj-…5678"),
         ("1234567", "…"),
