@@ -70,16 +70,16 @@ def install(
     """
     global _installed
     wanted = {*_SDK, *(_ALL_CLIENTS if all_clients else ()), *(_SCOPES if scopes else ())}
-    _WATCH.start()
     while True:
+        _WATCH.start(wanted)
         loaded = _loaded(wanted | _installed)
         for name in loaded:  # perhaps another thread is just importing it: wait for that
             importlib.import_module(name)
         if "openai" in loaded:
             _load_what_calls_need()
         with changing:
-            if not _loaded(wanted) <= loaded:
-                continue  # it came meanwhile
+            if not (_loaded(wanted) <= loaded and wanted <= _WATCH.names):
+                continue  # one came meanwhile, or another thread has taken the hooks off
             was_installed = _installed
             try:
                 for name in sorted(loaded):
@@ -102,6 +102,7 @@ def remove() -> None:
     global _installed
     with changing:
         _installed = frozenset()
+        _WATCH.names.clear()
         patch.unhook_all()
 
 
@@ -156,4 +157,4 @@ def _hook(name: str, module: ModuleType) -> None:
     _hooked.add(module)
 
 
-_WATCH = ImportWatch(_INSTALLERS, _imported)
+_WATCH = ImportWatch(_imported)

@@ -6,8 +6,9 @@ wrapt's own hook on imports tells of the first alone.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib.machinery import ModuleSpec
+from threading import get_ident
 from types import ModuleType
 from typing import Any
 
@@ -22,14 +23,19 @@ class ImportWatch:
 
     It stays in `sys.meta_path`: were it taken out while another thread goes through that list, that
     thread would pass over the finder after it.
+
+    Attributes:
+        names: the modules whose imports it tells of.
     """
 
-    def __init__(self, names: Container[str], told: Told) -> None:
-        self._names = names
+    def __init__(self, told: Told) -> None:
+        self.names: set[str] = set()
         self._told = told
+        self._asking: set[tuple[int, str]] = set()
 
-    def start(self) -> None:
-        """Has it told of what is imported from now on."""
+    def start(self, names: Collection[str]) -> None:
+        """Has it tell of these from now on, too."""
+        self.names.update(names)
         if self not in sys.meta_path:
             sys.meta_path.insert(0, self)
 
@@ -37,15 +43,27 @@ class ImportWatch:
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """The module as the next finder finds it; `None` where it is no matter of ours."""
-        if name not in self._names or self not in sys.meta_path:
+        if name not in self.names:
             return None
-        for finder in sys.meta_path[sys.meta_path.index(self) + 1 :]:
-            spec = finder.find_spec(name, path, target) if hasattr(finder, "find_spec") else None
-            if spec is not None:
-                if hasattr(spec.loader, "exec_module") and not isinstance(spec.loader, _Loader):
-                    spec.loader = _Loader(spec.loader, self._told)  # type: ignore[assignment]
-                return spec
-        return None
+        asking = (get_ident(), name)
+        if asking in self._asking:  # a finder that we ask asks us
+            return None
+        finders = sys.meta_path
+        if self in finders:  # else within what another tool has put in our place
+            finders = finders[finders.index(self) + 1 :]
+        self._asking.add(asking)
+        try:
+            found = (each.find_spec(name, path, target) for each in finders if _is_of_today(each))
+            spec = next((spec for spec in found if spec is not None), None)
+        finally:
+            self._asking.discard(asking)
+        if spec is not None and hasattr(spec.loader, "exec_module"):
+            spec.loader = _Loader(spec.loader, self._told)  # type: ignore[assignment]
+        return spec
+
+
+def _is_of_today(finder: object) -> bool:
+    return hasattr(finder, "find_spec")  # Python 3.10 and 3.11 still take one that has it not
 
 
 class _Loader(wrapt.ObjectProxy):  # type: ignore[type-arg, misc, unused-ignore]
