@@ -165,6 +165,27 @@ class Meanwhile(importlib.abc.MetaPathFinder):
 sys.meta_path.insert(0, Meanwhile())
 opg.enable(registry={{"proj_a": {A!r}}})
 assert came in sys.modules
+assert opg.is_enabled()
+{WRONG_CALL}"""
+    assert output(program) == "refused"
+
+
+def test_what_is_imported_after_an_enable_that_a_disable_crossed_is_hooked() -> None:
+    program = f"""
+import importlib.abc, sys
+import openai
+import openai_project_guard as opg
+
+class Meanwhile(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == "openai_project_guard._check.explain":  # as another thread may do just then
+            opg.disable()
+        return None
+
+sys.meta_path.insert(0, Meanwhile())
+opg.enable(registry={{"proj_a": {A!r}}})
+import websockets.sync.client
+assert opg.is_enabled()
 {WRONG_CALL}"""
     assert output(program) == "refused"
 
