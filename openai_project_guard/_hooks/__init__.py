@@ -119,13 +119,18 @@ def unreached() -> tuple[str, ...]:
     """
     loaded = ((name, sys.modules.get(name)) for name in sorted(_installed))
     unseen = (name for name, module in loaded if _is_whole(module) and module not in _hooked)
-    return tuple(dict.fromkeys((*patch.unreached(), *sdk.unhooked(), *unseen)))
+    of_sdk = () if _is_being_imported(sys.modules.get("openai")) else sdk.unhooked()
+    return tuple(dict.fromkeys((*patch.unreached(), *of_sdk, *unseen)))
 
 
 def _is_whole(module: ModuleType | None) -> bool:
     """Whether it is a module that is imported, and not just being so, nor a mock of one."""
-    spec = module.__spec__ if type(module) is ModuleType else None
-    return spec is not None and not getattr(spec, "_initializing", False)
+    is_module = type(module) is ModuleType and module.__spec__ is not None
+    return is_module and not _is_being_imported(module)
+
+
+def _is_being_imported(module: ModuleType | None) -> bool:
+    return getattr(getattr(module, "__spec__", None), "_initializing", False) is True
 
 
 def _loaded(names: Collection[str]) -> set[str]:

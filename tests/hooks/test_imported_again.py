@@ -339,6 +339,29 @@ print(*said)
     assert said == "True"
 
 
+def test_an_sdk_in_the_middle_of_its_import_is_not_called_unchecked() -> None:
+    """Whoever asks meanwhile is told that calls are checked: none can be made before they are."""
+    said = output(
+        f"""
+import importlib.abc, sys
+import openai_project_guard as opg
+opg.enable(registry={{"proj_a": {A!r}}})
+
+class Asking(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if "openai._base_client" in sys.modules:
+            said.add(opg.is_enabled())
+            whole.add(hasattr(sys.modules["openai._base_client"], "BaseClient"))
+
+said, whole = set(), set()
+sys.meta_path.insert(0, Asking())
+import openai
+print(*said, *sorted(whole), opg.is_enabled())
+"""
+    )
+    assert said == "True False True True"
+
+
 def test_a_module_shows_the_loader_that_it_has_without_the_guard() -> None:
     program = f"""
 import openai_project_guard as opg
