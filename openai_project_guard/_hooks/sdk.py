@@ -111,11 +111,12 @@ def _is_mock(request: Any) -> bool:
 
 def _hook_sending(client_type: type) -> None:
     """Hooks the last methods of a client's classes, before this very call gets there."""
-    module = sys.modules[BASE_MODULE]
+    bases = client_type.__mro__  # of an SDK that may have been imported again since
     if hasattr(client_type, SEND_REQUEST):
         name = SEND_REQUEST
-        owners = [owner for owner in client_type.__mro__ if name in owner.__dict__]
-        make = judging(_judge_sending, is_async=issubclass(client_type, module.AsyncAPIClient))
+        owners = [owner for owner in bases if name in owner.__dict__]
+        is_async = (BASE_MODULE, "AsyncAPIClient") in {(b.__module__, b.__name__) for b in bases}
+        make = judging(_judge_sending, is_async=is_async)
     else:
         name = sdk_legacy.PREPARE_REQUEST
         owners = [owner_of(client_type, name)]
@@ -123,7 +124,7 @@ def _hook_sending(client_type: type) -> None:
     if all(is_reached(owner, name) for owner in owners):
         return  # as at every call but the first: it takes no lock
     with changing:
-        if is_reached(module.BaseClient, BUILD_REQUEST):  # else they were taken off meanwhile
+        if any(is_reached(base, BUILD_REQUEST) for base in bases):  # else taken off meanwhile
             for owner in owners:
                 hook(owner, name, make)
 

@@ -173,6 +173,87 @@ print(len(modules))
     assert alive[0] == alive[1]
 
 
+OLD_CLIENTS = f"""
+import asyncio, importlib, sys
+import openai
+import openai_project_guard as opg
+from support import Server, http
+
+server = Server("proj_z")
+
+class Client(http.Client):
+    def send(self, request, **options):
+        return answered(request)
+
+class AsyncClient(http.AsyncClient):
+    async def send(self, request, **options):
+        return answered(request)
+
+def answered(request):
+    response = server(request)
+    response.request = request
+    return response
+
+def purge():
+    for name in [*sys.modules]:
+        if name.partition(".")[0] == "openai":
+            del sys.modules[name]
+
+def reload_in_part():
+    importlib.reload(sys.modules["openai._base_client"])
+
+def import_again():
+    purge()
+    import openai
+
+def fail_to_import_again():
+    purge()
+    sys.modules["openai._client"] = None
+    try:
+        import openai
+    except ImportError:
+        sys.modules.pop("openai._client")
+
+def client(project):
+    options = {{"api_key": {A!r}, "project": project, "max_retries": 0}}
+    if IS_ASYNC:
+        return openai.AsyncOpenAI(http_client=AsyncClient(), **options)
+    return openai.OpenAI(http_client=Client(), **options)
+
+def call(client):
+    async def finish():
+        await client.get("/models", cast_to=http.Response)
+    if IS_ASYNC:
+        asyncio.run(finish())
+    else:
+        client.get("/models", cast_to=http.Response)
+
+opg.enable(registry={{"proj_a": {A!r}}})
+seen = []
+opg.add_observer(lambda verdict: seen.append((verdict.outcome, verdict.reason)))
+wrong, right = client("proj_b"), client("proj_a")
+AGAIN()
+try:
+    call(wrong)
+except Exception as error:
+    print(type(error).__name__, len(server.requests))
+call(right)
+print(seen)
+"""
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+@pytest.mark.parametrize("again", ["reload_in_part", "import_again", "fail_to_import_again"])
+def test_an_older_client_with_a_way_of_its_own_to_send_is(again: str, is_async: bool) -> None:
+    program = OLD_CLIENTS.replace("IS_ASYNC", str(is_async)).replace("AGAIN", again)
+    said = output(program).splitlines()
+    assert said[0] in ("ProjectMismatchError 0", "APIConnectionError 0")
+    seen = [("blocked", "mismatch"), ("allowed", None)]
+    if hasattr(openai.OpenAI, "_send_request"):  # before it the answer is not seen there
+        seen.append(("allowed", "drift"))
+    assert said[1] == str(seen)
+
+
 # --- what other finders bring in, and what a module shows -----------------------------------------
 
 FINDER = f"""
