@@ -14,7 +14,7 @@ from openai_project_guard import _env
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._hosts import normal_host
 from openai_project_guard._keys import shown
-from openai_project_guard._registry.model import project_id, records_of
+from openai_project_guard._registry.model import is_registered, project_id
 from openai_project_guard._registry.registry import Registry
 from openai_project_guard._registry.source import Source
 from openai_project_guard._registry.validate import FieldError, alias
@@ -110,7 +110,7 @@ class Settings:
 
     def knows(self, key_digest: bytes) -> bool:
         """Whether a key is registered."""
-        return bool(records_of(self.registries, key_digest))
+        return is_registered(self.registries, key_digest)
 
 
 def build(

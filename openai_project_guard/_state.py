@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from openai_project_guard._forks import fork_safe
 from openai_project_guard._keys import without_known_keys
-from openai_project_guard._registry.model import records_of
+from openai_project_guard._registry.model import is_registered
 from openai_project_guard._registry.registry import Registry
 from openai_project_guard._settings import Settings, build
 from openai_project_guard._start_log import log_started
@@ -49,7 +49,7 @@ class State:
     def knows(self, key_digest: bytes) -> bool:
         """Whether a key is registered."""
         registries = (self.registered,) if self.active is None else self.active.registries
-        return bool(records_of(registries, key_digest))
+        return is_registered(registries, key_digest)
 
     def without_keys(self, text: str) -> str:
         """A text without a key that is registered, of whatever form."""

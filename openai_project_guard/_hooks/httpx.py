@@ -93,7 +93,7 @@ HTTP = Http(header_sources_of_http)
 _methods_of = attrgetter(*_METHODS)
 
 _HOOKED: WeakKeyDictionary[type, ref[Any]] = WeakKeyDictionary()
-"""The hooked client classes, and the hook in each, which has `library_methods`: `_METHODS` as the
+"""The hooked client classes, and the hook in each, which has `original_methods`: `_METHODS` as the
 library has them, the last one hooked. Strong references here would keep every import alive."""
 
 _BYPASSING_CLIENTS: dict[int, ref[Any]] = {}
@@ -111,7 +111,7 @@ def install(module: ModuleType) -> None:
         require(client, *_METHODS)
         ours: Any = hook(client, SEND_SINGLE_REQUEST, functools.partial(make, module=module))
         steps = (_of_the_library(client, name, module) for name in _METHODS[:-1])
-        ours.library_methods = (*steps, client.__dict__[SEND_SINGLE_REQUEST])
+        ours.original_methods = (*steps, client.__dict__[SEND_SINGLE_REQUEST])
         _HOOKED[client] = ref(ours)
 
 
@@ -205,7 +205,7 @@ def reaches_transport_hook(client: Any) -> bool:
     cls: Any = type(client)
     base: Any = None
     try:
-        is_as_in_library = _methods_of(cls) == cls._send_single_request.library_methods
+        is_as_in_library = _methods_of(cls) == cls._send_single_request.original_methods
     except AttributeError:  # no client of the library, or something stands over the hook
         is_as_in_library = False
     if not is_as_in_library:
@@ -222,13 +222,13 @@ def reaches_transport_hook(client: Any) -> bool:
             return False
     return is_as_in_library or all(
         owner_of(cls, name) is base and _still_calls(base, name, method)
-        for name, method in zip(_METHODS, _library_methods(base), strict=True)
+        for name, method in zip(_METHODS, _original_methods(base), strict=True)
     )
 
 
-def _library_methods(base: type) -> tuple[Any, ...]:
+def _original_methods(base: type) -> tuple[Any, ...]:
     hook_in_base = _HOOKED[base]()  # `None` where somebody took it off for good
-    return getattr(hook_in_base, "library_methods", (None,) * len(_METHODS))
+    return getattr(hook_in_base, "original_methods", (None,) * len(_METHODS))
 
 
 def _still_calls(base: type, name: str, known: Any) -> bool:

@@ -80,10 +80,10 @@ def hook(owner: Any, name: str, make: Maker) -> Function:
     Raises:
         UnsupportedSDKError: there is none of that name.
     """
-    key, reached = (id(owner), name), _hook_of(owner, name)
-    if reached is not None:
-        _patches[key] = _made[reached]
-        return reached
+    key, standing = (id(owner), name), _hook_of(owner, name)
+    if standing is not None:
+        _patches[key] = _made[standing]
+        return standing
     require(owner, name)
     original = owner.__dict__[name]
     # Not isinstance(): a wrapper of wrapt claims to be a function, but has to be bound to the

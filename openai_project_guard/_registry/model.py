@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 from openai_project_guard._errors import ConfigurationError
@@ -226,6 +227,11 @@ def records_of(registries: Iterable[HasSnapshot], key_digest: bytes) -> tuple[Ke
     )
 
 
+def is_registered(registries: Iterable[HasSnapshot], key_digest: bytes) -> bool:
+    """Whether one of the registries has the key with this digest."""
+    return bool(records_of(registries, key_digest))
+
+
 def records_of_account(registries: Iterable[HasSnapshot], account: str) -> tuple[KeyRecord, ...]:
     """The records of a workload identity's service account."""
     return tuple(
@@ -255,7 +261,7 @@ def project_id(registries: Sequence[HasSnapshot], name: str, argument: str = "pr
         if known
         else "No registry has an alias"
     )
-    without_keys = without_known_keys(shown(name), lambda key: bool(records_of(registries, key)))
+    without_keys = without_known_keys(shown(name), partial(is_registered, registries))
     raise ConfigurationError(
         f"{argument} {without_keys} is neither a project id (proj_ and letters, digits, _ or -) "
         f"nor a known alias. {aliases}."

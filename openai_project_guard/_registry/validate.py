@@ -118,17 +118,21 @@ def hint(value: object, key_digest: bytes) -> str:
     shown_of_key = text(value)
     if not shown_of_key.isprintable():
         raise FieldError("a hint is text of one line.")
-    if digest(shown_of_key) == key_digest:
-        raise FieldError(f"this is the raw key. {NO_KEY_HERE}")
+    _refuse_key_itself(shown_of_key, key_digest)
     return shown_of_key
 
 
 def note(value: object, key_digest: bytes) -> str:
     """Whatever was noted with the key with this digest."""
     noted = text(value)
-    if is_secret(noted) and digest(noted) == key_digest:
-        raise FieldError(f"this is the raw key. {NO_KEY_HERE}")
+    if is_secret(noted):
+        _refuse_key_itself(noted, key_digest)
     return noted
+
+
+def _refuse_key_itself(value: str, key_digest: bytes) -> None:
+    if digest(value) == key_digest:
+        raise FieldError(f"this is the raw key. {NO_KEY_HERE}")
 
 
 def validate_project_id(value: object) -> str:

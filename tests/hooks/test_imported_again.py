@@ -118,24 +118,20 @@ import openai
 enable()
 {first}
 
-def connect(api):
-    options = dict(
+def options(api):
+    return dict(
         api_key=A,
         project="proj_b",
         base_url=api.base_url,
         websocket_base_url=api.websocket_base_url,
     )
-    with openai.OpenAI(**options).realtime.connect(model="m"):
+
+def connect(api):
+    with openai.OpenAI(**options(api)).realtime.connect(model="m"):
         pass
 
 async def connect_async(api):
-    options = dict(
-        api_key=A,
-        project="proj_b",
-        base_url=api.base_url,
-        websocket_base_url=api.websocket_base_url,
-    )
-    async with openai.AsyncOpenAI(**options).realtime.connect(model="m"):
+    async with openai.AsyncOpenAI(**options(api)).realtime.connect(model="m"):
         pass
 
 with loopback_api({{A: "proj_a"}}) as api:

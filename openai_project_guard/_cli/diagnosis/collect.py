@@ -20,7 +20,7 @@ from openai_project_guard._cli.registry_status import RegistryStatus, registry_s
 from openai_project_guard._cli.temporary_guard import disabled, enabled, without_variables
 from openai_project_guard._errors import ConfigurationError
 from openai_project_guard._keys import digest, without_known_keys
-from openai_project_guard._registry.model import Project, records_of
+from openai_project_guard._registry.model import Project, is_registered, records_of
 from openai_project_guard._state import STATE
 from openai_project_guard._types import Mode
 from openai_project_guard._versions import version_of
@@ -123,7 +123,7 @@ class Diagnosis:
     def without_keys(self, text: str) -> str:
         """A text as it may be shown: without a key of the environment or of a registry."""
         registries = [each.registry for each in self.registries]
-        return without_known_keys(without_keys(text), lambda key: bool(records_of(registries, key)))
+        return without_known_keys(without_keys(text), partial(is_registered, registries))
 
     def find_project(self, name: str) -> Project | None:
         """The project of a registry with this id, or this alias in whatever case."""
