@@ -18,6 +18,12 @@ _KEY = re.compile(
     # Behind letters (task-…, disk_…) only what no name looks like: one long piece.
     r"|(?:[se]k[-_]|sess-)(?:(?=[a-z]{0,31}[A-Z0-9])[A-Za-z0-9]{20}|[a-z]{32})[A-Za-z0-9_-]*"
 )
+# A gateway's key goes on behind such characters, up to the last piece that is no word of a path.
+_KEY_TO_ITS_END = re.compile(
+    rf"(?:{_KEY.pattern})(?:[\w:/+=@!%.~|&#$*^?-]{{0,200}}[:/+=@!%.~|&#$*^?]"
+    r"(?!proj_|org-|user-|[se]k[-_]|sess-)(?=[a-z_-]{0,100}[A-Z0-9])[A-Za-z0-9_-]{5,})?",
+    re.ASCII,
+)
 _FIRST = ("sk", "ek", "sess")
 _KINDS = ("proj", "svcacct", "admin", "None")
 _TYPED = tuple(f"sk-{kind}-" for kind in _KINDS)
@@ -115,7 +121,7 @@ def redact(text: str) -> str:
         >>> redact("redis://user:secret@host has sk-proj-0123456789Ab3d")
         'redis://…@host has sk-proj-…Ab3d'
     """
-    return _KEY.sub(_hidden, _URL_PASSWORD.sub("…", without_user_info(text)))
+    return _KEY_TO_ITS_END.sub(_hidden, _URL_PASSWORD.sub("…", without_user_info(text)))
 
 
 def without_known_keys(text: str, is_key: Callable[[bytes], bool]) -> str:
@@ -194,8 +200,7 @@ def without_random(text: str) -> str:
 
 def _hidden_if_random(found: re.Match[str]) -> str:
     token = found.group()
-    is_random = _LONG_PIECE.search(token) and weakness(token) is None
-    return hint(token) if is_random else token
+    return hint(token) if _LONG_PIECE.search(token) and weakness(token) is None else token
 
 
 def validate_key(key: object, *beside: object) -> None:

@@ -38,11 +38,14 @@ def at_import() -> None:
 class _Waiting:
     """Looks at each import for that of `openai`: all that a guard costs that is not enabled."""
 
+    _is_over = False  # it may stay in `sys.meta_path`, within what a tool has put in its place
+
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         """Leaves an import of `openai` to the finder that enables the guard, others to the rest."""
-        if name != "openai" or decided.is_decided():
+        if name != "openai" or self._is_over or decided.is_decided():
             return None
         finder = _watch()
+        self._is_over = True
         if self in sys.meta_path:
             sys.meta_path.remove(self)
         return finder.find_spec(name, path, target)

@@ -10,6 +10,7 @@ the syntax is one that Python 3.6 understands, and what goes wrong shows at `imp
 
 import os
 import sys
+from _thread import get_ident
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,15 +28,30 @@ class Finder:
 
     is_enabled = False
 
+    def __init__(self) -> None:
+        self._asking = set()  # type: set[tuple[int, str]]
+
     def find_spec(self, name: str, path: "Any" = None, target: "Any" = None) -> "ModuleSpec | None":
         """The package as the next finder finds it. To find it enables nothing: many only ask."""
-        if self.is_enabled or not _is_awaited(name):
+        asking = (get_ident(), name)
+        if self.is_enabled or asking in self._asking or not _is_awaited(name):
             return None
-        for finder in sys.meta_path[sys.meta_path.index(self) + 1 :]:
+        self._asking.add(asking)  # a finder that is asked may ask this one
+        try:
+            spec = self._find_next(name, path, target)
+        finally:
+            self._asking.discard(asking)
+        if spec is not None and spec.loader is not None:
+            spec.loader = Loader(self, spec.loader)  # type: ignore[assignment]
+        return spec
+
+    def _find_next(self, name: str, path: "Any", target: "Any") -> "ModuleSpec | None":
+        finders = sys.meta_path
+        if self in finders:  # else within what a tool has put in its place
+            finders = finders[finders.index(self) + 1 :]
+        for finder in finders:
             spec = finder.find_spec(name, path, target) if hasattr(finder, "find_spec") else None
             if spec is not None:
-                if spec.loader is not None:
-                    spec.loader = Loader(self, spec.loader)  # type: ignore[assignment]
                 return spec
         return None
 

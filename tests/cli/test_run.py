@@ -269,6 +269,33 @@ def test_the_programs_own_sitecustomize_runs_as_without_us(machine: Machine) -> 
     assert machine.api.ledger == ()
 
 
+@pytest.mark.parametrize("is_under_run", [True, False])
+def test_a_tool_may_stand_around_each_finder(machine: Machine, is_under_run: bool) -> None:
+    """As one does that measures imports. Without `run`, the guard is there and not enabled."""
+    code = """
+        import sys
+        if {}:
+            import openai_project_guard
+
+        class Around:
+            def __init__(self, finder):
+                self.finder = finder
+            def find_spec(self, *arguments):
+                return self.finder.find_spec(*arguments)
+            def __getattr__(self, name):
+                return getattr(self.finder, name)
+
+        is_new = lambda finder: hasattr(finder, "find_spec")
+        sys.meta_path[:] = map(Around, filter(is_new, sys.meta_path))
+        from application import call
+        print(call("proj_b"))
+    """
+    machine.write("around.py", code.format(not is_under_run))
+    before = (*RUN, "--") if is_under_run else ()
+    done = machine.execute(*before, sys.executable, "around.py", PYTHONPATH=str(ROOT))
+    assert done.stdout.split() == [REFUSED if is_under_run else "AuthenticationError"], done.stderr
+
+
 def test_run_within_run(machine: Machine) -> None:
     done = machine.execute(*RUN, "--", *RUN, "--mode", "warn", "--", "application.py", "proj_b")
     assert done.stdout.split() == ["AuthenticationError"]  # the inner one says warn

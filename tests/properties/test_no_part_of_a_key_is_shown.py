@@ -52,6 +52,8 @@ GATEWAYS = [
     ("gw/", PLAIN + "_-", 24),
     ("", PLAIN + "+/", 43),
     ("", PLAIN * 3 + "@!%.:~=", 32),
+    ("sk-", PLAIN + "+/", 43),
+    ("sk-proj-", PLAIN * 3 + "@!%.:~=&|", 32),
     ("plain-gateway-key-of-team-", string.digits, 2),  # one that nobody takes for random
 ]
 """The forms of keys that others make up."""

@@ -105,6 +105,16 @@ def test_names_and_hints_are_left_alone(text: str) -> None:
         ("team_sk-proj-0123456789Ab3d", "team_sk-proj-…Ab3d"),
         ("xsess-0123456789012345678901Ab3d", "xsess-…Ab3d"),
         ("sk-1234abcd", "sk-…abcd"),
+        # Of a gateway: what follows, too, unless it is a path, an id, a port or another key.
+        ("'sk-9tG+Zq8Rw3Tn6Yc1'", "'sk-…6Yc1'"),
+        ("sk-proj-9tG:ab:Zq8Rw/dA== is", "sk-proj-…q8Rw/dA== is"),
+        ("/sk-proj-0123456789Ab3d/v1/chat/completions", "/sk-proj-…Ab3d/v1/chat/completions"),
+        (
+            "sk-proj-0123456789Ab3d:8080, sk-9t=proj_5fPqTn0w",
+            "sk-proj-…Ab3d:8080, sk-…=proj_5fPqTn0w",
+        ),
+        ("sk-proj-0123456789Ab3d:sk-0123456789Ab3e", "sk-proj-…Ab3d:sk-…Ab3e"),
+        ("sk-proj-0123456789Ab3d.toml, Zq8Rw3Tn6Yc1", "sk-proj-…Ab3d.toml, Zq8Rw3Tn6Yc1"),
     ],
 )
 def test_user_info_and_keys_are_hidden(text: str, shown: str) -> None:
