@@ -29,8 +29,12 @@ _KINDS = ("proj", "svcacct", "admin", "None")
 _TYPED = tuple(f"sk-{kind}-" for kind in _KINDS)
 _NAME = re.compile(r"[a-z]{2,12}")
 _HINT_PREFIX = re.compile(r"(?:[se]k|sess)-(?:[A-Za-z]{1,12}-)?")
-_TOKEN = re.compile(r"(?<![/A-Za-z0-9_])[A-Za-z0-9_][A-Za-z0-9_-]{19,}")  # no part of a path
-_WORD_OF_VALUE = re.compile(r"(?<=['\"\s=,;])[\w:.+@!%~-]{20,}={0,2}(?=['\"\s,;])", re.ASCII)
+# No part of a path, but what stands where a URL has the name of its host.
+_TOKEN = re.compile(r"(?:(?<![/A-Za-z0-9_])|(?<=//))[A-Za-z0-9_][A-Za-z0-9_-]{19,}")
+_WORD_OF_VALUE = re.compile(
+    r"(?<=['\"\s=,;])…?[\w:.+@!%~-]{20,}={0,2}(?=['\"\s,;])|(?<=//)[\w-]{20,}(?=['\"\s,;:/?])",
+    re.ASCII,
+)
 _LONG_PIECE = re.compile(r"[A-Za-z0-9]{16}")  # longer than most words in a name
 # A key may stand behind a scheme, in quotes, in a list, in a path, behind its name.
 _SEPARATOR = re.compile(r"[^\w-]", re.ASCII)
@@ -52,12 +56,11 @@ _UNSPEAKABLE = re.compile(
     r"[^aeiouy]{4}|q(?!u)|[jv][^aeiouy]|([ahijkquvwxy])\1|\b[^aeiouy][bdfgjqsvxz]", re.IGNORECASE
 )
 _SHORTEST_RANDOM = 20  # characters; with ten different ones or more, beyond all guessing
-_MIN_SECRET = 8  # a shorter secret would be half given away by its last four characters
 
 
 def is_secret(key: str) -> bool:
-    """Whether a key is longer than a word that somebody also gives to a project, such as `dev`."""
-    return len(key) >= _MIN_SECRET
+    """Whether a key is longer than a word such as `dev`, and than twice what its hint shows."""
+    return len(key) >= 8
 
 
 def digest(key: str) -> bytes:
@@ -199,8 +202,8 @@ def without_random(text: str) -> str:
 
 
 def _hidden_if_random(found: re.Match[str]) -> str:
-    token = found.group()
-    return hint(token) if _LONG_PIECE.search(token) and weakness(token) is None else token
+    is_random = _LONG_PIECE.search(found[0]) and weakness(found[0]) is None
+    return hint(found[0].lstrip("…")) if is_random else found[0]
 
 
 def validate_key(key: object, *beside: object) -> None:
@@ -267,11 +270,8 @@ def weakness(key: str) -> str | None:
     if secret.startswith(("proj_", "org-", "user-")):
         return "it is the id of a project, an organization or a user, which others know"
     if len(secret) < _SHORTEST_RANDOM:
-        behind = " behind its prefix" if prefix else ""
-        return (
-            f"it has {len(secret)} characters{behind}, where a random key has {_SHORTEST_RANDOM} "
-            "or more"
-        )
+        behind = f"{' behind its prefix' if prefix else ''}, where a random key has"
+        return f"it has {len(secret)} characters{behind} {_SHORTEST_RANDOM} or more"
     if len(set(secret)) < _SHORTEST_RANDOM // 2:
         return f"it has {len(set(secret))} different characters only"
     near = sum(abs(ord(after) - ord(before)) <= 1 for before, after in pairwise(secret))

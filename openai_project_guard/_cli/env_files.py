@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from openai_project_guard._cli import complain
 from openai_project_guard._cli.key_input import API_KEY
 from openai_project_guard._errors import ConfigurationError, hide_frames
-from openai_project_guard._keys import redact
+from openai_project_guard._keys import redact, without_random
 
 _MOST_WORK = 2_000_000  # python-dotenv looks from each `${` to the end of its value
 _SPACES = re.compile(r"[^\S\r\n]{100,}")
@@ -87,7 +87,7 @@ def read_env_file(path: str, environ: Mapping[str, str]) -> EnvFile:
         for atom in atoms:
             if isinstance(atom, Variable):
                 if atom.name not in known and atom.default is None:
-                    missing[redact(atom.name)] = None  # a pasted key, perhaps
+                    missing[without_random(atom.name)] = None  # a pasted key, perhaps
                 missing.update(dict.fromkeys(unknown.get(atom.name, ())))
         if len(missing) > _MOST_UNKNOWN:
             problem = (

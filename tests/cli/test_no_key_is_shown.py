@@ -154,6 +154,41 @@ def test_a_registered_key_of_any_form_in_the_place_of_an_id_is_not_shown(
     assert "d5Ws" in ran.out + ran.err or variable != "OPENAI_PROJECT_ID"
 
 
+@pytest.mark.parametrize("text", [OF_A_GATEWAY, f"https://{OF_A_GATEWAY}/v1", f"x,{OF_A_GATEWAY}"])
+@pytest.mark.parametrize(
+    "setting",
+    ["", "_OVERRIDE", "_PROJECT", "_UNREGISTERED", "_HOSTS", "_SCOPE", "_ON_ERROR", "_KEYS"],
+)
+@pytest.mark.parametrize("command", [("check",), ("doctor",), ("doctor", "--json")])
+def test_what_looks_like_a_key_in_a_setting_is_not_shown(
+    run: Shell, setting: str, text: str, command: tuple[str, ...]
+) -> None:
+    run.patch.setenv("OPENAI_API_KEY", A)
+    run.patch.setenv(f"OPENAI_PROJECT_GUARD{setting}", text)
+    ran = run(*command)
+    assert ran.status in (1, 2)
+    assert OF_A_GATEWAY not in ran.out + ran.err
+
+
+@pytest.mark.parametrize("command", ["check", "doctor"])
+def test_what_looks_like_a_key_where_a_variables_name_belongs_is_not_shown(
+    run: Shell, command: str
+) -> None:
+    assert run("register", "proj_a", stdin=A).status == 0
+    Path("some.env").write_text(f"OPENAI_API_KEY={A}\nOPENAI_PROJECT_ID=${{{OF_A_GATEWAY}}}\n")
+    ran = run(command, "--env-file", "some.env")
+    assert "…d5Ws" in ran.out + ran.err
+    assert OF_A_GATEWAY not in ran.out + ran.err
+
+
+@pytest.mark.parametrize("what", [OF_A_GATEWAY, f"…{OF_A_GATEWAY}", f"key={OF_A_GATEWAY}"])
+def test_a_key_where_its_hint_belongs_is_not_shown(run: Shell, what: str) -> None:
+    assert run("register", "proj_a", stdin=OF_A_GATEWAY).status == 0
+    ran = run("remove", what)
+    assert "…d5Ws" in ran.err
+    assert OF_A_GATEWAY not in ran.out + ran.err
+
+
 @pytest.mark.parametrize("length", range(1, 13))
 @pytest.mark.parametrize("variable", ["OPENAI_API_KEY", "OPENAI_ADMIN_KEY"])
 def test_a_key_of_the_environment_is_no_part_of_a_text_if_it_is_long_enough_to_tell(

@@ -174,7 +174,10 @@ def test_a_key_within_a_word_beside_it_is_refused_unless_it_is_as_short_as_a_wor
         validate_key(key[:7], None, f"of {key[:7]}.")
 
 
-@pytest.mark.parametrize("form", ["{}", "Bearer {}", "proj_a={}", "{}, x", '"{}"', "a;{};b"])
+@pytest.mark.parametrize(
+    "form",
+    ["{}", "Bearer {}", "proj_a={}", "{}, x", '"{}"', "a;{};b", "…{}", "x://{}", "x://{}:1/y"],
+)
 def test_what_looks_random_in_a_value_that_is_shown_is_hidden(form: str) -> None:
     secret = "Zq8vN3xK1mB7cT5wR9yP2sL6d"
     assert secret not in shown(form.format(secret))

@@ -19,7 +19,7 @@ from openai_project_guard._cli.key_input import API_KEY, without_keys
 from openai_project_guard._cli.registry_status import RegistryStatus, registry_statuses
 from openai_project_guard._cli.temporary_guard import disabled, enabled, without_variables
 from openai_project_guard._errors import ConfigurationError
-from openai_project_guard._keys import digest, without_known_keys
+from openai_project_guard._keys import digest, without_known_keys, without_random
 from openai_project_guard._registry.model import Project, is_registered, records_of
 from openai_project_guard._state import STATE
 from openai_project_guard._types import Mode
@@ -211,7 +211,7 @@ def settings_of(at: Diagnosis) -> Iterator[tuple[str, str, str | None]]:
         name = variable.removeprefix(_env.PREFIX)[1:].lower() or "mode"
         text, value = _env.text(variable), in_use.get(variable)
         if text and (value is None or at.settings is None):
-            value = at.without_keys(text)
+            value = without_random(at.without_keys(text))
         default = "in memory only" if variable == _env.LEARNED else "not set"
         yield name, value or default, variable if text else None
 
