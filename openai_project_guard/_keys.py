@@ -203,7 +203,7 @@ def without_random(text: str) -> str:
 
 def _hidden_if_random(found: re.Match[str]) -> str:
     is_random = _LONG_PIECE.search(found[0]) and weakness(found[0]) is None
-    return hint(found[0].lstrip("…")) if is_random else found[0]
+    return hint(found[0]) if is_random else found[0]
 
 
 def validate_key(key: object, *beside: object) -> None:
