@@ -36,24 +36,17 @@ class Finder:
         asking = (get_ident(), name)
         if self.is_enabled or asking in self._asking or not _is_awaited(name):
             return None
-        self._asking.add(asking)  # a finder that is asked may ask this one
-        try:
-            spec = self._find_next(name, path, target)
-        finally:
-            self._asking.discard(asking)
-        if spec is not None and spec.loader is not None:
-            spec.loader = Loader(self, spec.loader)  # type: ignore[assignment]
-        return spec
-
-    def _find_next(self, name: str, path: "Any", target: "Any") -> "ModuleSpec | None":
         finders = sys.meta_path
         if self in finders:  # else within what a tool has put in its place
             finders = finders[finders.index(self) + 1 :]
-        for finder in finders:
-            spec = finder.find_spec(name, path, target) if hasattr(finder, "find_spec") else None
-            if spec is not None:
-                return spec
-        return None
+        self._asking.add(asking)  # a finder that is asked may ask this one
+        try:
+            spec = _find(finders, name, path, target)
+        finally:
+            self._asking.discard(asking)
+        if spec is not None and spec.loader is not None:
+            spec.loader = Loader(self, name, spec.loader)  # type: ignore[assignment]
+        return spec
 
     def enable(self) -> None:
         """Enables the guard. An error of it fails the import, this time and each time."""
@@ -64,26 +57,57 @@ class Finder:
 class Loader:
     """A package's own loader, until the package is imported."""
 
-    def __init__(self, finder: Finder, loader: "Any") -> None:
+    def __init__(self, finder: Finder, name: str, loader: "Any") -> None:
         self._finder = finder
+        self._name = name
         self._loader = loader
+        self._is_asking = False
 
     def __getattr__(self, name: str) -> "Any":
         return getattr(self._loader, name)
 
     def create_module(self, spec: "ModuleSpec") -> "Any":
-        """Enables the guard, then leaves the import to a loader that is looked for again.
+        """Enables the guard, then leaves the import to a loader that is looked for again."""
+        return self._ask("create_module", spec)
 
-        The guard may have put a finder of its own before all others meanwhile.
-        """
-        from importlib.util import find_spec
+    def exec_module(self, module: "Any") -> None:
+        """The same, where a tool's loader has made the module, and asks for its code alone."""
+        self._ask("exec_module", module)
 
-        self._finder.enable()
-        found = find_spec(spec.name)
-        if found is None or found.loader is None:
-            raise ModuleNotFoundError(f"No module named {spec.name!r}", name=spec.name)
-        self._loader = spec.loader = found.loader
-        return found.loader.create_module(spec)
+    def _ask(self, method: str, subject: "Any") -> "Any":
+        if self._is_asking:  # what was found is around this one: of a tool that keeps specs
+            return getattr(self._loader, method)(subject)
+        self._is_asking = True
+        try:
+            self._enable()
+            # The guard may have put a finder of its own before all others meanwhile.
+            found = _find(sys.meta_path, self._name)
+            if found is None or found.loader is None:
+                raise ModuleNotFoundError(f"No module named {self._name!r}", name=self._name)
+            if method == "create_module":
+                subject.loader = found.loader
+            return getattr(found.loader, method)(subject)
+        finally:
+            self._is_asking = False
+
+    def _enable(self) -> None:
+        """Enables the guard as if the import had not begun: it has, where there is a module."""
+        module = sys.modules.pop(self._name, None)
+        try:
+            self._finder.enable()
+        finally:
+            if module is not None:
+                sys.modules[self._name] = module
+
+
+def _find(
+    finders: "list[Any]", name: str, path: "Any" = None, target: "Any" = None
+) -> "ModuleSpec | None":
+    for finder in finders:
+        spec = finder.find_spec(name, path, target) if hasattr(finder, "find_spec") else None
+        if spec is not None:
+            return spec  # type: ignore[no-any-return]
+    return None
 
 
 def _is_awaited(name: str) -> bool:

@@ -269,31 +269,61 @@ def test_the_programs_own_sitecustomize_runs_as_without_us(machine: Machine) -> 
     assert machine.api.ledger == ()
 
 
-@pytest.mark.parametrize("is_under_run", [True, False])
-def test_a_tool_may_stand_around_each_finder(machine: Machine, is_under_run: bool) -> None:
-    """As one does that measures imports. Without `run`, the guard is there and not enabled."""
-    code = """
-        import sys
-        if {}:
-            import openai_project_guard
+AROUND_EACH_FINDER = """
+class Around:
+    def __init__(self, finder):
+        self.finder = finder
+    def find_spec(self, *arguments):
+        return self.finder.find_spec(*arguments)
+    def __getattr__(self, name):
+        return getattr(self.finder, name)
 
-        class Around:
-            def __init__(self, finder):
-                self.finder = finder
-            def find_spec(self, *arguments):
-                return self.finder.find_spec(*arguments)
-            def __getattr__(self, name):
-                return getattr(self.finder, name)
+finders = [finder for finder in sys.meta_path if hasattr(finder, "find_spec")]
+sys.meta_path[:] = map(Around, finders)
+"""
+KEEPING_WHAT_IS_FOUND = AROUND_EACH_FINDER.replace(
+    "        return self.finder.find_spec(*arguments)",
+    """        name = arguments[0]
+        if name not in vars(self):
+            vars(self)[name] = self.finder.find_spec(*arguments)
+        return vars(self)[name]""",
+)
+AROUND_EACH_LOADER = """
+class Timed(importlib.abc.Loader):  # its create_module() makes a plain module
+    def __init__(self, inner):
+        self.inner = inner
+    def exec_module(self, module):
+        self.inner.exec_module(module)
 
-        is_new = lambda finder: hasattr(finder, "find_spec")
-        sys.meta_path[:] = map(Around, filter(is_new, sys.meta_path))
-        from application import call
-        print(call("proj_b"))
-    """
-    machine.write("around.py", code.format(not is_under_run))
-    before = (*RUN, "--") if is_under_run else ()
-    done = machine.execute(*before, sys.executable, "around.py", PYTHONPATH=str(ROOT))
-    assert done.stdout.split() == [REFUSED if is_under_run else "AuthenticationError"], done.stderr
+class Tool:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] != "openai":
+            return None
+        for finder in sys.meta_path[sys.meta_path.index(self) + 1:]:
+            spec = finder.find_spec(name, path, target)
+            if spec is not None:
+                spec.loader = Timed(spec.loader)
+                return spec
+
+sys.meta_path.insert(0, Tool())
+"""
+
+
+@pytest.mark.parametrize(
+    "tool", [AROUND_EACH_FINDER, KEEPING_WHAT_IS_FOUND, AROUND_EACH_LOADER], ids=range(3)
+)
+@pytest.mark.parametrize("how", ["run", "imported", "imported, and set later"])
+def test_a_tool_may_stand_around_finders_or_loaders(machine: Machine, tool: str, how: str) -> None:
+    """As one does that measures imports."""
+    first = "" if how == "run" else "import openai_project_guard"
+    later = "os.environ['OPENAI_PROJECT_GUARD'] = 'enforce'" if how.endswith("later") else ""
+    last = "from application import call\nprint(call('proj_b'))"
+    code = "\n".join(["import importlib.abc, os, sys", first, tool, later, last])
+    machine.write("tool.py", code)
+    before = (*RUN, "--") if how == "run" else ()
+    done = machine.execute(*before, sys.executable, "tool.py", PYTHONPATH=str(ROOT))
+    expected = "AuthenticationError" if how == "imported" else REFUSED
+    assert done.stdout.split() == [expected], done.stderr
 
 
 def test_run_within_run(machine: Machine) -> None:
