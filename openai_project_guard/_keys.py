@@ -13,17 +13,15 @@ FINGERPRINT = re.compile(r"sha256:[0-9a-fA-F]{64}")
 # A key of any known form, wherever it begins, and neither its hint (sk-proj-…Ab3d) nor a name in
 # lower case (sk-learn-recommendations). Each look ahead is bounded, so the search is linear.
 _KEY = re.compile(
-    r"sk-(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]+"
+    # Of a gateway, sk-team:…: such a character, then what is no word of a path.
+    r"(?<![A-Za-z0-9])(?:[se]k[-_]|sess-)[A-Za-z0-9_-]{1,20}[:/+=@!%.~|&#$*^?]"
+    r"(?=[A-Za-z]{0,31}[0-9])(?=[a-z0-9]{0,31}[A-Z])[A-Za-z0-9]{12}[A-Za-z0-9_-]*"
+    r"|sk-(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]+"
     r"|(?<![A-Za-z0-9])(?:[se]k[-_]|sess-)(?=[a-z_-]{0,100}[A-Z0-9])[A-Za-z0-9_-]+"
     # Behind letters (task-…, disk_…) only what no name looks like: one long piece.
     r"|(?:[se]k[-_]|sess-)(?:(?=[a-z]{0,31}[A-Z0-9])[A-Za-z0-9]{20}|[a-z]{32})[A-Za-z0-9_-]*"
 )
-# A gateway's key goes on behind such characters, up to the last piece that is no word of a path.
-_KEY_TO_ITS_END = re.compile(
-    rf"(?:{_KEY.pattern})(?:[\w:/+=@!%.~|&#$*^?-]{{0,200}}[:/+=@!%.~|&#$*^?]"
-    r"(?!proj_|org-|user-|[se]k[-_]|sess-)(?=[a-z_-]{0,100}[A-Z0-9])[A-Za-z0-9_-]{5,})?",
-    re.ASCII,
-)
+_KEY_WORD = re.compile(rf"(?:(?<![^\s'\"=,;])|(?<=//))(?:{_KEY.pattern})[^\s'\",;…]*")
 _FIRST = ("sk", "ek", "sess")
 _KINDS = ("proj", "svcacct", "admin", "None")
 _TYPED = tuple(f"sk-{kind}-" for kind in _KINDS)
@@ -124,7 +122,7 @@ def redact(text: str) -> str:
         >>> redact("redis://user:secret@host has sk-proj-0123456789Ab3d")
         'redis://…@host has sk-proj-…Ab3d'
     """
-    return _KEY_TO_ITS_END.sub(_hidden, _URL_PASSWORD.sub("…", without_user_info(text)))
+    return _KEY.sub(_hidden, _URL_PASSWORD.sub("…", without_user_info(text)))
 
 
 def without_known_keys(text: str, is_key: Callable[[bytes], bool]) -> str:
@@ -158,7 +156,7 @@ def _hidden(found: re.Match[str]) -> str:
     key = found.group()
     if found.string.startswith("…", found.end()) and _HINT_PREFIX.fullmatch(key):
         return key  # it is a hint already
-    return hint(key)
+    return hint(key) if is_secret(_PREFIX.sub("", key, 1)) else key  # sk-learn-1 is a name
 
 
 def without_user_info(text: str) -> str:
@@ -189,10 +187,12 @@ def _without_user_info(word: re.Match[str]) -> str:
 def shown(value: object) -> str:
     """A value as an error message may show it.
 
-    A word of it that looks random is shown by its hint: it may be a key of an unknown form in the
-    wrong place. A name, an id, a path or a URL stays as it is.
+    A word of it that begins as a key is shown by its hint, whatever is in it, and so is one that
+    looks random: it may be a key of an unknown form. A name, an id, a path or a URL stays as it is.
     """
-    text = repr(redact(value)) if isinstance(value, str) else redact(repr(value))
+    text = value if isinstance(value, str) else repr(value)
+    text = redact(_KEY_WORD.sub(_hidden, text))
+    text = repr(text) if isinstance(value, str) else text
     return _WORD_OF_VALUE.sub(_hidden_if_random, text)
 
 

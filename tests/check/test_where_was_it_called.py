@@ -338,7 +338,10 @@ def test_the_call_site_is_the_applications_line(
     assert {verdict.call_site for verdict in calls} == {site}
 
 
-@pytest.mark.parametrize("filename", ["<string>", "<ipython-input-3-0a1b2c>"])
+@pytest.mark.parametrize(
+    "filename",
+    ["<string>", "<ipython-input-3-0a1b2c>", "/p/sk-learn-1.5.2/lib/Model_v2/train.py"],
+)
 def test_a_line_of_executed_code_is_named_as_python_names_it(
     filename: str, seen: list[opg.Verdict]
 ) -> None:

@@ -74,6 +74,9 @@ def test_a_key_is_found_wherever_it_begins(before: str, key: str, behind: str) -
         "sk-proj-…Ab3d, sk-svcacct-…Ab3d, sk-…Ab3d",
         "sk-team-…Ab3d, sk-Team-…Ab3d, sess-…Ab3d, …Ab3d",
         "sha256:" + "0123456789abcdef" * 4,
+        "/opt/sk-learn-1.5.2/lib/python3.11/site-packages/App/Main.py:9",
+        "p/sk-learn-1.5/Model_v2/train.py, sk-eu1.gateway.example.com",
+        "sk-learn/RecommendationService/sk-2024/Build77",
         "https://api.openai.com/v1/models",
         "redis://cache/0, of the team @work",
     ],
@@ -105,14 +108,14 @@ def test_names_and_hints_are_left_alone(text: str) -> None:
         ("team_sk-proj-0123456789Ab3d", "team_sk-proj-…Ab3d"),
         ("xsess-0123456789012345678901Ab3d", "xsess-…Ab3d"),
         ("sk-1234abcd", "sk-…abcd"),
-        # Of a gateway: what follows, too, unless it is a path, an id, a port or another key.
+        # Of a gateway, as far as it is no path, id, port or other key.
         ("'sk-9tG+Zq8Rw3Tn6Yc1'", "'sk-…6Yc1'"),
-        ("sk-proj-9tG:ab:Zq8Rw/dA== is", "sk-proj-…q8Rw/dA== is"),
+        ("sk-prod:Q1okTBGzvAmwufUxbvJD9x2L is", "sk-…9x2L is"),
+        ("x://h/sess-a.b/sk-a~Q1okTBGzvAmwufUxbvJD9x2L/x", "x://h/sess-a.b/sk-…9x2L/x"),
         ("/sk-proj-0123456789Ab3d/v1/chat/completions", "/sk-proj-…Ab3d/v1/chat/completions"),
-        (
-            "sk-proj-0123456789Ab3d:8080, sk-9t=proj_5fPqTn0w",
-            "sk-proj-…Ab3d:8080, sk-…=proj_5fPqTn0w",
-        ),
+        ("/sk-proj-0123456789Ab3d/files/file-Ab3", "/sk-proj-…Ab3d/files/file-Ab3"),
+        ("sk-proj-0123456789Ab3d:8080, x", "sk-proj-…Ab3d:8080, x"),
+        ("sk-0123Ab3d=proj_5fPqTn0w", "sk-…Ab3d=proj_5fPqTn0w"),
         ("sk-proj-0123456789Ab3d:sk-0123456789Ab3e", "sk-proj-…Ab3d:sk-…Ab3e"),
         ("sk-proj-0123456789Ab3d.toml, Zq8Rw3Tn6Yc1", "sk-proj-…Ab3d.toml, Zq8Rw3Tn6Yc1"),
     ],
@@ -186,6 +189,15 @@ def test_what_looks_random_in_a_value_that_is_shown_is_hidden(form: str) -> None
     assert shown(name) == repr(name)
 
 
+@pytest.mark.parametrize("key", ["sk-a1b2c3{}Zq8", "sk-proj-a1{}Zq8.Rw3", "sess-A{}{}b"])
+@pytest.mark.parametrize("around", ["{}", "x://{}", "a={}", "'{}', b"])
+def test_a_word_of_a_value_that_begins_as_a_key_is_hidden_to_its_end(key: str, around: str) -> None:
+    for character in ":/+=@!%.~|&#$*^?()[]{}<>\\`":
+        word = key.replace("{}", character) + "4567"
+        said = shown(around.replace("{}", word))
+        assert said == repr(around.replace("{}", hint(word)))
+
+
 @pytest.mark.parametrize(
     ("key", "shown"),
     [
@@ -245,7 +257,10 @@ def test_what_is_no_key_of_a_project_is_refused(key: object, problem: str) -> No
         validate_key(key)
 
 
-@pytest.mark.parametrize("beside", ["it is sk-a, really", "team_sk-proj-0123456789Ab3d"])
+@pytest.mark.parametrize(
+    "beside",
+    ["it is sk-a, really", "team_sk-proj-0123456789Ab3d", "sk-prod:Q1okTBGzvAmwufUxbvJD9x2L"],
+)
 def test_a_key_in_what_is_kept_beside_it_is_refused(beside: str) -> None:
     validate_key("sk-a", None, "a note")
     with pytest.raises(ConfigurationError, match="a registry holds no key"):

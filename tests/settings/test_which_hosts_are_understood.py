@@ -67,6 +67,19 @@ def test_a_name_is_understood(host: str) -> None:
     assert counts(host.upper() + ".")
 
 
+@pytest.mark.parametrize("host", ["sk-eu1.example.com", "sk-0.svc.cluster.local", "sk-eu-1-gw.x"])
+def test_a_name_may_begin_as_a_key_does(host: str) -> None:
+    opg.enable(registry=KEYS, hosts=[host])
+    assert counts(host)
+
+
+@pytest.mark.parametrize("key", ["sk-proj-0123456789ab3d", "sk-0123456789abcdef0123"])
+def test_a_key_is_no_name(key: str) -> None:
+    with pytest.raises(opg.ConfigurationError, match="which is not a host name") as refused:
+        opg.enable(registry=KEYS, hosts=[key])
+    assert key not in str(refused.value)
+
+
 @many
 @given(st.one_of(NAMES, IPV4, IPV6.map("[{}]".format)), st.integers(0, 65535))
 @example("ace", 8080)

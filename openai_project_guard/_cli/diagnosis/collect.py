@@ -123,7 +123,7 @@ class Diagnosis:
     def without_keys(self, text: str) -> str:
         """A text as it may be shown: without a key of the environment or of a registry."""
         registries = [each.registry for each in self.registries]
-        return without_known_keys(without_keys(text), partial(is_registered, registries))
+        return without_keys(without_known_keys(text, partial(is_registered, registries)))
 
     def find_project(self, name: str) -> Project | None:
         """The project of a registry with this id, or this alias in whatever case."""
