@@ -297,10 +297,16 @@ class OfOld:
     def find_module(self, name, path=None):  # all that a finder had once
         return None
 
-asked = []
+class InFront:
+    def find_spec(self, name, path=None, target=None):
+        in_front.append(name)
+
+asked, in_front = [], []
 opg.enable(registry={{"proj_a": {A!r}}})
 sys.meta_path[1:1] = [OfOld(), ByItself()]
+sys.meta_path.insert(0, InFront())
 import websockets.sync.client
+assert in_front.count("websockets.sync.client") == 1  # not by the guard once more
 assert opg.is_enabled()
 from importlib import reload
 reload(websockets.sync.client)

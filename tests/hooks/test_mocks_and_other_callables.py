@@ -265,10 +265,18 @@ def test_headers_are_read_from_what_httpx_documents_where_its_own_list_is_gone()
         "https://api.openai.com/v1/models",
         headers=[("Authorization", f"Bearer {A}"), ("OpenAI-Project", "proj_a"), ("x", "1")],
     )
-    other = SimpleNamespace(headers=SimpleNamespace(raw=request.headers.raw))
-    read = HTTP.headers(other)
-    assert read == [tuple(header) for header in HTTP.headers(request)]
-    assert (b"OpenAI-Project", b"openai-project", b"proj_a") in read
+    for module in ("httpx", "httpx2", "another"):
+        kind = type("Headers", (), {"__module__": module, "raw": request.headers.raw})
+        read = HTTP.headers(SimpleNamespace(headers=kind()))
+        assert read == [tuple(header) for header in HTTP.headers(request)]
+        assert (b"OpenAI-Project", b"openai-project", b"proj_a") in read
+
+
+@pytest.mark.parametrize("module", ["httpx", "httpx2"])
+def test_where_it_is_there_it_is_taken_as_it_is(module: str) -> None:
+    kept = [(b"A", b"a", b"1")]
+    kind = type("Headers", (), {"__module__": module, "_list": kept})
+    assert HTTP.headers(SimpleNamespace(headers=kind())) is kept
 
 
 @pytest.mark.parametrize("mode", ["enforce", "inject", "warn"])

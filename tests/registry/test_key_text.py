@@ -72,7 +72,7 @@ def test_a_key_is_found_wherever_it_begins(before: str, key: str, behind: str) -
         "risk-assessment",
         "proj_5fPqTn0w of org-Jx1c",
         "sk-proj-…Ab3d, sk-svcacct-…Ab3d, sk-…Ab3d",
-        "sk-team-…Ab3d, sk-Team-…Ab3d, sess-…Ab3d, …Ab3d",
+        "sk-team-…Ab3d, sk-Team-…Ab3d, sk-sBnoIEMHykab-…Ab3d, sess-…Ab3d, …Ab3d",
         "sha256:" + "0123456789abcdef" * 4,
         "/opt/sk-learn-1.5.2/lib/python3.11/site-packages/App/Main.py:9",
         "p/sk-learn-1.5/Model_v2/train.py, sk-eu1.gateway.example.com",
@@ -108,6 +108,7 @@ def test_names_and_hints_are_left_alone(text: str) -> None:
         ("team_sk-proj-0123456789Ab3d", "team_sk-proj-…Ab3d"),
         ("xsess-0123456789012345678901Ab3d", "xsess-…Ab3d"),
         ("sk-1234abcd", "sk-…abcd"),
+        ("sk-A1sk-345, sk-A1sk-34", "sk-…-345, sk-A1sk-34"),
         # Of a gateway, as far as it is no path, id, port or other key.
         ("'sk-9tG+Zq8Rw3Tn6Yc1'", "'sk-…6Yc1'"),
         ("sk-prod:Q1okTBGzvAmwufUxbvJD9x2L is", "sk-…9x2L is"),
