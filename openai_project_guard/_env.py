@@ -152,10 +152,11 @@ def host_names(given: Sequence[str] | None = None) -> Iterator[str]:
     where, names = (HOSTS, named) if given is None else ("hosts=", given)
     for name in names:
         from openai_project_guard._hosts import host_of_port, is_host, normal_host
-        from openai_project_guard._keys import find_key, shown
+        from openai_project_guard._keys import find_key, shown, weakness
 
         host = normal_host(name.strip()) if isinstance(name, str) else ""
-        if is_host(host) and find_key(host) is None:
+        key = find_key(name) if is_host(host) else None
+        if is_host(host) and (key is None or weakness(key)):
             yield host
             continue
         before_port = host_of_port(name.strip()) if isinstance(name, str) else None

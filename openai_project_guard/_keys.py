@@ -10,22 +10,22 @@ from itertools import pairwise
 from openai_project_guard._errors import ConfigurationError
 
 FINGERPRINT = re.compile(r"sha256:[0-9a-fA-F]{64}")
-# A key of any known form, wherever it begins, and neither its hint (sk-proj-…Ab3d) nor a name in
-# lower case (sk-learn-recommendations). Each look ahead is bounded, so the search is linear.
+# A key of any known form, wherever it begins; no hint, no name. Each look ahead is bounded: linear.
 _KEY = re.compile(
-    # Of a gateway, sk-team:…: such a character, then what is no word of a path.
+    # Of a gateway, sk-team:…
     r"(?<![A-Za-z0-9])(?:[se]k[-_]|sess-)[A-Za-z0-9_-]{1,20}[:/+=@!%.~|&#$*^?]"
     r"(?=[A-Za-z]{0,31}[0-9])(?=[a-z0-9]{0,31}[A-Z])[A-Za-z0-9]{12}[A-Za-z0-9_-]*"
-    r"|sk-(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]+"
+    r"|(?<![A-Za-z0-9])sk-(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]+"
     r"|(?<![A-Za-z0-9])(?:[se]k[-_]|sess-)(?=[a-z_-]{0,100}[A-Z0-9])[A-Za-z0-9_-]+"
-    # Behind letters (task-…, disk_…) only what no name looks like: one long piece.
-    r"|(?:[se]k[-_]|sess-)(?:(?=[a-z]{0,31}[A-Z0-9])[A-Za-z0-9]{20}|[a-z]{32})[A-Za-z0-9_-]*"
+    # Behind letters (flask-admin-…, task-…) only what has capitals and small letters, as no name.
+    r"|sk-(?:proj|svcacct|admin|None)-(?=[a-z0-9_-]{0,99}[A-Z])[A-Za-z0-9_-]{20,}"
+    r"|(?:(?:sk[-_]|sess-)(?=[a-z0-9]{0,31}[A-Z])(?=[A-Z0-9]{0,31}[a-z])|ek_)[A-Za-z0-9]{20}[\w-]*"
+    r"|(?:sk[-_]|sess-)[a-z]{32}[\w-]*",
+    re.ASCII,
 )
 _KEY_WORD = re.compile(rf"(?:(?<![^\s'\"=,;])|(?<=//))(?:{_KEY.pattern})[^\s'\",;…]*")
-_FIRST = ("sk", "ek", "sess")
 _KINDS = ("proj", "svcacct", "admin", "None")
 _TYPED = tuple(f"sk-{kind}-" for kind in _KINDS)
-_NAME = re.compile(r"[a-z]{2,12}")
 _HINT_PREFIX = re.compile(r"(?:[se]k|sess)-(?:[A-Za-z]{1,12}-)?")
 # No part of a path, but what stands where a URL has the name of its host.
 _TOKEN = re.compile(r"(?:(?<![/A-Za-z0-9_])|(?<=//))[A-Za-z0-9_][A-Za-z0-9_-]{19,}")
@@ -34,8 +34,7 @@ _WORD_OF_VALUE = re.compile(
     re.ASCII,
 )
 _LONG_PIECE = re.compile(r"[A-Za-z0-9]{16}")  # longer than most words in a name
-# A key may stand behind a scheme, in quotes, in a list, in a path, behind its name.
-_SEPARATOR = re.compile(r"[^\w-]", re.ASCII)
+_SEPARATOR = re.compile(r"[^\w-]", re.ASCII)  # behind a scheme, a quote, a name, in a path
 _MOST_SEPARATORS = 8  # within a key; base64 has + / =, and a gateway's key perhaps a colon
 _LOOKED_AT = 2000  # characters, in which such a key may begin; fewer are shown of a call
 _ASSIGNMENT = re.compile(r"\A[A-Za-z_]+=")
@@ -87,12 +86,13 @@ def hint(key: str) -> str:
         'sk-proj-…Ab3d'
     """
     first, dash, rest = key.partition("-")
-    if not dash or first not in _FIRST:
+    if not dash or first not in ("sk", "ek", "sess"):
         prefix, rest = "", key  # not a key of OpenAI's
     else:
         prefix = first + dash
         kind, dash, secret = rest.partition("-")
-        if dash and (kind in _KINDS or (_NAME.fullmatch(kind) and len(secret) >= _SHORTEST_RANDOM)):
+        is_name = re.fullmatch("[a-z]{2,12}", kind) and len(secret) >= _SHORTEST_RANDOM
+        if dash and (kind in _KINDS or is_name):
             prefix, rest = prefix + kind + dash, secret
     return f"{prefix}…{rest[-4:] if is_secret(rest) else ''}"
 

@@ -71,14 +71,14 @@ def install(
     global _installed
     wanted = {*_SDK, *(_ALL_CLIENTS if all_clients else ()), *(_SCOPES if scopes else ())}
     while True:
-        _WATCH.start(wanted)
+        WATCH.start(wanted)
         loaded = _loaded(wanted | _installed)
         for name in loaded:  # perhaps another thread is just importing it: wait for that
             importlib.import_module(name)
         if "openai" in loaded:
             _load_what_calls_need()
         with changing:
-            if not (_loaded(wanted) <= loaded and wanted <= _WATCH.names):
+            if not (_loaded(wanted) <= loaded and wanted <= WATCH.names):
                 continue  # one came meanwhile, or another thread has taken the hooks off
             was_installed = _installed
             try:
@@ -102,7 +102,7 @@ def remove() -> None:
     global _installed
     with changing:
         _installed = frozenset()
-        _WATCH.names.clear()
+        WATCH.names.clear()
         patch.unhook_all()
 
 
@@ -162,4 +162,4 @@ def _hook(name: str, module: ModuleType) -> None:
     _hooked.add(module)
 
 
-_WATCH = ImportWatch(_imported)
+WATCH = ImportWatch(_imported)

@@ -57,9 +57,14 @@ class ImportWatch:
             spec = next((spec for spec in found if spec is not None), None)
         finally:
             self._asking.discard(asking)
-        if spec is not None and hasattr(spec.loader, "exec_module"):
-            spec.loader = _Loader(spec.loader, self._told)  # type: ignore[assignment]
+        if spec is not None:
+            spec.loader = self.telling(name, spec.loader)
         return spec
+
+    def telling(self, name: str, loader: Any) -> Any:
+        """A module's loader, so that it tells; as it is where the module is no matter of ours."""
+        is_awaited = name in self.names and hasattr(loader, "exec_module")
+        return _Loader(loader, self._told) if is_awaited else loader
 
 
 def _is_of_today(finder: object) -> bool:

@@ -125,8 +125,8 @@ def hint(value: object, key_digest: bytes) -> str:
 def note(value: object, key_digest: bytes) -> str:
     """Whatever was noted with the key with this digest."""
     noted = text(value)
-    if is_secret(noted):
-        _refuse_key_itself(noted, key_digest)
+    for word in filter(is_secret, (noted, *noted.split())):
+        _refuse_key_itself(word, key_digest)
     return noted
 
 

@@ -51,6 +51,12 @@ class _Waiting:
         return finder.find_spec(name, path, target)
 
 
+def telling(name: str, loader: Any) -> Any:
+    """A package's loader, so that the hooks are told of the import, where there are any."""
+    hooks = sys.modules.get("openai_project_guard._hooks")
+    return hooks.WATCH.telling(name, loader) if hooks else loader
+
+
 def _watch() -> Finder:
     from openai_project_guard._startup.sitecustomize import watch
 

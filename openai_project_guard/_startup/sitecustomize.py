@@ -41,12 +41,14 @@ class Finder:
             finders = finders[finders.index(self) + 1 :]
         self._asking.add(asking)  # a finder that is asked may ask this one
         try:
-            spec = _find(finders, name, path, target)
+            new = (each for each in finders if hasattr(each, "find_spec"))
+            found = (finder.find_spec(name, path, target) for finder in new)
+            spec = next((spec for spec in found if spec is not None), None)  # type: Any
         finally:
             self._asking.discard(asking)
         if spec is not None and spec.loader is not None:
-            spec.loader = Loader(self, name, spec.loader)  # type: ignore[assignment]
-        return spec
+            spec.loader = Loader(self, name, spec.loader)
+        return spec  # type: ignore[no-any-return]
 
     def enable(self) -> None:
         """Enables the guard. An error of it fails the import, this time and each time."""
@@ -61,53 +63,36 @@ class Loader:
         self._finder = finder
         self._name = name
         self._loader = loader
-        self._is_asking = False
 
     def __getattr__(self, name: str) -> "Any":
+        if name == "_loader":  # a copy, which has no attributes yet
+            raise AttributeError(name)
         return getattr(self._loader, name)
 
     def create_module(self, spec: "ModuleSpec") -> "Any":
-        """Enables the guard, then leaves the import to a loader that is looked for again."""
-        return self._ask("create_module", spec)
+        """Enables the guard, then makes the module as its own loader does."""
+        self._finder.enable()
+        return self._loader.create_module(spec)
 
     def exec_module(self, module: "Any") -> None:
-        """The same, where a tool's loader has made the module, and asks for its code alone."""
-        self._ask("exec_module", module)
+        """Has its own loader run the module's code, and the guard know when that has run."""
+        if not self._finder.is_enabled:  # a tool's loader has made the module by itself
+            self._enable_before_the_import()
+        for holder, name in ((module, "__loader__"), (module.__spec__, "loader")):
+            if getattr(holder, name, None) is self:
+                setattr(holder, name, self._loader)
+        from openai_project_guard import _startup
 
-    def _ask(self, method: str, subject: "Any") -> "Any":
-        if self._is_asking:  # what was found is around this one: of a tool that keeps specs
-            return getattr(self._loader, method)(subject)
-        self._is_asking = True
-        try:
-            self._enable()
-            # The guard may have put a finder of its own before all others meanwhile.
-            found = _find(sys.meta_path, self._name)
-            if found is None or found.loader is None:
-                raise ModuleNotFoundError(f"No module named {self._name!r}", name=self._name)
-            if method == "create_module":
-                subject.loader = found.loader
-            return getattr(found.loader, method)(subject)
-        finally:
-            self._is_asking = False
+        _startup.telling(self._name, self._loader).exec_module(module)
 
-    def _enable(self) -> None:
-        """Enables the guard as if the import had not begun: it has, where there is a module."""
+    def _enable_before_the_import(self) -> None:
+        """Enables the guard as if the import had not begun, which has brought a module already."""
         module = sys.modules.pop(self._name, None)
         try:
             self._finder.enable()
         finally:
             if module is not None:
                 sys.modules[self._name] = module
-
-
-def _find(
-    finders: "list[Any]", name: str, path: "Any" = None, target: "Any" = None
-) -> "ModuleSpec | None":
-    for finder in finders:
-        spec = finder.find_spec(name, path, target) if hasattr(finder, "find_spec") else None
-        if spec is not None:
-            return spec  # type: ignore[no-any-return]
-    return None
 
 
 def _is_awaited(name: str) -> bool:

@@ -326,6 +326,73 @@ def test_a_tool_may_stand_around_finders_or_loaders(machine: Machine, tool: str,
     assert done.stdout.split() == [expected], done.stderr
 
 
+@pytest.mark.parametrize("how", ["run", "imported", "imported, and set later"])
+@pytest.mark.parametrize("makes_it", ["by itself", "as the loader inside does"])
+def test_what_a_tool_does_at_an_import_is_done_once(
+    machine: Machine, how: str, makes_it: str
+) -> None:
+    first = "" if how == "run" else "import openai_project_guard"
+    later = "os.environ['OPENAI_PROJECT_GUARD'] = 'enforce'" if how.endswith("later") else ""
+    code = f"""
+import importlib.abc, importlib.util, os, sys
+{first}
+class Timed(importlib.abc.Loader):
+    def __init__(self, inner):
+        self.inner = inner
+    def create_module(self, spec):
+        return {"None" if makes_it == "by itself" else "self.inner.create_module(spec)"}
+    def exec_module(self, module):
+        self.inner.exec_module(module)
+        ran.append(module.__name__)
+
+class Once:
+    def find_spec(self, name, path=None, target=None):
+        if name == "openai":
+            sys.meta_path.remove(self)
+            spec = importlib.util.find_spec(name)
+            spec.loader = Timed(spec.loader)
+            return spec
+
+ran = []
+sys.meta_path.insert(0, Once())
+{later}
+from application import call
+import openai
+assert type(openai.__loader__) is type(openai.__spec__.loader) is Timed
+assert sys.modules["openai"] is openai
+print(call("proj_b"), *ran)
+"""
+    machine.write("tool.py", code)
+    before = (*RUN, "--") if how == "run" else ()
+    done = machine.execute(*before, sys.executable, "tool.py", PYTHONPATH=str(ROOT))
+    expected = "AuthenticationError" if how == "imported" else REFUSED
+    assert done.stdout.split() == [expected, "openai"], done.stderr
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+def test_a_spec_can_be_copied_and_the_module_has_its_own_loader(
+    machine: Machine, is_kept: bool
+) -> None:
+    machine.write(
+        "copied.py",
+        f"""
+        import copy, importlib.util, sys
+        from importlib.machinery import SourceFileLoader
+        spec = copy.deepcopy(importlib.util.find_spec("openai"))
+        if {is_kept}:
+            openai = importlib.util.module_from_spec(spec)
+            sys.modules["openai"] = openai
+            spec.loader.exec_module(openai)
+        else:
+            import openai
+        assert type(openai.__loader__) is type(openai.__spec__.loader) is SourceFileLoader
+        from application import call
+        print(call("proj_b"))
+        """,
+    )
+    assert machine.output("copied.py").split() == [REFUSED]
+
+
 def test_run_within_run(machine: Machine) -> None:
     done = machine.execute(*RUN, "--", *RUN, "--mode", "warn", "--", "application.py", "proj_b")
     assert done.stdout.split() == ["AuthenticationError"]  # the inner one says warn

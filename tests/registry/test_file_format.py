@@ -438,6 +438,10 @@ MISTAKES = {
         project(f'keys = [{{ fingerprint = "{fingerprint("CANARY")}", hint = "CANARY" }}]'),
         f"line 4: projects.bot.keys[0].hint: this is the raw key. {NO_KEY}",
     ),
+    "note with a gateway's key": (
+        project(f'keys = [{{ fingerprint = "{fingerprint("CANARY-7")}", note = "a CANARY-7 b" }}]'),
+        f"line 4: projects.bot.keys[0].note: this is the raw key. {NO_KEY}",
+    ),
     "note a gateway's key": (
         project(f'keys = [{{ fingerprint = "{fingerprint("CANARY-7")}", note = "CANARY-7" }}]'),
         f"line 4: projects.bot.keys[0].note: this is the raw key. {NO_KEY}",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 import string
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from openai_project_guard import ConfigurationError
@@ -45,12 +46,27 @@ PIECES = [*"abz_-AZ09 .,:;/@\"'=\n…é", "sk-", "sess-", "ek_", "proj_", "//", 
 AROUND = st.lists(st.sampled_from(PIECES), max_size=20).map("".join)
 
 
+def is_apart(before: str) -> bool:
+    """Whether what begins here is no part of a word, as `sk-` is of flask-admin."""
+    return re.search("[A-Za-z0-9]$", before) is None
+
+
+def looks_like_one(key: str) -> bool:
+    """Whether it has capitals and small letters, as a random one has and hardly a name."""
+    begin = key[3:30].removeprefix("proj-").removeprefix("svcacct-").removeprefix("admin-")
+    begin = begin.removeprefix("None-").removeprefix("s-")
+    return key.startswith("ek_") or (begin != begin.lower() and begin != begin.upper())
+
+
 @settings(derandomize=True, deadline=None, max_examples=500)
 @given(AROUND, KEYS, AROUND)
 @example("team_", "sk-proj-" + "A1" * 20, "")
+@example("team", "sk-proj-" + "a_A1" * 5, "")
+@example("week", "ek_" + "0123456789abcdef" * 2, "")
 @example("", "sk-" + "a" * 48, "…")
 @example("flask", "sk-" + "a" * 25 + "T3BlbkFJ" + "b" * 15, "")
 def test_twelve_characters_of_a_key_never_survive(before: str, key: str, behind: str) -> None:
+    assume(is_apart(before) or looks_like_one(key))
     shown = redact(before + key + behind)
     around = before + " " + behind
     for start in range(len(key) - 11):
@@ -61,6 +77,7 @@ def test_twelve_characters_of_a_key_never_survive(before: str, key: str, behind:
 @settings(derandomize=True, deadline=None)
 @given(AROUND, KEYS, AROUND)
 def test_a_key_is_found_wherever_it_begins(before: str, key: str, behind: str) -> None:
+    assume(is_apart(before) or looks_like_one(key))
     assert find_key(before + key + behind)
 
 
@@ -69,6 +86,9 @@ def test_a_key_is_found_wherever_it_begins(before: str, key: str, behind: str) -
     [
         "sk-learn-recommendations",
         "task-management-service-2024",
+        "flask-admin-dashboard/app.py, helpdesk-admin-console-7d9f8b6c5d-aaaaa",
+        "desk-proj-berlin-01, task-management-service-2024-a1b2c3d4",
+        "task-67f7bfc50b288190893f242d9fa93c52, task_01HV3K9M2N4P5Q6R7S8T9V0W1X",
         "risk-assessment",
         "proj_5fPqTn0w of org-Jx1c",
         "sk-proj-…Ab3d, sk-svcacct-…Ab3d, sk-…Ab3d",

@@ -67,13 +67,16 @@ def test_a_name_is_understood(host: str) -> None:
     assert counts(host.upper() + ".")
 
 
-@pytest.mark.parametrize("host", ["sk-eu1.example.com", "sk-0.svc.cluster.local", "sk-eu-1-gw.x"])
+@pytest.mark.parametrize(
+    "host",
+    ["sk-eu1.example.com", "sk-0.svc.local", "sk-litellm-gateway-01", "flask-admin-gw.x"],
+)
 def test_a_name_may_begin_as_a_key_does(host: str) -> None:
     opg.enable(registry=KEYS, hosts=[host])
     assert counts(host)
 
 
-@pytest.mark.parametrize("key", ["sk-proj-0123456789ab3d", "sk-0123456789abcdef0123"])
+@pytest.mark.parametrize("key", ["sk-proj-0a9b8c7d6e5f4g3h2i1jx", "sk-Zq8Rw3Tn.6Yc1Vb4Nm7Kj2Hg5"])
 def test_a_key_is_no_name(key: str) -> None:
     with pytest.raises(opg.ConfigurationError, match="which is not a host name") as refused:
         opg.enable(registry=KEYS, hosts=[key])
