@@ -34,6 +34,7 @@ _NAMES = re.compile(r"\s*[A-Za-z]+://[^/@]*@[^,]*|[^,]+")  # a password may have
 
 _ON = ("1", "true", "on", "yes")
 _OFF = ("0", "false", "no")
+_SHORTEST_KEY = 23  # characters, in the place of a host's name: sk- and 20 that are random
 _GUESSES_OF_THE_MODE = ("_MODE", "_ENABLE", "_ENABLED", "_ENFORCE", "_DISABLE", "_DISABLED")
 _SYNONYMS = f"; {', '.join(_ON)} for enforce; {', '.join(_OFF)} for off"
 
@@ -152,11 +153,10 @@ def host_names(given: Sequence[str] | None = None) -> Iterator[str]:
     where, names = (HOSTS, named) if given is None else ("hosts=", given)
     for name in names:
         from openai_project_guard._hosts import host_of_port, is_host, normal_host
-        from openai_project_guard._keys import find_key, shown, weakness
+        from openai_project_guard._keys import find_key, shown
 
         host = normal_host(name.strip()) if isinstance(name, str) else ""
-        key = find_key(name) if is_host(host) else None
-        if is_host(host) and (key is None or weakness(key)):
+        if is_host(host) and len(find_key(name) or "") < _SHORTEST_KEY:
             yield host
             continue
         before_port = host_of_port(name.strip()) if isinstance(name, str) else None
