@@ -53,8 +53,11 @@ class _Waiting:
 
 def telling(name: str, loader: Any) -> Any:
     """A package's loader, so that the hooks are told of the import, where there are any."""
-    hooks = sys.modules.get("openai_project_guard._hooks")
-    return hooks.WATCH.telling(name, loader) if hooks else loader
+    if "openai_project_guard._hooks" not in sys.modules:
+        return loader
+    from openai_project_guard import _hooks  # another thread may be just importing them
+
+    return _hooks.WATCH.telling(name, loader)
 
 
 def _watch() -> Finder:

@@ -78,7 +78,8 @@ class Loader:
         """Has its own loader run the module's code, and the guard know when that has run."""
         if not self._finder.is_enabled:  # a tool's loader has made the module by itself
             self._enable_before_the_import()
-        for holder, name in ((module, "__loader__"), (module.__spec__, "loader")):
+        spec = getattr(module, "__spec__", None)
+        for holder, name in ((module, "__loader__"), (spec, "loader")):
             if getattr(holder, name, None) is self:
                 setattr(holder, name, self._loader)
         from openai_project_guard import _startup
