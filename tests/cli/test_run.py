@@ -297,7 +297,7 @@ class Timed(importlib.abc.Loader):  # its create_module() makes a plain module
 
 class Tool:
     def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] != "openai":
+        if name != "openai":
             return None
         for finder in sys.meta_path[sys.meta_path.index(self) + 1:]:
             spec = finder.find_spec(name, path, target)
