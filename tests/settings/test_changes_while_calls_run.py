@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from openai._base_client import SyncAPIClient
 from support import (
     A,
     B,
@@ -134,7 +135,10 @@ def test_calls_go_through_or_are_refused_while_the_guard_is_switched_on_and_off(
             except opg.UnregisteredKeyError:  # noqa: PERF203
                 continue
             except BaseException as error:
-                errors.append(error)
+                # Releases up to 2.30.0 end so what is refused of a call that had begun before.
+                is_old = not hasattr(SyncAPIClient, "_send_request")
+                if not (is_old and isinstance(error.__cause__, opg.UnregisteredKeyError)):
+                    errors.append(error)
 
     callers = [threading.Thread(target=call) for _ in range(3)]
     for thread in callers:
