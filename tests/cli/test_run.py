@@ -309,33 +309,44 @@ sys.meta_path.insert(0, Tool())
 """
 
 
+IN_EACH_WAY = pytest.mark.parametrize("how", ["run", "imported", "imported, and set later"])
+
+
+def call_beside(machine: Machine, how: str, tool: str, *, then: str = "") -> list[str]:
+    """What a wrong call ends as, beside a tool that the program brings, and what is printed then.
+
+    The guard comes in one of these ways. Where nothing but its import brings it, it is off.
+    """
+    first = "" if how == "run" else "import openai_project_guard"
+    later = "os.environ['OPENAI_PROJECT_GUARD'] = 'enforce'" if how.endswith("later") else ""
+    head = "import importlib.abc, importlib.util, os, sys"
+    last = "from application import call\nprint(call('proj_b'))"
+    machine.write("tool.py", "\n".join([head, first, tool, later, last, then]))
+    before = (*RUN, "--") if how == "run" else ()
+    done = machine.execute(*before, sys.executable, "tool.py", PYTHONPATH=str(ROOT))
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def ends_as(how: str) -> str:
+    return "AuthenticationError" if how == "imported" else REFUSED
+
+
 @pytest.mark.parametrize(
     "tool", [AROUND_EACH_FINDER, KEEPING_WHAT_IS_FOUND, AROUND_EACH_LOADER], ids=range(3)
 )
-@pytest.mark.parametrize("how", ["run", "imported", "imported, and set later"])
+@IN_EACH_WAY
 def test_a_tool_may_stand_around_finders_or_loaders(machine: Machine, tool: str, how: str) -> None:
     """As one does that measures imports."""
-    first = "" if how == "run" else "import openai_project_guard"
-    later = "os.environ['OPENAI_PROJECT_GUARD'] = 'enforce'" if how.endswith("later") else ""
-    last = "from application import call\nprint(call('proj_b'))"
-    code = "\n".join(["import importlib.abc, os, sys", first, tool, later, last])
-    machine.write("tool.py", code)
-    before = (*RUN, "--") if how == "run" else ()
-    done = machine.execute(*before, sys.executable, "tool.py", PYTHONPATH=str(ROOT))
-    expected = "AuthenticationError" if how == "imported" else REFUSED
-    assert done.stdout.split() == [expected], done.stderr
+    assert call_beside(machine, how, tool) == [ends_as(how)]
 
 
-@pytest.mark.parametrize("how", ["run", "imported", "imported, and set later"])
+@IN_EACH_WAY
 @pytest.mark.parametrize("makes_it", ["by itself", "as the loader inside does"])
 def test_what_a_tool_does_at_an_import_is_done_once(
     machine: Machine, how: str, makes_it: str
 ) -> None:
-    first = "" if how == "run" else "import openai_project_guard"
-    later = "os.environ['OPENAI_PROJECT_GUARD'] = 'enforce'" if how.endswith("later") else ""
-    code = f"""
-import importlib.abc, importlib.util, os, sys
-{first}
+    tool = f"""
 class Timed(importlib.abc.Loader):
     def __init__(self, inner):
         self.inner = inner
@@ -355,18 +366,14 @@ class Once:
 
 ran = []
 sys.meta_path.insert(0, Once())
-{later}
-from application import call
+"""
+    then = """
 import openai
 assert type(openai.__loader__) is type(openai.__spec__.loader) is Timed
 assert sys.modules["openai"] is openai
-print(call("proj_b"), *ran)
+print(*ran)
 """
-    machine.write("tool.py", code)
-    before = (*RUN, "--") if how == "run" else ()
-    done = machine.execute(*before, sys.executable, "tool.py", PYTHONPATH=str(ROOT))
-    expected = "AuthenticationError" if how == "imported" else REFUSED
-    assert done.stdout.split() == [expected, "openai"], done.stderr
+    assert call_beside(machine, how, tool, then=then) == [ends_as(how), "openai"]
 
 
 @pytest.mark.parametrize("is_kept", [True, False])
