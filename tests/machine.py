@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import textwrap
@@ -163,14 +162,6 @@ class Machine:
         arrived = [line.project_header for line in self.api.ledger]
         assert arrived
         assert set(arrived) == {"proj_a"}
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def get(port: int, path: str) -> str:

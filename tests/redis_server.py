@@ -6,17 +6,16 @@ import os
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import weakref
 from collections.abc import Callable
-from contextlib import closing, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from ports import free_port
 
 from openai_project_guard._keys import digest, fingerprint_of, hint
 
@@ -78,19 +77,17 @@ class RedisServer:
         return f"unix://{self.directory}/redis.sock"
 
     def start(self) -> RedisServer:
-        log = (self.directory / "log").open("ab")
-        with log:
+        path = self.directory / "log"
+        with path.open("ab") as log:
+            said = log.tell()
             self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
-        end = time.monotonic() + 10
-        while time.monotonic() < end:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 0.2) as peer:
-                if self._tls:
-                    return self
-                peer.sendall(b"PING\r\n")
-                if b"LOADING" not in peer.recv(1000):
-                    return self
+        # Another's server may listen on the port: only its own word says that it is this one.
+        end = time.monotonic() + 60
+        while b"Ready to accept connections" not in path.read_bytes()[said:]:
+            if self._process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(path.read_text())
             time.sleep(0.01)
-        raise RuntimeError((self.directory / "log").read_text())
+        return self
 
     def signal(self, number: signal.Signals) -> None:
         assert self._process is not None
@@ -108,13 +105,6 @@ class RedisServer:
         client = redis.Redis(port=self.port, decode_responses=True, **options)
         weakref.finalize(client, client.connection_pool.disconnect)  # redis 5.0 leaves it open
         return client
-
-
-def free_port() -> int:
-    with closing(socket.socket()) as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 @pytest.fixture

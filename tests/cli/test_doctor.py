@@ -9,8 +9,8 @@ from typing import Any
 import openai
 import pytest
 from cli_shell import VERDICT, Shell, command
-from machine import free_port
 from openai._base_client import BaseClient
+from ports import free_port
 from support import STRANGER, A, B, fingerprint, http, needs_custom_headers
 
 import openai_project_guard as opg

@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machine import REFUSED, RUN, Machine, autowrapt, free_port, get, needs, wait_until
+from machine import REFUSED, RUN, Machine, autowrapt, get, needs, wait_until
+from ports import free_port
 from support import A
 
 from openai_project_guard.loopback import loopback_api

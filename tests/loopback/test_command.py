@@ -15,7 +15,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from machine import PATIENCE, ROOT, free_port
+from machine import PATIENCE, ROOT
+from ports import free_port
 from support import A, B
 
 KEYS = {"ONE_KEY": A, "OTHER_KEY": B}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from ports import free_port
 from redis_server import (
     KEY,
     OTHER,
@@ -19,7 +20,6 @@ from redis_server import (
     add,
     announce,
     fingerprint,
-    free_port,
     judge,
     needs_redis,
     python,

@@ -13,7 +13,8 @@ import cli_shell
 import pytest
 import support
 from cli_shell import LEGACY, ROOT, Shell
-from redis_server import RedisServer, announce, free_port, needs_redis, project_file
+from ports import free_port
+from redis_server import RedisServer, announce, needs_redis, project_file
 from support import A, B, fingerprint
 
 from openai_project_guard._cli.sync import checkpoint

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from ports import free_port
 from redis_server import (
     KEY,
     OTHER,
     RedisServer,
     add,
     fingerprint,
-    free_port,
     has,
     needs_redis,
     permit,

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from ports import free_port
 from redis_server import (
     KEY,
     OTHER,
     RedisServer,
     add,
     fingerprint,
-    free_port,
     has,
     judge,
     needs_redis,
