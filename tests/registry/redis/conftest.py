@@ -44,8 +44,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., RedisServer]]:
 
     def start(*options: str, tls: bool = False) -> RedisServer:
         directory = tmp_path / f"redis{len(servers) or ''}"
-        servers.append(RedisServer(directory, *options, tls=tls).start())
-        return servers[-1]
+        servers.append(RedisServer(directory, *options, tls=tls))
+        return servers[-1].start()
 
     yield start
     # What an error's traceback still holds would log the loss of its server into the next test.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 import redis_server
@@ -14,11 +14,10 @@ ASK = "from ports import free_port; print(*(free_port() for _ in range(200))); i
 
 
 def test_processes_that_ask_at_once_are_given_different_ports() -> None:
-    tests = str(Path(redis_server.__file__).parent)
     asking = [
         subprocess.Popen(
             [sys.executable, "-c", ASK],
-            cwd=tests,
+            cwd=redis_server.ROOT / "tests",
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -38,13 +37,9 @@ def test_processes_that_ask_at_once_are_given_different_ports() -> None:
 
 @needs_redis
 def test_a_server_whose_port_is_another_ones_does_not_start(
-    server: RedisServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: Callable[..., RedisServer], server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_server, "free_port", lambda: server.port)
-    second = RedisServer(tmp_path / "second")
 
-    try:
-        with pytest.raises(RuntimeError, match="in use"):
-            second.start()
-    finally:
-        second.kill()
+    with pytest.raises(RuntimeError, match="in use"):
+        start()
